@@ -91,7 +91,8 @@ def _answer(asker: Asker, messages: list[dict[str, str]], most_units: int, most_
 
     request: dict[str, Any] = {"messages": messages, "max_tokens": most_output, "stream": True}
     body = json.dumps(request, ensure_ascii=False).encode("utf-8", "replace")
-    units = units_for("chat", request, len(body), most_output, most_units)
+    most = min(most_units, asker.service.serving.max_units)
+    units = units_for("chat", request, len(body), most_output, most)
     said, raw = "", b""
 
     def kept(found: object) -> None:

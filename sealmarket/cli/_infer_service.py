@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,8 +81,7 @@ def asking(
     job_id, own = service_option(service), _policy(evidence_policy)
     roots = TrustAnchors.production().with_development(*map(read_file, development_root))
     account = load_key(key_file, passphrase_file)
-    with market(book, rpc, accept_code) as (chain, _, _):
-        host = ServiceHost(provider, job_id)
+    with market(book, rpc, accept_code) as (chain, _, _), closing(ServiceHost(provider, job_id)) as host:
         progress("verifying the service: chain, decision, evidence, key")
         proven = prove(chain, host, job_id, roots, own, simulated=allow_simulated)
         with opened(chain, host, proven, account, spending, service_folder(home_folder(), job_id)) as asker:

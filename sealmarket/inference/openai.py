@@ -22,6 +22,8 @@ from sealmarket_enclave.sealed.errors import InvalidRequest, SessionError
 
 _TEMPLATE_UNITS, _MESSAGE_UNITS = 256, 16
 """What a chat template may add to the text of a prompt, in tokens."""
+_LIST_UNITS = 64
+"""A list of models costs no prompt; the owners' rules count its bytes."""
 _LEASE_WAIT, _BUSY_WAIT = 5, 2
 _CODES = {
     SessionCode.GRANT_REFUSED: (403, "permission_error", 0),
@@ -109,7 +111,7 @@ def units_for(endpoint: str, asked: dict[str, Any], size: int, most_output: int,
         most_units: what the user allows for one request; never exceeded.
     """
     if endpoint == "models":
-        return 1
+        return min(most_units, _LIST_UNITS)
     if endpoint == "score":
         rows = asked.get("rows")
         return min(most_units, max(1, len(rows) if isinstance(rows, list) else 1))

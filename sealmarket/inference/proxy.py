@@ -122,7 +122,8 @@ class Proxy:
             found = Failed(400, "invalid_request_error", "invalid_json", "the body must be a JSON object in UTF-8")
             await _whole(send, found.status, found.body())
             return
-        units = units_for(endpoint, asked, len(body), self._rules.most_output, self._rules.most_units)
+        most = min(self._rules.most_units, self._asker.service.serving.max_units)
+        units = units_for(endpoint, asked, len(body), self._rules.most_output, most)
         if not self._under_way.acquire(blocking=False):
             found = Failed(429, "rate_limit_error", "too_many_requests", "too many requests wait for a grant", None, 2)
             await _whole(send, found.status, found.body(), found.retry_after)

@@ -2,7 +2,7 @@
 
 1. The market is the one of the address book, by its code (the caller's :class:`VerifiedMarket`).
 2. The job is of kind session, Accepted at a final block, and not over.
-3. The session terms have the hash that the job names.
+3. The session terms have the hash that the job names, and are within every owner's rules for services.
 4. Policies, match, evidence and decision hold, by the same rules as ``sealmarket verify`` (:mod:`sealmarket.receipts`).
 5. The evidence is right under the user's own policy, where there is one.
 6. The key to which requests are sealed has the attested hash; the enclave's signer is the accepted one.
@@ -13,6 +13,8 @@ A check that cannot be made counts as failed, but for one: the nodes' single sig
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from msgspec import UNSET
 
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import authenticate
@@ -25,10 +27,12 @@ from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts.bundle import ProofBundle
 from sealmarket.receipts.model import State, Step, Trusted, moment
 from sealmarket.receipts.steps import STEPS, appraise_disclosed
+from sealmarket_enclave.protocol.agreement import serving_differences
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Bytes48, Shape
 from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Kind, Tee
+from sealmarket_enclave.protocol.policy import Serving, strictest_serving
 from sealmarket_enclave.protocol.session import SessionTerms, weights_hash
 from sealmarket_enclave.sealed.contexts import SessionInfo
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
@@ -69,6 +73,8 @@ class Service:
     facts: ServiceFacts
     spec: JobSpec
     terms: SessionTerms
+    serving: Serving
+    """The strictest of the owners' rules for requests."""
     key: PublicKey
     steps: tuple[Step, ...]
     block: Block
@@ -119,6 +125,7 @@ def prove_service(
         raise ServiceNotProven("end of the service", f"after the block's time {now}", document.terms.end)
     bundle = _bundle(document, package, trusted)
     steps = _steps(bundle, trusted)
+    serving = _serving(document)
     if bundle.core.grade == Grade.SIMULATED and not allow_simulated:
         raise ServiceNotProven("grade", "hardware", "simulated", "say --allow-simulated to try a virtual device")
     if own is not None:
@@ -130,7 +137,25 @@ def prove_service(
     except InvalidHpkeKey as error:
         raise ServiceNotProven("key of the enclave", "an HPKE public key", error.message) from error
     _require("hash of the enclave's key", bundle.core.enclave_key_hash, key.digest)
-    return _proven(bundle, document, key, steps, trusted.facts.at, _registers(bundle, package, trusted))
+    facts = _facts(bundle, document, trusted.facts.at, _registers(bundle, package, trusted))
+    return Service(
+        facts=facts,
+        spec=document.spec,
+        terms=document.terms,
+        serving=serving,
+        key=key,
+        steps=steps,
+        block=trusted.facts.at,
+    )
+
+
+def _serving(document: ServiceDocument) -> Serving:
+    """The owners' rules for requests, once the policies are proven."""
+    rules = [policy.serving for policy in document.policies]
+    for difference in serving_differences(document.spec, document.terms, rules):
+        what = f"{difference.document}: {difference.field}"
+        raise ServiceNotProven(what, difference.expected, difference.found)
+    return strictest_serving(tuple(rule for rule in rules if rule is not UNSET))
 
 
 def _registers(bundle: ProofBundle, package: EvidencePackage, trusted: Trusted) -> tuple[Bytes48, ...]:
@@ -188,17 +213,12 @@ def _steps(bundle: ProofBundle, trusted: Trusted) -> tuple[Step, ...]:
     return steps
 
 
-def _proven(
-    bundle: ProofBundle,
-    document: ServiceDocument,
-    key: PublicKey,
-    steps: tuple[Step, ...],
-    block: Block,
-    registers: tuple[Bytes48, ...],
-) -> Service:
+def _facts(
+    bundle: ProofBundle, document: ServiceDocument, block: Block, registers: tuple[Bytes48, ...]
+) -> ServiceFacts:
     core, spec, package = bundle.core, bundle.spec, bundle.evidence
     assert package is not None
-    facts = ServiceFacts(
+    return ServiceFacts(
         chain_id=bundle.book.chain_id,
         market=bundle.book.market,
         job_id=bundle.job_id,
@@ -216,4 +236,3 @@ def _proven(
         end=document.terms.end,
         proven_at=block.timestamp,
     )
-    return Service(facts=facts, spec=spec, terms=document.terms, key=key, steps=steps, block=block)

@@ -22,6 +22,7 @@ from sealmarket.inference.service import Service, ServiceFacts
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Bytes48, HexBytes, Uint64, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, JobId
+from sealmarket_enclave.protocol.policy import Serving
 from sealmarket_enclave.protocol.session import (
     Abort,
     Grant,
@@ -48,6 +49,14 @@ from tests import samples
 CHAIN_ID, MARKET = 31337, Address(b"\x03" * 20)
 JOB, EVIDENCE, WORKLOAD, WEIGHTS = (keccak(word) for word in (b"job", b"evidence", b"workload", b"weights"))
 END = 2_000_000_000
+SERVING = Serving(
+    per_unit=Wei(1),
+    max_lease=Uint64(1000),
+    max_prompt_units=Uint64(1 << 20),
+    max_answer_units=Uint64(1 << 20),
+    unit_bytes=64,
+    endpoints=("chat", "completions", "models", "score"),
+)
 Answer = tuple[Iterable[bytes], int, int]
 """Pieces of a response, and the units of prompt and answer."""
 Workload = Callable[[str, bytes, int], Answer]
@@ -115,7 +124,9 @@ class FakeEnclave:
         )
         block = Block(BlockNumber(9), keccak(b"block"), 1_700_000_000, ZERO_HASH)
         spec = samples.job(samples.asset_use())
-        return Service(facts=facts, spec=spec, terms=terms, key=self.private.public, steps=(), block=block)
+        return Service(
+            facts=facts, spec=spec, terms=terms, serving=SERVING, key=self.private.public, steps=(), block=block
+        )
 
     def answer(self, sealed: bytes) -> Iterator[bytes]:
         """Opening and frames, each piece as an enclave releases it."""

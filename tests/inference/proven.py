@@ -14,6 +14,7 @@ from sealmarket.chain import Block, JobSlot
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.events import JobDecided, JobMatched, JobQuoted
 from sealmarket.chain.model import EventRef
+from sealmarket.client.draft import DraftTerms
 from sealmarket.client.jobs import JobRecord
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.services import ServiceDocument
@@ -26,10 +27,12 @@ from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, HexBytes, Uint
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec, evidence_hash, report_data
 from sealmarket_enclave.protocol.numbers import AssetId, BlockNumber, Kind, Tee
+from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.session import Royalty, SessionTerms
 from sealmarket_enclave.protocol.signing import address_of
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from tests.client.bundles import Case
+from tests.client.bundles import Case, policy
+from tests.inference.enclave import SERVING
 
 NOW = 1_700_000_010
 LAUNCH = LaunchMeasurement(image=b"\x01" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48)
@@ -77,8 +80,23 @@ class ServiceCase(Case):
             enclave_key=HexBytes(raw),
         )
 
+    def _policy(self, asset: AssetId) -> PolicyDocument:
+        terms = DraftTerms(
+            price=Wei(1000), expiry=2_000_000_000, max_uses=5, purposes=("train",), min_grade="simulated"
+        )
+        return policy(asset, self.committee, serving=SERVING, terms=terms)
+
     def _spec(self, asset: AssetId) -> JobSpec:
-        return replace(super()._spec(asset), kind=Kind.SESSION, extension_hash=TERMS.struct_hash())
+        found = super()._spec(asset)
+        uses = tuple(replace(use, price=Wei(1000)) for use in found.assets)
+        return replace(
+            found,
+            kind=Kind.SESSION,
+            extension_hash=TERMS.struct_hash(),
+            assets=uses,
+            compute_price=Wei(0),
+            timeout_limit=Wei(5000),
+        )
 
     @property
     def record(self) -> JobRecord:

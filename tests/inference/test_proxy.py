@@ -165,7 +165,7 @@ def test_the_list_of_models_is_asked_for_once(proxy: Proxy, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("endpoint", "asked", "size", "units"),
     [
-        ("models", {}, 2, 1),
+        ("models", {}, 2, 64),
         ("score", {"rows": [[1]] * 7}, 50, 7),
         ("score", {"rows": "no rows"}, 50, 1),
         ("chat", {"messages": [1, 2], "max_tokens": 10}, 100, 100 + 256 + 32 + 10),

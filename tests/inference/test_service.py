@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
@@ -18,11 +19,14 @@ from sealmarket.inference.service import prove_service
 from sealmarket.protocol.transitions import Status
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
-from sealmarket_enclave.protocol.codec import HexBytes, Wei
+from sealmarket_enclave.protocol.codec import HexBytes, Uint64, Wei
 from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import AssetId
+from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.session import weights_hash
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from tests.client.bundles import MEASUREMENT
+from tests.inference.enclave import SERVING
 from tests.inference.proven import TERMS, ServiceCase
 
 OTHER = LaunchMeasurement(image=b"\x0f" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48)
@@ -92,6 +96,26 @@ def test_a_service_past_its_end_is_refused(case: ServiceCase) -> None:
 def test_an_image_that_the_owner_does_not_allow_is_refused(tmp_path: Path) -> None:
     other = ServiceCase(tmp_path, OTHER)
     with pytest.raises(ServiceNotProven, match="authentic, and acceptable to the policy of asset"):
+        prove_service(other.document, other.package, other.trusted(), allow_simulated=True)
+
+
+def test_terms_beyond_an_owners_rules_for_services_are_refused(tmp_path: Path) -> None:
+    class Careful(ServiceCase):
+        def _policy(self, asset: AssetId) -> PolicyDocument:
+            return replace(super()._policy(asset), serving=replace(SERVING, max_lease=Uint64(999)))
+
+    other = Careful(tmp_path)
+    with pytest.raises(ServiceNotProven, match="lease: expected at most 999, found 1000"):
+        prove_service(other.document, other.package, other.trusted(), allow_simulated=True)
+
+
+def test_a_policy_without_rules_for_services_takes_part_in_none(tmp_path: Path) -> None:
+    class Silent(ServiceCase):
+        def _policy(self, asset: AssetId) -> PolicyDocument:
+            return replace(super()._policy(asset), serving=UNSET)
+
+    other = Silent(tmp_path)
+    with pytest.raises(ServiceNotProven, match="serving"):
         prove_service(other.document, other.package, other.trusted(), allow_simulated=True)
 
 
