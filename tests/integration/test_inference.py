@@ -73,7 +73,9 @@ def test_an_unmodified_client_lists_asks_and_streams_and_each_answer_leaves_a_re
 ) -> None:
     with proxy(tmp_path) as (url, process):
         assert answers(client, url) == [["m"], "one two three", "one two three"]
-        refused = httpx.post(f"{url}/chat/completions", json={}, headers={"origin": "https://evil.example"})
+        refused = httpx.post(
+            f"{url}/chat/completions", json={}, headers={"origin": "https://evil.example"}, timeout=PATIENCE
+        )
         assert refused.status_code == 403
     assert process.returncode in (0, -signal.SIGTERM)
     kept = list(read_receipts(tmp_path / FILE))
