@@ -19,7 +19,7 @@ MAX_EVIDENCE = 32 << 20
 
 
 class ServiceDocument(Shape, frozen=True, kw_only=True):
-    """``GET /v1/services/JOB``. Seals and policies are in the order of the job's assets.
+    """The public document of a service. Seals and policies are in the order of the job's assets.
 
     ``enclave_key`` is the HPKE public key to which requests are sealed, ``statement`` the newest one.
     """
@@ -35,6 +35,6 @@ class ServiceDocument(Shape, frozen=True, kw_only=True):
 
 
 class EvidenceRequest(Shape, frozen=True, kw_only=True):
-    """``POST /v1/services/JOB/evidence``: the HPKE public key of the user to which the package is sealed."""
+    """What a user sends for evidence: the HPKE public key of the user to which the package is sealed."""
 
     key: HexBytes

@@ -30,6 +30,7 @@ from sealmarket_worker.context import HostContext
 from sealmarket_worker.image import base_interpreter
 from sealmarket_worker.journal import JobEntry, JobState, Journal
 from sealmarket_worker.limits import OperatorLimits
+from sealmarket_worker.link import ServiceLink
 from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.nodes import Nodes
 from sealmarket_worker.progress import JobProgress
@@ -78,8 +79,13 @@ class _Session(EnclaveSession):
     def deliver(self, releases: Sequence[bytes]) -> Shares:
         return super().deliver(self._bent.releases(releases))
 
-    def finish(self, containers: Mapping[Bytes32, Path], on_stage: Callable[[str], None]) -> Outcome:
-        return self._bent.outcome(super().finish(self._bent.containers(containers), on_stage))
+    def finish(
+        self,
+        containers: Mapping[Bytes32, Path],
+        on_stage: Callable[[str], None],
+        link: ServiceLink | None = None,
+    ) -> Outcome:
+        return self._bent.outcome(super().finish(self._bent.containers(containers), on_stage, link))
 
 
 class BentDriver:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,15 +13,20 @@ from sealmarket.sealing.results import open_result
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_devices.driver import image_arguments
 from sealmarket_devices.measure import measure_image
-from sealmarket_enclave.protocol.codec import Bytes32, decode
+from sealmarket_enclave.protocol.codec import Bytes32, Uint64, decode
+from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.protocol.receipt import Envelope
+from sealmarket_enclave.protocol.session import Renewal, SignedStatement, TabState
+from sealmarket_enclave.protocol.signing import sign
 from sealmarket_enclave.sealed.result import ResultEnvelope
+from sealmarket_enclave.sealed.session import AnswerReader, Frame
 from sealmarket_worker.errors import EnclaveLost, EnclaveRefused
 from sealmarket_worker.image import base_interpreter, build_image
-from sealmarket_worker.session import EnclaveSession, host_side
+from sealmarket_worker.session import EnclaveSession, Outcome, host_side
 from tests.enclave.runtime.twins import load_of
 from tests.enclave.scene import CHAIN_ID, MARKER, MARKET, Scene
+from tests.enclave.session.services import Account, Users, service_scene
 from tests.patience import PATIENCE
 
 
@@ -101,3 +108,59 @@ def test_a_whole_job_runs_in_a_measured_process_with_the_real_sandbox(
     assert "simulated" in statement.predicate.platform
     everything = outcome.receipt + outcome.result + outcome.container + evidence.quote
     assert MARKER not in everything
+
+
+def test_an_image_for_batch_jobs_refuses_a_service(device_socket: Path, image: Path, tmp_path: Path) -> None:
+    scene = service_scene(tmp_path / "service")
+    refused = pytest.raises(EnclaveRefused, match="kind of job is session, expected batch")
+    with VirtualDevice(device_socket) as device, launch(device, image, scene) as session, refused:
+        session.load(load_of(scene))
+
+
+def test_a_service_answers_from_the_image_of_its_kind(device_socket: Path, tmp_path: Path) -> None:
+    image, scene = build_image(tmp_path / "session", "session"), service_scene(tmp_path / "service")
+    users, alice = Users(scene), Account(0x61)
+    kept: list[SignedStatement] = []
+    ended: list[Outcome] = []
+    heard: queue.SimpleQueue[tuple[bytes | None, bool]] = queue.SimpleQueue()
+    with VirtualDevice(device_socket) as device, launch(device, image, scene) as session:
+        evidence = session.load(load_of(scene, extension=users.terms.canonical()))
+        named = Bytes32(evidence.evidence_hash)
+        users.sealed_to = (evidence.enclave_key, named)
+        releases = [scene.release(node, named, evidence.enclave_key).canonical() for node in (0, 1)]
+        assert not session.deliver(releases).missing
+        link, serving = session.link(kept.append), threading.Event()
+        held = {asset.seal.content_root: tmp_path / "container" for asset in scene.assets}
+        (tmp_path / "container").write_bytes(scene.assets[0].container)
+
+        def hear() -> None:
+            ended.append(session.finish(held, lambda stage: serving.set() if stage == "serving" else None, link))
+
+        hearing = threading.Thread(target=hear, daemon=True)
+        hearing.start()
+        assert serving.wait(PATIENCE)
+        renewal = Renewal(
+            job_id=users.job_id,
+            nonce=Bytes32(link.nonce().nonce),
+            block_number=Uint64(1),
+            block_time=1000,
+            redeemed=Uint64(0),
+            tabs=(TabState(account=alice.address, units=Uint64(500), closing=False),),
+        )
+        digest = renewal.digest(CHAIN_ID, MARKET)
+        signatures = [sign(digest, node.signing) for node in scene.nodes[1:]]
+        assert link.renew(renewal.canonical(), signatures) == ""
+        sealed, secret = users.seal(users.session(alice), b"hello")
+        link.ask(sealed, lambda data, last: heard.put((data, last)))
+        reader, frames, last = AnswerReader(secret, sha256(sealed)), list[Frame](), False
+        while not last:
+            data, last = heard.get(timeout=PATIENCE)
+            assert data is not None
+            frames += reader.feed(data)
+        reader.close()
+        assert [frame.payload for frame in frames[:-1]] == [b"hello"]
+        link.end()
+        hearing.join(PATIENCE)
+    assert ended[0].posted.settlement is not None
+    assert kept[-1].statement.last
+    assert kept[-1].statement.total == 7

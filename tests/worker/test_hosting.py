@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from sealmarket.protocol.services import EvidenceRequest
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint64
 from sealmarket_enclave.protocol.hashing import sha256
-from sealmarket_enclave.protocol.session import SessionCode, SignedStatement, Statement, TabState
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.session import Entry, SessionCode, SignedStatement, Statement, TabState
 from sealmarket_enclave.protocol.signing import sign
 from sealmarket_enclave.runtime.channel import Finished, FromEnclave
 from sealmarket_enclave.runtime.errors import ChannelError
@@ -21,7 +23,7 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.session import MAX_SEALED, AnswerReader, FrameKind
 from sealmarket_worker.errors import ServiceOver
 from sealmarket_worker.gateway import MOST_OF_PEER, Gateway, Hosted, Refused, Server
-from sealmarket_worker.hosting import ServiceRun, SignedRenewals, StatementLog
+from sealmarket_worker.hosting import Redeeming, ServiceRun, SignedRenewals, StatementLog
 from sealmarket_worker.link import ServiceLink
 from tests.enclave.scene import CHAIN_ID, MARKET
 from tests.enclave.session.services import Account, Service, Session, scratch, service_scene
@@ -69,7 +71,9 @@ class Host:
         self.log = StatementLog(folder / "statements", self.service.job_id)
         self.link = ServiceLink(self.service.host.send, self.log.keep)
         self.nodes, self.drain, self.time = TwinNodes(self.service), threading.Event(), 1000
-        self.run = ServiceRun(self.link, self.nodes, self.service.terms, lambda: self.time, self.drain, 0.02)
+        self.run = ServiceRun(
+            self.link, self.nodes, self.service.terms, lambda: self.time, self.drain, poll_seconds=0.02
+        )
         self.rest: list[FromEnclave] = []
         self.hearing = threading.Thread(target=self._hear, daemon=True)
         gateway = Gateway()
@@ -180,9 +184,58 @@ def test_a_statement_is_on_disk_before_it_is_passed_on_and_a_torn_line_is_left_o
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes() + b"\n" + signed.canonical()[:50])
     other.keep(signed)
-    assert list(other.all()) == [signed, signed]
+    assert list(other.all()) == [signed]
+    restarted = StatementLog(tmp_path, host.service.job_id)
+    restarted.keep(signed)
+    assert list(restarted.all()) == [signed, signed]
     assert isinstance(signed, SignedStatement)
     assert isinstance(signed.statement, Statement)
+
+
+class LinkTwin:
+    """A link to an enclave that served so many units to each account; an entry is due once after it rose."""
+
+    def __init__(self) -> None:
+        self.units: dict[Address, int] = {}
+        self._said: dict[Address, int] = {}
+
+    def state(self, accounts: Sequence[Address] = ()) -> SignedStatement:
+        named = accounts or [one for one, units in self.units.items() if units > self._said.get(one, 0)]
+        self._said |= {one: self.units[one] for one in named}
+        entries = tuple(Entry(account=one, units=Uint64(self.units[one]), last=False) for one in named)
+        total = Uint64(sum(self.units.values()))
+        statement = Statement(job_id=JobId(Bytes32(bytes(32))), total=total, last=False, entries=entries)
+        return SignedStatement(statement=statement, signature=HexBytes(bytes(65)))
+
+
+def test_a_statement_is_posted_in_time_with_every_account_that_no_posted_one_has(host: Host) -> None:
+    link, posted, takes = LinkTwin(), list[Statement](), [False]
+
+    def post(signed: SignedStatement) -> bool:
+        posted.append(signed.statement)
+        return takes[0]
+
+    redeeming = Redeeming(cast("ServiceLink", link), host.service.terms, post)  # a lease of 1,000 units and 600 s
+    assert not redeeming.turn(1.0)
+    assert posted == []
+    link.units[ALICE.address] = 10
+    assert not redeeming.turn(2.0)
+    assert [one.total for one in posted] == [10]  # the first is due at once; the chain does not take it
+    takes[0] = True
+    link.units[Address(b"\x02" * 20)] = 5
+    assert redeeming.turn(3.0)
+    assert [(entry.account, entry.units) for entry in posted[-1].entries] == [
+        (ALICE.address, 10),
+        (Address(b"\x02" * 20), 5),
+    ]
+    link.units[ALICE.address] = 20
+    assert not redeeming.turn(4.0)
+    link.units[ALICE.address] = 515
+    assert redeeming.turn(5.0)
+    link.units[ALICE.address] = 516
+    assert not redeeming.turn(304.0)
+    assert redeeming.turn(305.0)
+    assert posted[-1].total == 521
 
 
 def test_a_host_that_drains_ends_the_service_with_its_last_statement(tmp_path: Path) -> None:

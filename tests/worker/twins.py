@@ -36,12 +36,14 @@ from sealmarket_enclave.protocol.job import JobSpec, SharesMissing, enclave_key_
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.signing import recover, sign
+from sealmarket_enclave.runtime.kinds import batch
 from sealmarket_enclave.workload.bundle import pack
 from sealmarket_worker.agent import Agent
 from sealmarket_worker.context import HostContext
 from sealmarket_worker.journal import Journal
 from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.progress import JobProgress
+from sealmarket_worker.serving_job import Services
 from sealmarket_worker.session import EnclaveSession
 from tests.enclave.runtime.twins import EnclaveTwin, SandboxTwin
 from tests.enclave.scene import CHAIN_ID, MARKET, PROVIDER_KEY, REGISTRY, Scene
@@ -234,6 +236,7 @@ class DriverTwin:
         self.launched: list[EnclaveTwin] = []
         self.unreachable = 0
         self.on_launch: Callable[[EnclaveTwin], None] = lambda _twin: None
+        self.kind, self.strict = batch.KIND, False
 
     def check(self) -> None:
         """It is there."""
@@ -242,7 +245,7 @@ class DriverTwin:
         if self.unreachable:
             self.unreachable -= 1
             raise DeviceUnreachable("no virtual device answers")
-        twin = EnclaveTwin(self._scratch, sandbox=self.sandbox)
+        twin = EnclaveTwin(self._scratch, sandbox=self.sandbox, kind=self.kind, strict=self.strict)
         self.launched.append(twin)
         self.on_launch(twin)
         return EnclaveSession(twin.host)
@@ -270,6 +273,7 @@ class HostTwin:
         self.store = StoreTwin()
         self.store.fill(scene)
         self.driver = DriverTwin(folder / "scratch")
+        self.services: Services | None = None
         self.nodes = NodesTwin(scene, self.chain, self.store)
         self.transactions = TransactionsTwin(self.chain)
         self.events: list[JobProgress] = []
@@ -278,7 +282,7 @@ class HostTwin:
 
     def start(self) -> None:
         """(Re)start the host: all that it knows comes from its folder and the chain."""
-        self.stop = TickingStop(self)
+        self.stop, self.drain = TickingStop(self), threading.Event()
         self.journal = Journal(self.folder / "journal.sqlite")
         store = Store("http://store", transport=self.store)
         self.context = HostContext(
@@ -292,6 +296,8 @@ class HostTwin:
             sign=self._sign,
             state=self.folder,
             stop=self.stop,
+            drain=self.drain,
+            services=self.services,
             listeners=(self.events.append,),
             poll_seconds=0.0,
             settle_patience_seconds=0.0,

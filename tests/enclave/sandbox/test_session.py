@@ -163,6 +163,13 @@ def test_a_part_or_an_end_of_another_form_is_broken_and_nothing_after_it_counts(
     assert piped.say(b"S" + (1).to_bytes(4) + b"y") == []
 
 
+def test_a_process_that_closes_its_pipe_of_requests_is_waited_for_and_not_written_to_again(piped: Piped) -> None:
+    piped.say(READY + b"L")
+    os.dup2(piped.theirs, piped._reads)  # the only reading end is gone
+    piped.side.give("chat", 10, bytes(1 << 20))
+    assert piped.side.input is None
+
+
 @given(st.binary(max_size=200), st.integers(1, 50))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_of_a_process_do_anything_but_be_events_or_break_it(

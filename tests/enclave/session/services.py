@@ -222,19 +222,15 @@ class Pending:
     unopened: bool = False
 
 
-class Service:
-    """An enclave that serves, seen by its host, its nodes and its users."""
+class Users:
+    """Who asks a service: grants, and requests sealed to the enclave of ``evidence``."""
 
-    def __init__(self, scratch: Path, scene: Scene, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.terms = terms_of(scene.assets[0].use.asset_id)
-        self.enclave = EnclaveTwin(scratch, strict=True, kind=session.KIND, clock=clock)
-        self.host = self.enclave.host
-        self.pending: dict[int, Pending] = {}
-        self.statements: list[SignedStatement] = []
-        self.streams = self.block = 0
-        self.said: list[str] = []
         self.evidence: Evidence | None = None
+        self.sealed_to: tuple[bytes, Bytes32] | None = None
+        """The enclave's HPKE key and evidence hash, for users that have no evidence."""
 
     @property
     def spec(self) -> JobSpec:
@@ -244,12 +240,68 @@ class Service:
     def job_id(self) -> JobId:
         return self.spec.job_id(CHAIN_ID, MARKET)
 
+    def session(self, account: Account, cap: int = 1000, until: int = 2_000_000_000, **changes: object) -> Session:
+        """A new grant with a session key of its own."""
+        key = coincurve.PrivateKey()
+        grant = Grant(
+            job_id=self.job_id,
+            workload=self.spec.workload_digest,
+            weights=weights_hash(asset.seal.content_root for asset in self.scene.assets),
+            session_key=address_of(key.public_key),
+            cap=Uint64(cap),
+            until=until,
+        )
+        grant = msgspec.structs.replace(grant, **changes)
+        return Session(grant, key, sign(grant.digest(CHAIN_ID, MARKET), account.wallet))
+
+    def seal(
+        self, given: Session, body: bytes, most: int = 64, endpoint: str = "chat", **changes: object
+    ) -> tuple[bytes, bytes]:
+        """The next request of a grant, sealed, and its secret."""
+        assert self.sealed_to is not None
+        key, secret = PublicKey(self.sealed_to[0]), secrets.token_bytes(32)
+        header = SessionHeader(
+            grant=given.grant,
+            grant_signature=given.signature,
+            number=Uint64(given.number + 1),
+            most_units=Uint64(most),
+            acknowledged=given.last,
+            endpoint=endpoint,
+            signature=HexBytes(bytes(65)),
+        )
+        header = msgspec.structs.replace(header, **changes)
+        if "signature" not in changes:
+            digest = signed_request(header, secret, body).digest(CHAIN_ID, MARKET)
+            header = msgspec.structs.replace(header, signature=sign(digest, given.key))
+        info = SessionInfo(
+            chain_id=CHAIN_ID,
+            market=MARKET,
+            job_id=self.job_id,
+            evidence_hash=self.sealed_to[1],
+            enclave_key=key.digest,
+        )
+        return seal_request(key, info, secret=secret, header=header, body=body), secret
+
+
+class Service(Users):
+    """An enclave that serves, seen by its host, its nodes and its users."""
+
+    def __init__(self, scratch: Path, scene: Scene, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(scene)
+        self.enclave = EnclaveTwin(scratch, strict=True, kind=session.KIND, clock=clock)
+        self.host = self.enclave.host
+        self.pending: dict[int, Pending] = {}
+        self.statements: list[SignedStatement] = []
+        self.streams = self.block = 0
+        self.said: list[str] = []
+
     def quote(self, **changes: object) -> Evidence | Refused:
         """Load the job; with the terms, unless ``changes`` say otherwise."""
         self.host.send(load_of(self.scene, **{"extension": self.terms.canonical(), **changes}))
         answer = self.host.receive()
         if isinstance(answer, Evidence):
             self.evidence = answer
+            self.sealed_to = (answer.enclave_key, Bytes32(answer.evidence_hash))
         assert isinstance(answer, Evidence | Refused)
         return answer
 
@@ -297,48 +349,6 @@ class Service:
         tabs = [TabState(account=one.address, units=Uint64(units), closing=False) for one in accounts]
         renewal = self.renewal(self.nonce().nonce, *tabs, **{"block": self.block, **changes})
         assert self.renew(renewal) == ""
-
-    def session(self, account: Account, cap: int = 1000, until: int = 2_000_000_000, **changes: object) -> Session:
-        """A new grant with a session key of its own."""
-        key = coincurve.PrivateKey()
-        grant = Grant(
-            job_id=self.job_id,
-            workload=self.spec.workload_digest,
-            weights=weights_hash(asset.seal.content_root for asset in self.scene.assets),
-            session_key=address_of(key.public_key),
-            cap=Uint64(cap),
-            until=until,
-        )
-        grant = msgspec.structs.replace(grant, **changes)
-        return Session(grant, key, sign(grant.digest(CHAIN_ID, MARKET), account.wallet))
-
-    def seal(
-        self, given: Session, body: bytes, most: int = 64, endpoint: str = "chat", **changes: object
-    ) -> tuple[bytes, bytes]:
-        """The next request of a grant, sealed, and its secret."""
-        assert self.evidence is not None
-        key, secret = PublicKey(self.evidence.enclave_key), secrets.token_bytes(32)
-        header = SessionHeader(
-            grant=given.grant,
-            grant_signature=given.signature,
-            number=Uint64(given.number + 1),
-            most_units=Uint64(most),
-            acknowledged=given.last,
-            endpoint=endpoint,
-            signature=HexBytes(bytes(65)),
-        )
-        header = msgspec.structs.replace(header, **changes)
-        if "signature" not in changes:
-            digest = signed_request(header, secret, body).digest(CHAIN_ID, MARKET)
-            header = msgspec.structs.replace(header, signature=sign(digest, given.key))
-        info = SessionInfo(
-            chain_id=CHAIN_ID,
-            market=MARKET,
-            job_id=self.job_id,
-            evidence_hash=Bytes32(self.evidence.evidence_hash),
-            enclave_key=key.digest,
-        )
-        return seal_request(key, info, secret=secret, header=header, body=body), secret
 
     def ask(self, given: Session, body: bytes, **options: object) -> Pending:
         """Give the enclave a request of a grant."""

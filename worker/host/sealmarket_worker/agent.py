@@ -14,7 +14,7 @@ from sealmarket.chain import ChainError
 from sealmarket.chain.events import JobMatched, UnreadableLog, VersionPublished
 from sealmarket.chain.follow import Cursor, EventRange, Follower, Rewound
 from sealmarket_enclave.protocol.codec import Address
-from sealmarket_enclave.protocol.numbers import JobId, Tee
+from sealmarket_enclave.protocol.numbers import JobId, Kind, Tee
 from sealmarket_worker.context import HostContext
 from sealmarket_worker.jobrun import JobRun
 from sealmarket_worker.journal import JobEntry, JobState, Journal
@@ -35,7 +35,7 @@ class Agent:
         self._host, self._places = host, max_jobs
         self._pool = ThreadPoolExecutor(max_workers=max_jobs, thread_name_prefix="job")
         self._running: dict[JobId, Future[None]] = {}
-        self._follower = Follower(host.chain, JobReader(host.journal, provider, host.driver.tee, share))
+        self._follower = Follower(host.chain, JobReader(host.journal, provider, host.driver.tee, share, host.kind))
 
     def run(self) -> None:
         """Follow, start, wait; until asked to stop, or until no job is left of those that ran when asked to drain."""
@@ -102,8 +102,11 @@ class Agent:
 class JobReader:
     """Reads events for a host's journal: an :class:`~sealmarket.chain.follow.EventReader`."""
 
-    def __init__(self, journal: Journal, provider: Address, tee: Tee, share: Share = WHOLE) -> None:
+    def __init__(
+        self, journal: Journal, provider: Address, tee: Tee, share: Share = WHOLE, kind: Kind = Kind.BATCH
+    ) -> None:
         self._journal, self._provider, self._tee, self._share = journal, provider, tee, share
+        self._kind = kind
 
     def cursor(self) -> Cursor | None:
         """The last final block that is in the journal."""
@@ -124,7 +127,8 @@ class JobReader:
 
     def _is_ours(self, event: JobMatched) -> bool:
         spec = event.spec
-        return spec.provider == self._provider and spec.tee == self._tee and self._share.has(event.job_id)
+        named = (spec.provider, spec.tee, spec.kind)
+        return named == (self._provider, self._tee, self._kind) and self._share.has(event.job_id)
 
     def earlier(self) -> tuple[Cursor, ...]:
         """None: reading again from the start repeats nothing, since jobs are known by their ids."""

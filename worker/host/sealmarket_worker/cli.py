@@ -90,7 +90,7 @@ def capability(config: ConfigFile) -> None:
 
     loaded = load_config(config)
     with tempfile.TemporaryDirectory() as folder:
-        promised = of(loaded, loaded.image or build_image(Path(folder) / "image"))
+        promised = of(loaded, loaded.image or build_image(Path(folder) / "image", loaded.kind.slug))
     typer.echo(promised.canonical().decode())
     typer.echo(f"hash {promised.digest()}", err=True)
 

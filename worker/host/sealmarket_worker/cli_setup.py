@@ -143,7 +143,7 @@ def attest(config: Annotated[Path, typer.Option("--config", help="The worker's T
 
     loaded = load_config(config)
     with tempfile.TemporaryDirectory() as folder:
-        driver = opened(loaded, loaded.image or build_image(Path(folder) / "image"))
+        driver = opened(loaded, loaded.image or build_image(Path(folder) / "image", loaded.kind.slug))
         driver.check()
         found = attest_device(driver, loaded.book)
     typer.echo(found.canonical().decode())

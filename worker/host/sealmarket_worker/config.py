@@ -21,7 +21,7 @@ from sealmarket.private_files import PassphraseRefused, read_passphrase_file
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket_enclave.protocol.numbers import Tee
+from sealmarket_enclave.protocol.numbers import Kind, Tee
 from sealmarket_worker.errors import ConfigInvalid
 from sealmarket_worker.limits import OperatorLimits, half_of_memory
 from sealmarket_worker.share import MOST_WORKERS, WHOLE, Share
@@ -66,6 +66,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     environments: Literal["any", "prepared"] = "any"
     drain_seconds: Annotated[float, msgspec.Meta(ge=0)] = DRAIN_SECONDS
     outbox: str = ""
+    kind: Literal["batch", "session"] = "batch"
+    listen: str = ""
     limits: _Limits = _Limits()
     share: _Share = _Share()
 
@@ -75,7 +77,8 @@ class WorkerConfig:
     """A checked configuration. ``store`` defaults to the address book's.
 
     ``outbox`` is where the account's transactions are remembered: of its own state folder, unless several workers on
-    this machine share it. ``prepared_only``: the host promises the environments that are installed already.
+    this machine share it. ``prepared_only``: the host promises the environments that are installed already. ``listen``
+    is where users of services reach a host of ``kind`` session.
     """
 
     rpc: str
@@ -99,6 +102,8 @@ class WorkerConfig:
     drain_seconds: float = DRAIN_SECONDS
     outbox: Path | None = None
     share: Share = WHOLE
+    kind: Kind = Kind.BATCH
+    listen: tuple[str, int] | None = None
 
     @property
     def store_url(self) -> str:
@@ -170,6 +175,8 @@ def load_config(path: Path) -> WorkerConfig:
         drain_seconds=file.drain_seconds,
         outbox=here / file.outbox if file.outbox else None,
         share=_share(path, file),
+        kind=Kind.from_slug(file.kind),
+        listen=_listen(path, file),
     )
 
 
@@ -191,6 +198,19 @@ def _share(path: Path, file: _File) -> Share:
         detail = f"share.workers is {file.share.workers}, and no outbox is named"
         raise ConfigInvalid(path, detail, "name one folder on this machine as `outbox` of all workers of the account")
     return Share(workers=file.share.workers, worker=file.share.worker)
+
+
+def _listen(path: Path, file: _File) -> tuple[str, int] | None:
+    """Where users of services reach this host: an address and a port."""
+    if (file.kind == "session") != bool(file.listen):
+        detail = f"kind is {file.kind!r} and listen is {file.listen!r}"
+        raise ConfigInvalid(path, detail, "name an address such as 127.0.0.1:8600 as `listen`, with kind session only")
+    if not file.listen:
+        return None
+    host, _, port = file.listen.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ConfigInvalid(path, f"listen is {file.listen!r}, expected an address and a port", "write 127.0.0.1:8600")
+    return host.strip("[]"), int(port)
 
 
 def _fees(path: Path, file: _File) -> FeeLimits:

@@ -17,7 +17,7 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.service.errors import ContentMismatch, ItemNotFound, ServiceUnavailable
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import HexBytes
-from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.numbers import JobId, Kind
 from sealmarket_worker.drivers.interface import Driver
 from sealmarket_worker.errors import InputMissing
 from sealmarket_worker.journal import JobEntry, Journal
@@ -25,6 +25,7 @@ from sealmarket_worker.limits import OperatorLimits
 from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.nodes import Nodes
 from sealmarket_worker.progress import Listener, ProgressReporter
+from sealmarket_worker.serving_job import Services
 from sealmarket_worker.transactions import ProviderTransactions
 from sealmarket_worker.why import why_over
 
@@ -71,6 +72,13 @@ class HostContext:
     prepare_share_of_window: float = 0.5
     limits: OperatorLimits = field(default_factory=OperatorLimits)
     capability: Capability | None = None
+    services: Services | None = None
+    """Of a host whose image is for services; any other takes batch jobs."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of job that this host takes."""
+        return Kind.BATCH if self.services is None else Kind.SESSION
 
 
 class JobSteps:

@@ -1,8 +1,11 @@
 """What a host does while an enclave serves: it fetches renewals, keeps statements, and ends the service in time.
 
 1. Every statement is on disk before any other party learns of it.
-2. A renewal is asked for when half a lease's seconds are over, and again soon where the last one did not come.
-3. The service ends when its terms say so, when the host drains, or when :attr:`ServiceRun.over` is set.
+2. A renewal is asked for when half a lease's seconds are over, when :meth:`ServiceRun.renew_soon` says so, when an
+   account has asked that has no tab in the last one, and again soon where the last one did not come.
+3. A statement is taken as often as the host looks. It is posted when half a lease of units, or half a lease's seconds
+   with any unit, is not posted yet: with an entry for each account that no posted statement has. Then a renewal is due.
+4. The service ends when its terms say so, when the host drains, or when :attr:`ServiceRun.over` is set.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from pathlib import Path
 from typing import Protocol
 
 from sealmarket.protocol.book import AddressBook, Committee
-from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode_canonical, to_builtins
+from sealmarket.protocol.renewals import RenewalRequest
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint64, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.session import MAX_TABS, SessionTerms, SignedRenewal, SignedStatement
@@ -27,6 +31,7 @@ from sealmarket_worker.link import ServiceLink
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
+LOOK_SECONDS = 5.0
 
 
 class StatementLog:
@@ -35,13 +40,17 @@ class StatementLog:
     def __init__(self, folder: Path, job_id: JobId) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / f"{job_id.hex()}.jsonl"
+        self._last: SignedStatement | None = None
 
     def keep(self, signed: SignedStatement) -> None:
-        """Write one down, for good. Raises ``OSError``."""
+        """Write one down, for good, unless it is the last one again. Raises ``OSError``."""
+        if signed == self._last:
+            return
         with self._path.open("ab") as file:
             file.write(b"\n" + signed.canonical())
             file.flush()
             os.fsync(file.fileno())
+        self._last = signed
 
     def all(self) -> Iterator[SignedStatement]:
         """Every statement, in the order in which they came."""
@@ -74,11 +83,10 @@ Ask = Callable[[str, bytes], bytes | None]
 
 
 class NodeRenewals:
-    """Renewals of the oracle nodes of a committee, by HTTP.
+    """Renewals of the oracle nodes of a committee, by HTTP. ``block``: the final block that is asked about.
 
-    Args:
-        accounts: whose tabs are open, the most important first.
-        block: the final block that is asked about.
+    Accounts are those that asked for a tab to be looked at, and those of the last renewal, the newest first. Of more
+    than a renewal takes the oldest is left out until it asks again.
     """
 
     def __init__(
@@ -86,19 +94,18 @@ class NodeRenewals:
         book: AddressBook,
         committee: Committee,
         job_id: JobId,
-        accounts: Callable[[], Sequence[Address]],
         block: Callable[[], int],
         ask: Ask,
     ) -> None:
         self._book, self._committee, self._job_id = book, committee, job_id
-        self._accounts, self._block, self._ask = accounts, block, ask
+        self._block, self._ask = block, ask
+        self._known: list[Address] = []
 
     def fetch(self, nonce: Bytes32, wanted: Sequence[Address]) -> SignedRenewals | None:
         """Ask every node. Enough of them must say the same."""
-        accounts = list(dict.fromkeys((*self._accounts(), *wanted)))[:MAX_TABS]
-        body = canonical_json(
-            {"nonce": nonce, "blockNumber": self._block(), "accounts": to_builtins(accounts), "proofs": []}
-        )
+        accounts = list(dict.fromkeys((*reversed(wanted), *self._known)))[:MAX_TABS]
+        request = RenewalRequest(nonce=nonce, block_number=Uint64(self._block()), accounts=tuple(accounts), proofs=())
+        body = request.canonical()
         found: dict[bytes, dict[Address, bytes]] = {}
         for member in self._committee.members:
             raw = self._ask(f"{member.url.rstrip('/')}/v1/sessions/{self._job_id}/renewals", body)
@@ -106,6 +113,8 @@ class NodeRenewals:
                 same = found.setdefault(signed.renewal.canonical(), {})
                 same[member.signer] = signed.signature
                 if len(same) >= self._committee.threshold:
+                    shown = {tab.account for tab in signed.renewal.tabs}
+                    self._known = [account for account in accounts if account in shown]
                     return SignedRenewals(signed.renewal.canonical(), tuple(same.values()))
         return None
 
@@ -121,12 +130,43 @@ class NodeRenewals:
         return signed if right else None
 
 
+Post = Callable[[SignedStatement], bool]
+"""Has the chain take a statement. False: not now, and it is tried again."""
+
+
+class Redeeming:
+    """Which statement is posted, and when (rule 3)."""
+
+    def __init__(self, link: ServiceLink, terms: SessionTerms, post: Post) -> None:
+        self._link, self._terms, self._post = link, terms, post
+        self._waiting: dict[Address, None] = {}
+        self._posted, self._due = 0, 0.0
+
+    def turn(self, now: float) -> bool:
+        """Look once. Whether a statement was posted."""
+        signed = self._link.state()
+        self._waiting |= dict.fromkeys(entry.account for entry in signed.statement.entries)
+        rise = signed.statement.total - self._posted
+        if not rise or (rise * 2 < self._terms.lease and now < self._due):
+            return False
+        accounts = list(self._waiting)[:MAX_TABS]
+        whole = self._link.state(accounts)
+        if not self._post(whole):
+            return False
+        self._posted, self._due = whole.statement.total, now + self._terms.lease_seconds / 2
+        for account in accounts:
+            del self._waiting[account]
+        return True
+
+
 class ServiceRun:
     """Keeps one service going, in a thread of its own: usable as a context manager.
 
     Args:
         chain_time: the time of the chain's newest block, in seconds.
         drain: set when the host ends.
+        post: absent for a host whose statements another program posts.
+        look_seconds: how often the enclave is asked which accounts have no tab, which costs it a nonce.
     """
 
     def __init__(
@@ -136,10 +176,17 @@ class ServiceRun:
         terms: SessionTerms,
         chain_time: Callable[[], int],
         drain: threading.Event,
-        poll_seconds: float,
+        *,
+        post: Post = lambda _signed: False,
+        poll_seconds: float = 0.5,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._link, self._renewals, self._terms = link, renewals, terms
-        self._chain_time, self._drain, self._poll = chain_time, drain, poll_seconds
+        self._chain_time, self._drain = chain_time, drain
+        self._poll, self._look = poll_seconds, look_seconds
+        self._redeeming = Redeeming(link, terms, post)
+        self._soon = threading.Event()
+        self._named: set[Address] = set()
         self.over = threading.Event()
         self.renewed = 0
         """How many renewals the enclave took."""
@@ -154,23 +201,38 @@ class ServiceRun:
         self._link.close()
         self._thread.join()
 
+    def renew_soon(self) -> None:
+        """Ask for a renewal at the next turn: a statement was redeemed, or a tab was opened."""
+        self._soon.set()
+
     def _run(self) -> None:
-        due = 0.0
+        due = looked = 0.0
         while not self.over.is_set():
             try:
                 if self._is_over():
                     self._link.end()
                     return
-                if time.monotonic() >= due:
-                    due = time.monotonic() + (self._terms.lease_seconds / 2 if self._renew() else _RETRY_SECONDS)
+                now = time.monotonic()
+                if now >= due or self._soon.is_set() or now >= looked:
+                    looked = now + self._look
+                    if self._redeeming.turn(now):
+                        self.renew_soon()
+                    renewed = self._turn(due=now >= due or self._soon.is_set())
+                    if renewed is not None:
+                        self._soon.clear()
+                        due = now + (self._terms.lease_seconds / 2 if renewed else _RETRY_SECONDS)
             except (ServiceOver, EnclaveLost) as error:
                 log.warning("the service ends here: %s", error)
                 return
             self.over.wait(self._poll)
 
-    def _renew(self) -> bool:
+    def _turn(self, *, due: bool) -> bool | None:
+        """Renew, if that is due or an account asks for it. Whether the enclave took one; None where none is due."""
         nonce = self._link.nonce()
         wanted = [Address(account) for account in nonce.wanted]
+        fresh, self._named = set(wanted) - self._named, set(wanted)
+        if not due and not fresh:
+            return None
         found = self._renewals.fetch(Bytes32(nonce.nonce), wanted)
         if found is None:
             log.warning("no renewal of enough oracle nodes came; the service goes on while its lease lasts")

@@ -18,7 +18,10 @@ leaves a job that it has not quoted to its next start, and carries the others to
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from functools import partial
+
+from msgspec.structs import replace
 
 from sealmarket.chain import BlockGone, ChainUnavailable, JobSlot, Reverted, RpcRefused
 from sealmarket.chain.events import JobQuoted
@@ -47,6 +50,7 @@ from sealmarket_worker.limits import outputs_beyond
 from sealmarket_worker.materials import MaterialFetcher, Materials, nothing
 from sealmarket_worker.progress import ProgressReporter, StageName
 from sealmarket_worker.releasing import ReleaseRound, Waiting
+from sealmarket_worker.serving_job import JobServing, Quoted
 from sealmarket_worker.session import EnclaveSession, Outcome, key_hash_of
 from sealmarket_worker.steps import read_policies
 from sealmarket_worker.watch import Watch
@@ -59,6 +63,7 @@ _STAGES: dict[str, StageName] = {
     "opening": "open",
     "computing": "compute",
     "validating": "validate",
+    "serving": "serve",
     "sealing": "seal",
 }
 
@@ -114,7 +119,8 @@ class JobRun(JobSteps):
             envelope = self._quote(entry, session, evidence, committee, materials)
             waiting = Waiting(session, committee, evidence, envelope)
             ReleaseRound(self._host, entry, self._progress, waiting).collect()
-            outcome = self._finish(entry, session, materials)
+            quoted = Quoted(self._job_id, materials, evidence, self._package, committee)
+            outcome = self._finish(entry, session, quoted)
         # On a full disk the word is kept in memory and written as soon as there is room.
         deadline = self._slot(entry).deadline
         self._patiently(lambda: self._host.journal.finished(self._job_id, outcome), deadline)
@@ -128,7 +134,10 @@ class JobRun(JobSteps):
         self._require_matched(self._slot(entry))
         session = self._host.driver.launch()
         try:
-            return session, session.load(materials.load(self._host.chain.book, self._host.chain.final()))
+            load = materials.load(self._host.chain.book, self._host.chain.final())
+            if self._host.services is not None:
+                load = replace(load, extension=self._host.services.terms(entry.spec))
+            return session, session.load(load)
         except BaseException:
             session.close()
             raise
@@ -199,7 +208,7 @@ class JobRun(JobSteps):
             self._promise(entry.spec),
             self._host.driver.devices(session),
         )
-        book = self._host.chain.book
+        self._package, book = content, self._host.chain.book
         envelope = sealed_envelope(content, evidence_hash, book, committee, materials.first_key, signature)
         deadline, key_hash = self._slot(entry).deadline, key_hash_of(evidence)
         self._patiently(lambda: self._host.journal.quoting(self._job_id, evidence_hash, key_hash), deadline)
@@ -232,10 +241,15 @@ class JobRun(JobSteps):
         quotes = (event for event in events if isinstance(event, JobQuoted) and event.job_id == self._job_id)
         return next((event.evidence_hash for event in quotes), None)
 
-    def _finish(self, entry: JobEntry, session: EnclaveSession, materials: Materials) -> Outcome:
-        with Watch(lambda: self._why_useless(entry), session.hang_up, self._host.poll_seconds) as watch:
+    def _finish(self, entry: JobEntry, session: EnclaveSession, quoted: Quoted) -> Outcome:
+        host, containers = self._host, quoted.materials.containers
+        with Watch(lambda: self._why_useless(entry), session.hang_up, host.poll_seconds) as watch:
             try:
-                outcome = session.finish(materials.containers, lambda stage: self._progress.begin(_STAGES[stage]))
+                if host.services is None:
+                    outcome = session.finish(containers, self._stage)
+                else:
+                    with closing(JobServing(host.services, host.chain, session, quoted, host.drain)) as serving:
+                        outcome = session.finish(containers, partial(self._serve, serving), serving.link)
             except EnclaveLost as error:
                 if watch.why is None:
                     raise
@@ -244,6 +258,14 @@ class JobRun(JobSteps):
                 raise JobOver(watch.why, "accepted") from error
         self._progress.end()
         return outcome
+
+    def _stage(self, name: str) -> None:
+        self._progress.begin(_STAGES[name])
+
+    def _serve(self, serving: JobServing, name: str) -> None:
+        self._stage(name)
+        if name == "serving":
+            serving.begin()
 
     def _why_useless(self, entry: JobEntry) -> str | None:
         """Why nothing that an enclave could still say would count; None while it would, or the chain is silent."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from sealmarket.chain import Chain, ChainError, Sender, Sending
 from sealmarket.client import signing
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
+from sealmarket.http import HttpClient, HttpError
 from sealmarket.protocol.capability import Capability
+from sealmarket.service.connection import MAX_JSON
 from sealmarket.service.errors import ServiceError
 from sealmarket.serving.lock import only_process
 from sealmarket.store.blobs import Store
@@ -24,15 +27,19 @@ from sealmarket_worker.drivers.installed import driver_named
 from sealmarket_worker.drivers.interface import Driver, DriverSettings
 from sealmarket_worker.ending import Ending
 from sealmarket_worker.funds import shortages
+from sealmarket_worker.gateway import Gateway, Server
 from sealmarket_worker.image import base_interpreter, build_image
 from sealmarket_worker.journal import Journal
 from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.progress import Listener, ProgressLog
+from sealmarket_worker.serving_job import Services
 from sealmarket_worker.transactions import ChainTransactions
 
 PROGRESS = "progress.jsonl"
 JOURNAL = "journal.sqlite"
 OUTBOX = "outbox"
+NODE_SECONDS = 10.0
+"""How long one oracle node may take over a renewal."""
 QUOTE = "Market.quote"
 """Only the enclave that made the evidence can do the job of its quote, and no enclave outlives its host."""
 
@@ -53,7 +60,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], e
     factory = driver_named(config.driver, config.tee)
     with only_process(config.state):
         _sweep(config.state)
-        image = config.image or build_image(config.state / "image")
+        image = config.image or build_image(config.state / "image", config.kind.slug)
         driver = opened(config, image)
         driver.check()
         if factory.simulated:
@@ -63,6 +70,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], e
             Journal(config.state / JOURNAL) as journal,
             closing(Store(config.store_url)) as store,
             closing(Nodes(patience=POLL_PATIENCE_SECONDS)) as nodes,
+            _services(config) as services,
         ):
             sending = Sending(config.outbox or config.state / OUTBOX, config.fees)
             sender = Sender(chain, account, development=config.development_chain, sending=sending)
@@ -85,10 +93,34 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], e
                 settle_patience_seconds=config.settle_patience_seconds,
                 limits=config.limits,
                 capability=promised,
+                services=services,
             )
             _warn_of_shortages(chain, config, sender.address)
             ready()
             Agent(host, sender.address, max_jobs=config.max_jobs, share=config.share).run()
+
+
+@contextmanager
+def _services(config: WorkerConfig) -> Iterator[Services | None]:
+    """Where users reach the services of this host; None on one for batch jobs."""
+    if config.listen is None:
+        yield None
+        return
+    gateway = Gateway()
+    with closing(HttpClient(seconds=NODE_SECONDS)) as client, Server(gateway, *config.listen) as server:
+        log.warning("users reach services at %s", server.url)
+        yield Services(gateway, partial(_post, client), config.state)
+
+
+def _post(client: HttpClient, url: str, body: bytes) -> bytes | None:
+    """What a node answers; None where it does not, or refuses."""
+    headers = {"content-type": "application/json"}
+    try:
+        with client.ask("POST", url, limit=MAX_JSON, content=body, headers=headers) as answer:
+            return answer.body() if answer.status == 200 else None
+    except HttpError as error:
+        log.warning("%s gives no renewal: %s", url, error)
+        return None
 
 
 def opened(config: WorkerConfig, image: Path) -> Driver:

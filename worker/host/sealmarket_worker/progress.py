@@ -16,7 +16,18 @@ from sealmarket_enclave.protocol.numbers import JobId
 log = logging.getLogger(__name__)
 
 StageName = Literal[
-    "match", "prepare", "quote", "decision", "release", "load", "open", "compute", "validate", "seal", "settle"
+    "match",
+    "prepare",
+    "quote",
+    "decision",
+    "release",
+    "load",
+    "open",
+    "compute",
+    "validate",
+    "serve",
+    "seal",
+    "settle",
 ]
 
 

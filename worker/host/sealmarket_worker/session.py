@@ -17,6 +17,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Failure, Settlement, SharesMissing, enclave_key_hash
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.release import SignedComplaint
+from sealmarket_enclave.protocol.session import SignedStatement
 from sealmarket_enclave.runtime.channel import (
     MAX_PART,
     Channel,
@@ -24,6 +25,7 @@ from sealmarket_enclave.runtime.channel import (
     Evidence,
     Finished,
     FromEnclave,
+    FromHost,
     Load,
     MissingSigned,
     Part,
@@ -36,6 +38,7 @@ from sealmarket_enclave.runtime.channel import (
 )
 from sealmarket_enclave.runtime.errors import ChannelError, HostLost
 from sealmarket_worker.errors import EnclaveLost, EnclaveRefused
+from sealmarket_worker.link import ServiceLink
 
 T = TypeVar("T", Evidence, ShareReport, MissingSigned)
 
@@ -90,8 +93,17 @@ class EnclaveSession:
         signed = self._expect(MissingSigned)
         return decode_canonical(SharesMissing, signed.missing), HexBytes(signed.signature)
 
-    def finish(self, containers: Mapping[Bytes32, Path], on_stage: Callable[[str], None]) -> Outcome:
-        """Serve ciphertext until the enclave has signed the end. ``containers`` by content root."""
+    def link(self, keep: Callable[[SignedStatement], None]) -> ServiceLink:
+        """The host's half of a service in this enclave; :meth:`finish` passes on what the enclave says."""
+        return ServiceLink(self._say, keep)
+
+    def finish(
+        self,
+        containers: Mapping[Bytes32, Path],
+        on_stage: Callable[[str], None],
+        link: ServiceLink | None = None,
+    ) -> Outcome:
+        """Serve ciphertext, by content root, until the enclave has signed the end. ``link`` is that of a service."""
         result = bytearray()
         files: dict[Bytes32, int] = {}
         try:
@@ -105,6 +117,8 @@ class EnclaveSession:
                         result += message.data
                     case Finished():
                         return self._outcome(message, bytes(result))
+                    case _ if link is not None and link.hear(message):
+                        continue
                     case _:
                         raise EnclaveLost(f"it sent {type(message).__name__} while it was served")
         finally:
@@ -144,6 +158,13 @@ class EnclaveSession:
         except HostLost as error:
             # It may have sent the reason before it ended.
             self._receive()
+            raise EnclaveLost(error.message) from error
+
+    def _say(self, message: FromHost) -> None:
+        """From any thread, while another one hears the enclave."""
+        try:
+            self._channel.send(message)
+        except ChannelError as error:
             raise EnclaveLost(error.message) from error
 
     def _receive(self) -> FromEnclave:

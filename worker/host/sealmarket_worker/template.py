@@ -51,6 +51,12 @@ image = ""
 capability = ""
 # What this host promises in its orders: a JSON file. Empty: what it has.
 
+kind = "batch"
+# The kind of job that this host takes: "batch", or "session" for services. An account that has both runs two workers.
+
+listen = ""
+# Of kind session: where users reach this host, such as "127.0.0.1:8600". Put a proxy with TLS before it.
+
 environments = "any"
 # "any": any workload's environment is promised; a job whose wheels are missing is declined. "prepared": only those
 # that `sealmarket worker prepare` has installed are promised, and a request for another is the request's fault.

@@ -13,7 +13,6 @@ Rules (docs/spec/session.md, "Workload"):
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -144,9 +143,14 @@ class SessionProcess:
 
     def write(self) -> None:
         """Write what the pipe takes now."""
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # it ended, which reading shows
+        try:
             while self._pending:
                 del self._pending[: os.write(self._started.go, self._pending)]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            # It ended, which reading shows, or it reads no more, which ends with its time.
+            self._pending.clear()
 
     def read(self) -> Iterator[Happened]:
         """What it wrote since. Nothing comes after a :attr:`Event.BROKEN`.

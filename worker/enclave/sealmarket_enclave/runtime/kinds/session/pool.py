@@ -6,8 +6,8 @@ Rules (docs/spec/session.md, "Workload"):
 2. A process is given to an account once, and never to another. Where no process is free, the one whose account asked
    least recently, and that does nothing, is ended for a new one.
 3. A process that takes longer than its time, writes out of turn, starts too many threads or ends is ended, and with it
-   the request that it was given. One that does so while it loads ends all requests that wait for it, and no process is
-   started ahead of need after that, until one has loaded.
+   the request that it was given. One that does so while it loads, or for which this machine has no room, ends all
+   requests that wait for it, and no process is started ahead of need after that, until one has loaded.
 4. Requests wait in their account's order, :data:`QUEUE` of an account and :data:`MAX_WAITING` of all, and no longer
    than a process takes to load and to answer.
 """
@@ -137,14 +137,21 @@ class Pool:
     def schedule(self) -> None:
         """Give what waits to processes, and keep one ready (rules 1 and 2)."""
         for account in list(self._waiting):
-            worker = self._worker_for(account)
+            try:
+                worker = self._worker_for(account)
+            except OSError:
+                self._give_up(account)
+                continue
             if worker is not None and worker.process.loaded and worker.task is None:
                 self._give(worker, self._waiting[account].popleft())
             if not self._waiting[account]:
                 del self._waiting[account]
         spare = any(worker.account is None for worker in self._workers)
         if not spare and not self._failing and len(self._workers) < self._most:
-            self._begin(None)
+            try:
+                self._begin(None)
+            except OSError:
+                self._failing = True
 
     def drop(self, task: Task, code: SessionCode) -> None:
         """Break an answer off, with the process that makes it."""
@@ -246,8 +253,14 @@ class Pool:
         self._end(worker, code)
         if loading:
             self._failing = True
-            for task in self._waiting.pop(account, ()) if account is not None else ():
-                self._listener.broken(task, code)
+        if loading and account is not None:
+            self._give_up(account, code)
+
+    def _give_up(self, account: Address, code: SessionCode = SessionCode.WORKLOAD_FAILED) -> None:
+        """End all requests that wait for a process of an account which does not come up."""
+        self._failing = True
+        for task in self._waiting.pop(account, ()):
+            self._listener.broken(task, code)
 
     def _end(self, worker: _Worker, code: SessionCode) -> None:
         self._workers.remove(worker)

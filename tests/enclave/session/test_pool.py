@@ -1,0 +1,249 @@
+"""Which process answers whom, over processes that exist in name only: order, bounds, ends, machines without room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealmarket_enclave.protocol.codec import Address, Bytes32
+from sealmarket_enclave.protocol.session import SessionCode
+from sealmarket_enclave.runtime.kinds.session.ledger import Reservation
+from sealmarket_enclave.runtime.kinds.session.pool import MAX_WAITING, QUEUE, Pool, Task
+from sealmarket_enclave.sandbox.session import Done, Event, Happened
+
+DONE = Done(prompt_units=1, output_units=1, engine={})
+NAMES = [Address(bytes([place]) * 20) for place in range(1, 9)]
+
+
+class ProcessTwin:
+    """A process that does what a test says."""
+
+    def __init__(self, place: int) -> None:
+        self.output = place
+        self.input: int | None = None
+        self.loaded = self.crowded = self.closed = False
+        self.given: list[str] = []
+        self.says: list[Happened] = []
+
+    def give(self, endpoint: str, most_units: int, body: bytes) -> None:
+        assert self.loaded
+        self.given.append(body.decode())
+
+    def write(self) -> None:
+        """Nothing waits to be written."""
+
+    def read(self) -> Iterator[Happened]:
+        said, self.says = self.says, []
+        for one in said:
+            self.loaded = self.loaded or one.event is Event.WAITING
+            yield one
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class World:
+    """A pool with its processes, and what became of each task."""
+
+    def __init__(self, most: int = 2) -> None:
+        self.processes: list[ProcessTwin] = []
+        self.ends: dict[str, str] = {}
+        self.now = 0.0
+        self.full = False
+        self.takes = True
+        self.pool = Pool(self._start, self, lambda: self.now, most=most, load_seconds=10, request_seconds=5)
+
+    def _start(self) -> ProcessTwin:
+        if self.full:
+            raise BlockingIOError(11, "no room for a process")
+        self.processes.append(ProcessTwin(len(self.processes)))
+        return self.processes[-1]
+
+    def sent(self, task: Task, data: bytes) -> bool:
+        return self.takes
+
+    def done(self, task: Task, done: Done) -> None:
+        self._end(task, "done")
+
+    def broken(self, task: Task, code: SessionCode) -> None:
+        self._end(task, code)
+
+    def _end(self, task: Task, how: str) -> None:
+        body = task.answer.opened.body.decode()
+        assert body not in self.ends
+        self.ends[body] = how
+
+    def ask(self, account: int, body: str) -> Task:
+        header = SimpleNamespace(endpoint="chat", most_units=1)
+        answer = cast("Any", SimpleNamespace(opened=SimpleNamespace(header=header, body=body.encode())))
+        task = Task(NAMES[account], answer, Reservation(NAMES[account], Bytes32(bytes(32)), 1, 1), self.now)
+        self.pool.submit(task)
+        return task
+
+    def hear(self, place: int, *events: Event) -> None:
+        for event in events:
+            self.processes[place].says.append(Happened(event, b"x", DONE if event is Event.DONE else None))
+            self.pool.read({place})
+
+    @property
+    def running(self) -> list[ProcessTwin]:
+        return [one for one in self.processes if not one.closed]
+
+
+def ready(most: int = 2) -> World:
+    """A pool whose spare process waits for requests."""
+    world = World(most)
+    world.pool.schedule()
+    world.hear(0, Event.WAITING)
+    return world
+
+
+def test_a_machine_without_room_ends_the_requests_that_wait_and_not_the_service() -> None:
+    world = World()
+    world.full = True
+    world.pool.schedule()
+    world.ask(0, "one")
+    assert world.ends == {"one": SessionCode.WORKLOAD_FAILED}
+    world.full = False
+    world.ask(0, "two")
+    world.hear(0, Event.WAITING, Event.SENT, Event.DONE)
+    assert world.ends["two"] == "done"
+
+
+def test_a_process_that_ends_while_it_loads_ends_what_waits_and_is_not_started_again_unasked() -> None:
+    world = World()
+    world.ask(0, "one")
+    world.ask(0, "two")
+    world.hear(0, Event.BROKEN)
+    assert world.ends == dict.fromkeys(("one", "two"), SessionCode.WORKLOAD_FAILED)
+    started = len(world.processes)
+    world.pool.schedule()
+    assert len(world.processes) == started
+
+
+def test_a_process_that_does_not_load_in_time_ends() -> None:
+    world = World()
+    world.ask(0, "one")
+    world.now = 10.0
+    world.pool.tick()
+    assert world.ends == {"one": SessionCode.OUT_OF_TIME}
+    assert world.processes[0].closed
+
+
+def test_a_request_that_takes_too_long_or_a_crowd_of_threads_ends_its_process() -> None:
+    world = ready()
+    world.ask(0, "slow")
+    world.hear(1, Event.WAITING)
+    world.ask(1, "crowd")
+    world.processes[1].crowded = True
+    world.pool.tick()
+    world.now = 5.0
+    world.pool.tick()
+    assert world.ends == {"slow": SessionCode.OUT_OF_TIME, "crowd": SessionCode.WORKLOAD_FAILED}
+    assert world.processes[0].closed
+    assert world.processes[1].closed
+
+
+def test_a_part_that_breaks_the_bounds_ends_the_process_that_sent_it() -> None:
+    world = ready()
+    world.ask(0, "one")
+    world.takes = False
+    world.hear(0, Event.SENT, Event.DONE)
+    assert world.ends == {"one": SessionCode.OUTPUT_TOO_LONG}
+
+
+def test_requests_beyond_an_accounts_queue_or_of_all_do_not_wait() -> None:
+    world = ready(1)
+    for place in range(QUEUE + 1):
+        world.ask(0, f"a{place}")  # the first of them runs
+    assert not world.pool.has_room(NAMES[0])
+    assert world.pool.has_room(NAMES[1])
+    assert QUEUE < MAX_WAITING
+
+
+def test_a_request_that_no_process_takes_in_time_ends_unanswered() -> None:
+    world = ready(1)
+    world.ask(0, "runs")
+    world.ask(1, "waits")
+    world.now = 4.0
+    world.hear(0, Event.DONE, Event.BROKEN)  # that process is gone, and the next one never loads
+    world.now = 16.0
+    world.pool.tick()
+    assert world.ends["waits"] in (SessionCode.OUT_OF_TIME, SessionCode.BUSY)
+    assert world.pool.tasks == []
+
+
+def test_the_account_that_asked_least_recently_and_does_nothing_makes_room() -> None:
+    world = ready(2)
+    for account, body in ((0, "a"), (1, "b")):
+        world.now += 1
+        world.ask(account, body)
+        world.hear(account, Event.WAITING, Event.DONE) if account else world.hear(0, Event.DONE)
+    world.now += 1
+    world.ask(0, "a again")
+    world.ask(2, "c")
+    assert world.processes[1].closed
+    assert not world.processes[0].closed
+    world.hear(2, Event.WAITING)
+    assert world.processes[2].given == ["c"]
+
+
+def test_processes_of_accounts_that_are_served_no_more_end_once_they_do_nothing() -> None:
+    world = ready()
+    world.ask(0, "a")
+    world.pool.retire([])
+    assert not world.processes[0].closed
+    world.hear(0, Event.DONE)
+    world.pool.retire([])
+    assert world.processes[0].closed
+
+
+def test_an_answer_that_is_dropped_ends_with_its_process_and_one_that_waits_without() -> None:
+    world = ready(1)
+    runs, waits = world.ask(0, "runs"), world.ask(0, "waits")
+    world.pool.drop(waits, SessionCode.STOPPED)
+    world.pool.drop(runs, SessionCode.STOPPED)
+    world.pool.drop(runs, SessionCode.STOPPED)
+    assert world.ends == dict.fromkeys(("runs", "waits"), SessionCode.STOPPED)
+    assert world.processes[0].closed
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("ask"), st.integers(0, 4)),
+    st.tuples(st.sampled_from(list(Event)), st.integers(0, 30)),
+    st.tuples(st.just("later"), st.integers(0, 6)),
+)
+
+
+@given(st.lists(STEPS, max_size=60), st.integers(1, 3))
+def test_no_process_ever_has_two_accounts_and_every_request_ends_once(steps: list[tuple[Any, int]], most: int) -> None:
+    world, asked = World(most), 0
+    world.pool.schedule()
+    for what, number in steps:
+        if what == "ask" and world.pool.has_room(NAMES[number]):
+            asked += 1
+            world.ask(number, f"{number}-{asked}")
+        elif what == "later":
+            world.now += number
+            world.pool.tick()
+        elif isinstance(what, Event) and number < len(world.processes) and not world.processes[number].closed:
+            world.hear(number, what)
+        assert len(world.running) <= most
+        for process in world.processes:
+            assert len({body.split("-")[0] for body in process.given}) <= 1
+    while world.pool.tasks:
+        world.now += 20
+        world.pool.tick()
+    assert len(world.ends) == asked
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_one_process_is_ready_ahead_of_need_while_there_is_room(most: int) -> None:
+    world = ready(most)
+    world.ask(0, "a")
+    assert len(world.running) == min(most, 2)
