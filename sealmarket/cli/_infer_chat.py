@@ -24,6 +24,7 @@ from sealmarket.cli._infer_service import (
 )
 from sealmarket.cli._options import AcceptCode, BookFile, KeyFile, PassphraseFile, RpcUrl
 from sealmarket.cli._plain import harmless
+from sealmarket_enclave.protocol.codec import require_shallow
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 if TYPE_CHECKING:
@@ -120,8 +121,10 @@ def _events(asker: Asker, body: bytes, units: int, kept: Callable[[object], None
 
 def _text(event: bytes) -> str:
     try:
-        choices = json.loads(event.removeprefix(b"data: "))["choices"]
+        raw = event.removeprefix(b"data: ")
+        require_shallow(raw)
+        choices = json.loads(raw)["choices"]
         found = choices[0]["delta"].get("content") if choices else None
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, SealmarketError):
         return ""
     return found if isinstance(found, str) else ""

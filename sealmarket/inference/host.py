@@ -14,7 +14,7 @@ from sealmarket.inference.errors import HostRefused, ServiceNotProven
 from sealmarket.protocol.services import MAX_EVIDENCE, MAX_SERVICE, EvidenceRequest, ServiceDocument
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.sealing.contexts import EvidenceInfo
-from sealmarket_enclave.protocol.codec import Address, HexBytes, decode_canonical
+from sealmarket_enclave.protocol.codec import Address, HexBytes, decode_canonical, require_shallow
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
@@ -98,9 +98,11 @@ def _taken(answer: Answer) -> bytes:
 
 def _refusal(answer: Answer) -> HostRefused:
     try:
-        problem = json.loads(answer.error_body())
+        raw = answer.error_body()
+        require_shallow(raw)
+        problem = json.loads(raw)
         detail = str(problem["detail"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, MalformedDocument):
         detail = "no reason"
     text = answer.headers.get("retry-after", "")
     wait = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else None

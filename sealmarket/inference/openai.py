@@ -16,7 +16,8 @@ from sealmarket.inference.errors import (
     ReceiptRefused,
     RequestRefused,
 )
-from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.codec import require_shallow
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.session import SessionCode
 from sealmarket_enclave.sealed.errors import InvalidRequest, SessionError
 
@@ -93,13 +94,19 @@ def failed(error: BaseException) -> Failed:
 
 def asked_json(body: bytes) -> dict[str, Any]:
     """A request's body as far as the proxy reads it. Raises ``ValueError`` for anything but a JSON object."""
-    try:
-        asked = json.loads(body)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    asked = _shallow(body)
     if not isinstance(asked, dict):
         raise ValueError("not an object")
     return asked
+
+
+def _shallow(raw: bytes) -> Any:
+    """JSON of bounded nesting, whatever recursion this process allows: beyond it the interpreter itself may end."""
+    try:
+        require_shallow(raw)
+    except MalformedDocument as error:
+        raise ValueError(error.message) from None
+    return json.loads(raw)
 
 
 def units_for(endpoint: str, asked: dict[str, Any], size: int, most_output: int, most_units: int) -> int:
@@ -127,10 +134,10 @@ def refusal_of_workload(response: bytes) -> Failed | None:
     if not response.startswith(b'{"error"') or len(response) > 16_384:
         return None
     try:
-        found = json.loads(response)
+        found = _shallow(response)
         error = found["error"]
         message, code, param = error["message"], error.get("code"), error.get("param")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     if len(found) != 1:
         return None
