@@ -125,6 +125,6 @@ def _text(event: bytes) -> str:
         require_shallow(raw)
         choices = json.loads(raw)["choices"]
         found = choices[0]["delta"].get("content") if choices else None
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, SealmarketError):
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         return ""
     return found if isinstance(found, str) else ""

@@ -102,7 +102,7 @@ def _refusal(answer: Answer) -> HostRefused:
         require_shallow(raw)
         problem = json.loads(raw)
         detail = str(problem["detail"])
-    except (ValueError, TypeError, KeyError, MalformedDocument):
+    except (ValueError, TypeError, KeyError):
         detail = "no reason"
     text = answer.headers.get("retry-after", "")
     wait = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else None

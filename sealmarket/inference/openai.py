@@ -17,7 +17,7 @@ from sealmarket.inference.errors import (
     RequestRefused,
 )
 from sealmarket_enclave.protocol.codec import require_shallow
-from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.session import SessionCode
 from sealmarket_enclave.sealed.errors import InvalidRequest, SessionError
 
@@ -102,10 +102,7 @@ def asked_json(body: bytes) -> dict[str, Any]:
 
 def _shallow(raw: bytes) -> Any:
     """JSON of bounded nesting, whatever recursion this process allows: beyond it the interpreter itself may end."""
-    try:
-        require_shallow(raw)
-    except MalformedDocument as error:
-        raise ValueError(error.message) from None
+    require_shallow(raw)
     return json.loads(raw)
 
 
