@@ -30,6 +30,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "requirements/docs.txt": ("requirements/docs.in",),
     "requirements/symbolic.txt": ("requirements/symbolic.in",),
     "requirements/fuzz.txt": ("requirements/fuzz.in",),
+    "requirements/openai.txt": ("requirements/openai.in",),
     "requirements/bootstrap.txt": ("requirements/bootstrap.in",),
     "requirements/build.txt": ("requirements/build.in", "--constraint", "requirements/dev.txt"),
     # What one server needs, at the versions that everything was tested with.

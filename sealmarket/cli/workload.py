@@ -12,6 +12,7 @@ import typer
 
 from sealmarket.cli._asking import progress
 from sealmarket.cli._options import AsJson, Usage, answer
+from sealmarket.cli._workload_session import serve_requests
 from sealmarket.files import read_file
 from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.folders import read_bundle
@@ -41,7 +42,7 @@ _Wheels = Annotated[Path | None, typer.Option("--wheels", help="A folder that ho
 def new(
     folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet; it names the workload.")],
     template: Annotated[
-        str, typer.Option(help="python, gradient-boosting, xgboost, pytorch, or onnx-inference.")
+        str, typer.Option(help="python, gradient-boosting, xgboost, pytorch, onnx-inference, gguf-chat, or onnx-score.")
     ] = "python",
 ) -> None:
     """Write a small project that works: workload.toml, code/, requirements.in, README.md.
@@ -138,6 +139,10 @@ def run(
         int | None,
         typer.Option(help="Make so many synthetic rows of each --card in place of files.", min=1, max=100_000),
     ] = None,
+    requests: Annotated[
+        Path | None,
+        typer.Option(help="Of kind session: a file of requests, one JSON object a line; - for standard input."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder for what would leave.")] = None,
     wheels: _Wheels = None,
     as_json: AsJson = False,
@@ -145,7 +150,8 @@ def run(
     """Run it on local files in the enclave's sandbox, under its limits; print what would leave. Exit 0 if all may.
 
     With --card each file goes through its card's reader first; with --policy the owners' validators hold the outputs.
-    With --card and --sample 200 it runs on synthetic rows of each card, and no --input.
+    With --card and --sample 200 it runs on synthetic rows of each card, and no --input. A workload of kind session
+    answers --requests, each {"endpoint": "chat", "body": {...}}, in the same sandbox.
 
     Example: sealmarket workload run mine --input rows=MINE.csv --parameter column=age --out result
     """
@@ -154,6 +160,15 @@ def run(
     from sealmarket.workloads.local_steps import StepShelf, judged, read_by_cards
 
     bundle = read_bundle(folder)
+    if (bundle.manifest.kind == "session") != (requests is not None):
+        raise Usage(
+            f"{bundle.manifest.name} is of kind {bundle.manifest.kind}, and --requests is for kind session",
+            remedy="say --requests FILE for a workload of kind session, and for no other",
+        )
+    if requests is not None:
+        raise typer.Exit(
+            serve_requests(bundle, folder, dict(map(_pair, inputs or [])), parameters or [], requests, _cache(), wheels)
+        )
     promises = named = list(map(_card, cards or []))
     if sample is None:
         files = read_inputs(bundle.manifest, [(name, Path(file)) for name, file in map(_pair, inputs or [])])

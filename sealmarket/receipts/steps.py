@@ -63,6 +63,7 @@ from sealmarket_enclave.sealed.result import ResultEnvelope
 if TYPE_CHECKING:
     from sealmarket.attestation.policy.rules import AppraisalPolicy
 
+_APPRAISED, _APPRAISABLE = "authentic, and acceptable", "evidence that can be appraised"
 NO_CHAIN = "no chain to compare with: give --rpc and --book"
 
 
@@ -171,6 +172,9 @@ def _evidence(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
         yield undisclosed("the evidence itself", "it names hardware and is sealed to the parties: ask one to add it")
         return
     yield from _disclosed_evidence(bundle, package)
+    if trusted.roots is None:
+        yield undisclosed("the evidence is authentic and acceptable", "no trust anchors were given")
+        return
     yield from _appraised_evidence(bundle, package, trusted)
 
 
@@ -202,8 +206,25 @@ def _disclosed_evidence(bundle: ProofBundle, package: EvidencePackage) -> Iterat
 
 
 def _appraised_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Trusted) -> Iterator[Check]:
+    from sealmarket.attestation.policy.rules import AppraisalPolicy
+
+    for policy in bundle.policies:
+        whose = f"the policy of asset {str(policy.asset_id)[:10]}…"
+        try:
+            rules = from_builtins(AppraisalPolicy, policy.evidence)
+        except SealmarketError as error:
+            yield Check(f"{_APPRAISED} to {whose}", State.FAILED, _APPRAISABLE, shown(error.message))
+            continue
+        yield from appraise_disclosed(bundle, package, trusted, whose, rules)
+
+
+def appraise_disclosed(
+    bundle: ProofBundle, package: EvidencePackage, trusted: Trusted, whose: str, rules: AppraisalPolicy
+) -> Iterator[Check]:
+    """Whether disclosed evidence is authentic, about this job, and acceptable to a policy: ``whose`` names it."""
+    what = f"{_APPRAISED} to {whose}"
     if trusted.roots is None:
-        yield undisclosed("the evidence is authentic and acceptable", "no trust anchors were given")
+        yield undisclosed(what, "no trust anchors were given")
         return
     expected = Expected(
         report_data=report_data(
@@ -212,21 +233,16 @@ def _appraised_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: 
         tee=bundle.spec.tee,
         collected_at=moment(bundle, trusted),
     )
-    from sealmarket.attestation.policy.rules import AppraisalPolicy
-
-    for policy in bundle.policies:
-        what = f"authentic, and acceptable to the policy of asset {str(policy.asset_id)[:10]}…"
-        try:
-            rules = from_builtins(AppraisalPolicy, policy.evidence)
-            verdict = _verdict(package, trusted.roots, moment(bundle, trusted), expected, rules)
-        except SealmarketError as error:
-            yield Check(what, State.FAILED, "evidence that can be appraised", shown(error.message))
-            continue
-        if bundle.core.grade == Grade.SIMULATED and not trusted.roots.development:
-            yield undisclosed(what, "no hardware stands behind it: give its market's root by --development-root")
-            continue
-        found = "; ".join(f"{f.reason.value}: expected {f.expected}, found {f.found}" for f in verdict.findings)
-        yield holds(what, verdict.accepted, "no findings", found or "none")
+    try:
+        verdict = _verdict(package, trusted.roots, moment(bundle, trusted), expected, rules)
+    except SealmarketError as error:
+        yield Check(what, State.FAILED, _APPRAISABLE, shown(error.message))
+        return
+    if bundle.core.grade == Grade.SIMULATED and not trusted.roots.development:
+        yield undisclosed(what, "no hardware stands behind it: give its market's root by --development-root")
+        return
+    found = "; ".join(f"{f.reason.value}: expected {f.expected}, found {f.found}" for f in verdict.findings)
+    yield holds(what, verdict.accepted, "no findings", found or "none")
 
 
 def _verdict(

@@ -96,12 +96,14 @@ def _entry_point(manifest: Manifest, files: Files, trees: Mapping[str, ast.Modul
     if path is None:
         yield Finding(f"{CODE}/{module.replace('.', '/')}.py", "missing", "entry_point in workload.toml names it")
         return
+    count, taken = (1, "session") if manifest.kind == "session" else (2, "inputs, parameters")
     defined = {bound: node for node in (trees[path].body if path in trees else []) for bound in _bound(node)}
     if path in trees and name not in defined:
-        yield Finding(path, f"it defines no {name}", f"write def {name}(inputs, parameters), as entry_point says")
+        yield Finding(path, f"it defines no {name}", f"write def {name}({taken}), as entry_point says")
     node = defined.get(name)
-    if isinstance(node, ast.FunctionDef) and not _takes_two(node.args):
-        yield Finding(f"{path}:{node.lineno}", f"{name} does not take two arguments", "write (inputs, parameters)")
+    if isinstance(node, ast.FunctionDef) and not _takes(count, node.args):
+        what = f"{name} does not take {'one argument' if count == 1 else 'two arguments'}"
+        yield Finding(f"{path}:{node.lineno}", what, f"write ({taken})")
     if isinstance(node, ast.AsyncFunctionDef):
         yield Finding(f"{path}:{node.lineno}", f"{name} is asynchronous", "write a plain function")
 
@@ -121,11 +123,11 @@ def _bound(node: ast.stmt) -> Iterator[str]:
         yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
-def _takes_two(arguments: ast.arguments) -> bool:
+def _takes(count: int, arguments: ast.arguments) -> bool:
     positional = [*arguments.posonlyargs, *arguments.args]
     required = len(positional) - len(arguments.defaults)
     needs_names = any(default is None for default in arguments.kw_defaults)
-    return required <= 2 and (len(positional) >= 2 or arguments.vararg is not None) and not needs_names
+    return required <= count and (len(positional) >= count or arguments.vararg is not None) and not needs_names
 
 
 def _imports(files: Files, trees: Mapping[str, ast.Module]) -> Iterator[Finding]:

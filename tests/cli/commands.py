@@ -22,12 +22,12 @@ BY_OPTION = {
     "--book": "market.json", "--rpc": CLOSED, "--key-file": "account.key", "--key": "account.key",
     "--result-key": "result.key", "--workload": "workload", "--asset": ID, "--policy": "draft.json", "--out": "out",
     "--state": "state", "--url": CLOSED, "--config": "config.toml", "--max-compute-price": "1coin",
-    "--root": ID, "--backup": "backup", "--price": "1coin", "--penalty": "1coin",
+    "--root": ID, "--backup": "backup", "--price": "1coin", "--penalty": "1coin", "--service": ID, "--provider": CLOSED,
 }  # fmt: skip
 BY_NAME = {
     "asset": ID, "job": ID, "request": ID, "proposal": ID, "order": ID, "version": "1", "value": "1coin", "to": ACCOUNT,
     "holder": ACCOUNT, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key",
-    "source": "absent", "place": "absent", "index": "0", "proof": "absent", "chunk": "absent",
+    "source": "absent", "place": "absent", "index": "0", "proof": "absent", "chunk": "absent", "name": ID,
 }  # fmt: skip
 MORE = {
     "verify": "--book market.json --rpc http://127.0.0.1:9",

@@ -19,6 +19,7 @@ HEAVY = {"web3", "eth_account", "eth_abi", "sklearn", "fastapi", "uvicorn"}
         "sealmarket.cli.collateral",
         "sealmarket.cli.consumer",
         "sealmarket.cli.evidence",
+        "sealmarket.cli.infer",
         "sealmarket.cli.owner",
         "sealmarket.cli.policy",
         "sealmarket.cli.provider",

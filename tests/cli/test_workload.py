@@ -54,7 +54,7 @@ def test_a_template_that_is_none_is_refused_with_those_there_are(
 ) -> None:
     code, _, err = run(capsys, "new", tmp_path / "new", "--template", "gone")
     assert code == 1
-    assert "gradient-boosting, onnx-inference, python, pytorch, xgboost" in err
+    assert "gguf-chat, gradient-boosting, onnx-inference, onnx-score, python, pytorch, xgboost" in err
 
 
 def test_a_new_project_is_named_after_its_folder_and_lacks_nothing_but_its_lock(
@@ -371,3 +371,47 @@ def test_rows_that_are_labelled_as_json_do_not_pass_the_validator_of_a_policy(
     assert ended == (1 if failure else 0)
     assert json.loads(out)["failure"] == failure
     assert said in run(capsys, *words)[1]
+
+
+SERVES = """
+def serve(session):
+    for request in session.requests():
+        request.send(request.endpoint.encode() + b" " + request.body)
+        request.done(1, 2, {"model": session.parameters["column"]})
+"""
+
+
+@pytest.fixture
+def serving(mine: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A workload of kind session."""
+    manifest = (mine / "workload.toml").read_text()
+    head, _, rest = manifest.partition("[[outputs]]")
+    limits = "[session]\nprocesses = 1\nrequest_seconds = 9\n\n[limits]" + rest.partition("[limits]")[2]
+    (mine / "workload.toml").write_text(
+        head.replace("job:run", "job:serve").replace("schema = 1", 'schema = 1\nkind = "session"') + limits
+    )
+    (mine / "code/job.py").write_text(SERVES)
+    return mine
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"body": {}}', '{"endpoint": 1}', '{"endpoint": "a", "mostUnits": 0}'])
+def test_a_line_that_is_no_request_is_refused(serving: Path, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (serving.parent / "requests").write_text(line)
+    words = ("--input", f"rows={serving.parent / 'rows.csv'}", "--parameter", "column=age")
+    code, _, err = run(capsys, "run", serving, *words, "--requests", serving.parent / "requests")
+    assert code != 0
+    assert "is no request" in err
+
+
+def test_requests_are_for_kind_session_and_for_no_other(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "run", mine, "--requests", mine / "absent")
+    assert code != 0
+    assert "--requests is for kind session" in err
+
+
+def test_a_workload_that_serves_answers_requests_from_a_file(serving: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "check", serving)[0] == 0
+    (serving.parent / "requests").write_text('{"endpoint": "score", "body": {"rows": []}}\n\n{"endpoint": "models"}\n')
+    words = ("--input", f"rows={serving.parent / 'rows.csv'}", "--parameter", "column=age")
+    code, out, _ = run(capsys, "run", serving, *words, "--requests", serving.parent / "requests")
+    assert (code, out) == (0, 'score {"rows": []}\nmodels {}\n')

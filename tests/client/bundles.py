@@ -69,8 +69,8 @@ DETAIL = DecisionDetail(
 )
 
 
-def policy(asset: AssetId, committee: Committee) -> PolicyDocument:
-    """A policy that allows the job."""
+def policy(asset: AssetId, committee: Committee, **changes: Any) -> PolicyDocument:
+    """A policy that allows the job; ``changes`` of its draft."""
     rules = AppraisalPolicy(measurements=(MEASUREMENT,), platforms="any", lowest_grade="simulated")
     draft = PolicyDraft(
         title="rows",
@@ -80,6 +80,7 @@ def policy(asset: AssetId, committee: Committee) -> PolicyDocument:
         output=OutputRules(media_types=("application/json",), max_outputs=1, max_bytes=1 << 20, bucket_bytes=4096),
         data_card={},
     )
+    draft = replace(draft, **changes)
     return policy_document(draft, asset, 1, committee, ZERO_HASH, 86_400)
 
 
@@ -112,7 +113,7 @@ class Case:
             committees=(self.committee,),
         )
         asset = AssetId(keccak(b"asset"))
-        self.policy = policy(asset, self.committee)
+        self.policy = self._policy(asset)
         self.seal = Seal(
             content_root=keccak(b"content"),
             content_version=1,
@@ -122,6 +123,9 @@ class Case:
         )
         self.spec = self._spec(asset)
         self.job_id = self.spec.job_id(CHAIN_ID, MARKET)
+
+    def _policy(self, asset: AssetId) -> PolicyDocument:
+        return policy(asset, self.committee)
 
     def _spec(self, asset: AssetId) -> JobSpec:
         use = samples.asset_use(asset_id=asset, seal_hash=self.seal.hash())

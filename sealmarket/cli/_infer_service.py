@@ -1,0 +1,110 @@
+"""What the commands of ``sealmarket infer`` share: their options, and the way to a service that may be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sealmarket.cli._asking import progress
+from sealmarket.cli._options import Usage, coins, hash_option, home_folder, load_key, market
+from sealmarket.files import read_file
+from sealmarket_enclave.protocol.codec import Wei, from_builtins, parse_json
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.numbers import JobId
+
+if TYPE_CHECKING:
+    from sealmarket.attestation.policy.rules import AppraisalPolicy
+    from sealmarket.inference.pool import Asker, Spending
+    from sealmarket.inference.service import Service
+
+_MOST_POLICY = 4 << 20
+
+ServiceId = Annotated[str, typer.Option("--service", help="The service: the id of its job.")]
+HostUrl = Annotated[str, typer.Option("--provider", help="Where the provider's host answers.")]
+Grants = Annotated[int, typer.Option(help="How many requests run side by side.", min=1, max=64)]
+Cap = Annotated[int, typer.Option(help="Units that one grant may spend.", min=1)]
+Budget = Annotated[int, typer.Option(help="Units that this service may cost you in all.", min=1)]
+MostUnits = Annotated[int, typer.Option(help="Units that one request may cost.", min=1)]
+MostOutput = Annotated[int, typer.Option(help="Units of an answer whose length the client leaves open.", min=1)]
+EvidencePolicy = Annotated[
+    Path | None, typer.Option(help="Your own policy for its evidence (JSON), beside the owners'.", exists=True)
+]
+DevelopmentRoots = Annotated[
+    list[Path] | None, typer.Option(help="A development root (DER) to accept: evidence is then SIMULATED.")
+]
+AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Take a virtual device, which hides nothing.")]
+
+
+def service_option(text: str) -> JobId:
+    """The id of a service."""
+    return JobId(hash_option(text))
+
+
+def folder_of(service: str) -> Path:
+    """Where a service's grants and receipts lie."""
+    from sealmarket.inference.opening import service_folder
+
+    return service_folder(home_folder(), service_option(service))
+
+
+def spending_of(grants: int, cap: int, budget: int) -> Spending:
+    """What the user allows."""
+    from sealmarket.inference.pool import Spending
+
+    return Spending(grants=grants, cap=cap, budget=budget)
+
+
+@contextmanager
+def asking(
+    service: str,
+    provider: str,
+    book: Path,
+    rpc: str,
+    key_file: Path,
+    spending: Spending,
+    *,
+    evidence_policy: Path | None,
+    development_root: list[Path],
+    allow_simulated: bool,
+    accept_code: str | None,
+    passphrase_file: Path | None,
+) -> Iterator[Asker]:
+    """Prove a service, and hold what asks it."""
+    from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+    from sealmarket.inference.host import ServiceHost
+    from sealmarket.inference.opening import opened, prove, service_folder
+
+    job_id, own = service_option(service), _policy(evidence_policy)
+    roots = TrustAnchors.production().with_development(*map(read_file, development_root))
+    account = load_key(key_file, passphrase_file)
+    with market(book, rpc, accept_code) as (chain, _, _), closing(ServiceHost(provider, job_id)) as host:
+        progress("verifying the service: chain, decision, evidence, key")
+        proven = prove(chain, host, job_id, roots, own, simulated=allow_simulated)
+        with opened(chain, host, proven, account, spending, service_folder(home_folder(), job_id)) as asker:
+            yield asker
+
+
+def _policy(path: Path | None) -> AppraisalPolicy | None:
+    from sealmarket.attestation.policy.rules import AppraisalPolicy
+
+    if path is None:
+        return None
+    try:
+        return from_builtins(AppraisalPolicy, parse_json(read_file(path, _MOST_POLICY)))
+    except MalformedDocument as error:
+        raise Usage(f"{path} is no policy for evidence: {error.message}", remedy="see docs/spec/evidence.md") from error
+
+
+def facts_lines(service: Service) -> list[str]:
+    """A proven service, for people."""
+    facts = service.facts
+    lines = [f"service {facts.job_id}", f"  provider {facts.provider.checksum}", f"  workload {facts.workload}"]
+    lines += [f"  {step.name}: {len(step.checks)} checks hold" for step in service.steps]
+    lines += [f"  {coins(Wei(int(facts.unit_price)))} for each unit", f"  proven at block {service.block.number}"]
+    if service.simulated:
+        lines.append("  SIMULATED: no hardware stands behind it; its provider can read prompts and answers")
+    return lines
