@@ -16,7 +16,7 @@ from sealmarket.client.platform_evidence import PlatformEvidence
 from sealmarket.protocol import book, capability, orders, output_rules, proposals, wire
 from sealmarket.protocol.schema import json_schema
 from sealmarket.sealing.chunk_proof import ChunkProof
-from sealmarket_enclave.protocol import card, job, policy, receipt, release, terms
+from sealmarket_enclave.protocol import card, job, policy, receipt, release, session, terms
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.sealed.shares import ShareSet
 
@@ -47,6 +47,13 @@ SHAPES: dict[str, type] = {
     "release": release.Release,
     "request": orders.Request,
     "result-envelope": ResultEnvelope,
+    "session-abort": session.Abort,
+    "session-header": session.SessionHeader,
+    "session-receipt": session.SignedReceipt,
+    "session-refusal": session.Refusal,
+    "session-renewal": session.SignedRenewal,
+    "session-statement": session.SignedStatement,
+    "session-terms": session.SessionTerms,
     "share-set": ShareSet,
     "signed-decision": wire.SignedDecision,
     "rules-json": output_rules.JsonRules,

@@ -1,6 +1,6 @@
 """The typed-data vectors: one message of every type, with the hashes that all parties must compute.
 
-python -m tests.protocol.typed_data        write docs/spec/vectors/{orders,job,decision,proposal}.json
+python -m tests.protocol.typed_data        write docs/spec/vectors/{orders,job,decision,proposal,session}.json
 """
 
 from __future__ import annotations
@@ -21,6 +21,14 @@ from sealmarket_enclave.protocol.eip712 import TypedShape, encode_type
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
 from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement, SharesMissing
 from sealmarket_enclave.protocol.release import Complaint
+from sealmarket_enclave.protocol.session import (
+    Grant,
+    Renewal,
+    SessionReceipt,
+    SessionRequest,
+    SessionTerms,
+    Statement,
+)
 
 VECTORS = Path(__file__).resolve().parents[2] / "docs/spec/vectors"
 CHAIN_ID = 31337
@@ -32,6 +40,7 @@ FILES: dict[str, tuple[type[TypedShape], ...]] = {
         *(Quote, Decision, Stop, Settlement, Failure, SharesMissing, Acknowledgement, ChallengeAnswer, Complaint),
     ),
     "proposal": (Proposal, ProposalAnswer),
+    "session": (SessionTerms, Statement, Renewal, Grant, SessionRequest, SessionReceipt),
 }
 ENUMS = {"kind": 1, "tee": 2, "min_grade": 2, "grade": 1, "outcome": 3, "cause": 2}
 
@@ -63,13 +72,15 @@ def _value(kind: type[TypedShape], type_name: str, name: str, raw: bytes, seed: 
         return Bytes32(raw)
     if type_name == "bool":
         return True
+    if type_name == "string":
+        return raw[:8].hex()
     if name in ENUMS:
         return ENUMS[name]
     bits = int(type_name.removeprefix("uint"))
     number = int.from_bytes(raw) >> 256 - bits
     if name in {"expiry", "matched_at", "signed_at"}:
         return number >> 11  # times fit JSON numbers exactly
-    return Uint(number) if bits > 32 else number
+    return Uint(number) if bits > 40 else number
 
 
 def published(kind: type[TypedShape]) -> TypedShape:
@@ -106,7 +117,7 @@ def _message(kind: type[TypedShape], value: Any) -> dict[str, Any]:
         found = getattr(value, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())
         if type_name.endswith("[]"):
             message[name] = [_message(type(item), item) for item in found]
-        elif isinstance(found, bool):
+        elif isinstance(found, bool | str):
             message[name] = found
         else:
             message[name] = str(found) if isinstance(found, HexBytes) else str(int(found))

@@ -1,7 +1,7 @@
 """EIP-712 typed data: the one way in which signed or on-chain structures are hashed.
 
 A structure names its own type string in ``EIP712``; that string is what the specification prints and what contracts
-hash, so it is written out and never derived. Only what the market uses is here: static values and arrays of
+hash, so it is written out and never derived. Only what the market uses is here: static values, strings and arrays of
 structures. Checked against ``eth-account``, Solidity and ``viem`` by the vectors in ``docs/spec/vectors``.
 """
 
@@ -67,6 +67,8 @@ def hash_struct(value: TypedShape) -> Bytes32:
 
 
 def _encode(value: Any) -> bytes:
+    if isinstance(value, str):
+        return keccak(value.encode())
     if isinstance(value, tuple):
         return keccak(b"".join(hash_struct(item) for item in value))
     return words(value)

@@ -67,6 +67,7 @@ class Kind(Named):
     """The kind of a job. What a kind adds to request and order is behind hashes. Numbers are on chain."""
 
     BATCH = 1
+    SESSION = 2
 
 
 class FailureCause(IntEnum):

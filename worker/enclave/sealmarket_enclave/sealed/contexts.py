@@ -60,3 +60,13 @@ class NoticeInfo(Context, frozen=True, kw_only=True, tag="sealmarket/sealed-noti
     market: Address
     job_id: Bytes32
     key: Bytes32
+
+
+class SessionInfo(Context, frozen=True, kw_only=True, tag="sealmarket/session-request/1"):
+    """User to enclave: one request to a service. ``enclave_key`` is the digest of the enclave's HPKE public key."""
+
+    chain_id: ChainId
+    market: Address
+    job_id: Bytes32
+    evidence_hash: Bytes32
+    enclave_key: Bytes32

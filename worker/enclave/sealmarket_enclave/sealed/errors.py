@@ -20,9 +20,13 @@
         │   ├── WrongShare
         │   ├── WrongKey
         │   └── ShareRootMismatch
-        └── HpkeError
-            ├── InvalidHpkeKey
-            └── NotOpened
+        ├── HpkeError
+        │   ├── InvalidHpkeKey
+        │   └── NotOpened
+        └── SessionError
+            ├── InvalidRequest
+            ├── InvalidFrame
+            └── AnswerCut
 
 No message holds a key, a share or plaintext.
 """
@@ -245,3 +249,40 @@ class NotOpened(HpkeError):
             remedy="check that it was sealed to this key, for this very job or asset, and not altered",
         )
         self.purpose = purpose
+
+
+class SessionError(SealedError):
+    """A request to a service, or its answer, was refused."""
+
+
+class InvalidRequest(SessionError):
+    """A session request that opens, and is not what a request must be."""
+
+    def __init__(self, field: str, got: object, expected: object) -> None:
+        super().__init__(
+            f"a session request's {field} is {got}, expected {expected}",
+            remedy="seal the request by this release's client, within the limits of the service",
+        )
+        self.field, self.got, self.expected = field, got, expected
+
+
+class InvalidFrame(SessionError):
+    """A frame of an answer that does not belong where it came."""
+
+    def __init__(self, number: int, got: object, expected: object) -> None:
+        super().__init__(
+            f"frame {number} of the answer is {got}, expected {expected}",
+            remedy="use this answer no further, and sign another grant: the host altered, moved or repeated frames",
+        )
+        self.number, self.got, self.expected = number, got, expected
+
+
+class AnswerCut(SessionError):
+    """An answer that ended before its final frame."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"the answer ends before frame {number}, expected a final frame",
+            remedy="use this answer no further, and sign another grant: the host cut the stream",
+        )
+        self.number = number
