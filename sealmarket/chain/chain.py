@@ -23,6 +23,7 @@ from sealmarket.chain.errors import (
     BlockGone,
     ChainUnavailable,
     NodeDistrusted,
+    NoSessions,
     RpcRefused,
 )
 from sealmarket.chain.events import ChainEvent, JobMatched, VersionPublished
@@ -30,6 +31,7 @@ from sealmarket.chain.logs import LogReader, topic_of
 from sealmarket.chain.model import Block
 from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import Rpc, data, quantity
+from sealmarket.chain.sessions import SessionsView
 from sealmarket.chain.view import View
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32
@@ -147,6 +149,16 @@ class Chain:
         return Header(block, bloom_of(answer.get("logsBloom")))
 
     # --- state ------------------------------------------------------------------------------------------------
+
+    def sessions_at(self, block: Block) -> SessionsView:
+        """What sessions have recorded at one block.
+
+        Raises:
+            NoSessions: the market has none.
+        """
+        if self.book.sessions is None:
+            raise NoSessions(self.book.market)
+        return SessionsView(self, block, self.book.sessions)
 
     def at(self, block: Block) -> View:
         """The state at one block: every read of it is pinned to that block's hash."""
