@@ -1,8 +1,9 @@
 """The HTTP interface of a node: its identity, what it did for a job, and the evidence that a provider hands to it.
 
 ``GET /v1/node`` NodeInfo; ``GET /v1/jobs/{jobId}`` NodeStatus; ``GET /healthz`` Health (503 while it cannot decide).
-``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes. No request
-changes what the node has decided or promised. Errors are :class:`Problem`.
+``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes.
+``POST /v1/sessions/{jobId}/renewals`` RenewalRequest gives a SignedRenewal. No request changes what the node has
+decided or promised. Errors are :class:`Problem`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from sealmarket.chain.errors import ChainError
+from sealmarket.protocol.renewals import MOST_BYTES, RenewalRequest
 from sealmarket.protocol.wire import SIGNATURE_HEADER, Problem
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape
-from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, JobId
-from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen
+from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen, RenewalRefused, StaleChain
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 
@@ -45,6 +48,13 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
         node.handed.keep(job, await request.body())
         return Response(status_code=204)
 
+    @app.post("/v1/sessions/{job_id}/renewals")
+    async def renewal(job_id: str, request: Request) -> Response:
+        job, body = JobId(Bytes32.parse(job_id)), await request.body()
+        if len(body) > MOST_BYTES:
+            raise MalformedDocument(f"a request for a renewal has at most {MOST_BYTES} bytes, found {len(body)}")
+        return _json(await run_in_threadpool(node.renewals.sign, job, decode(RenewalRequest, body)))
+
     @app.get("/healthz")
     def health() -> Response:
         found = runner.health
@@ -61,6 +71,15 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     @app.exception_handler(EvidenceNotTaken)
     def not_taken(_request: Request, error: EvidenceNotTaken) -> Response:
         return _json(Problem(title="evidence not taken", detail=error.message, remedy=error.remedy), 409)
+
+    @app.exception_handler(RenewalRefused)
+    def not_renewed(_request: Request, error: RenewalRefused) -> Response:
+        return _json(Problem(title="not renewed", detail=error.message, remedy=error.remedy), 409)
+
+    @app.exception_handler(StaleChain)
+    @app.exception_handler(ChainError)
+    def chain_away(_request: Request, error: SealmarketError) -> Response:
+        return _json(Problem(title="chain not read", detail=error.message, remedy=error.remedy), 503)
 
     @app.exception_handler(HTTPException)
     def other(_request: Request, error: Exception) -> Response:

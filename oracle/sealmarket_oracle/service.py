@@ -59,6 +59,7 @@ from sealmarket_oracle.release import (
     time_to_release,
     unanimous,
 )
+from sealmarket_oracle.renewals import Renewals
 
 _log = logging.getLogger("sealmarket.oracle")
 _FIRST_PAUSE, _LONGEST_PAUSE, _LASTING_PAUSE = 0.1, 1.0, 30.0
@@ -92,7 +93,8 @@ class _Pause:
 
 
 class Node:
-    """A key oracle node. :meth:`tick` is called by one thread; :meth:`status`, :meth:`info` and ``handed`` by any."""
+    """A key oracle node. One thread calls :meth:`tick`; any calls :meth:`status`, :meth:`info`, ``handed`` and
+    ``renewals``."""
 
     def __init__(
         self,
@@ -112,6 +114,9 @@ class Node:
         self._follower = Follower(chain, JournalReader(journal))
         self._documents = DocumentCache(store)
         self.handed = HandedEvidence(journal, self.market)
+        self.renewals = Renewals(
+            chain, journal, self.market, keys, max_head_age_seconds=policy.max_head_age_seconds, clock=clock
+        )
         self._clock, self._monotonic = clock, monotonic
         self._pauses: dict[JobId, _Pause] = {}
         self._newest_head = 0

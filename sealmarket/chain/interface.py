@@ -7,9 +7,10 @@ from typing import Protocol, TypeVar
 
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.model import Account, AssetState, Block, Interruption, JobSlot
+from sealmarket.chain.sessions import ServiceState, Tab
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
-from sealmarket_enclave.protocol.numbers import AssetId
+from sealmarket_enclave.protocol.numbers import AssetId, JobId
 
 T = TypeVar("T")
 
@@ -58,6 +59,16 @@ class ViewReader(Protocol):
         """What the payer sets aside for holding a job: ``owners`` is the sum of prices, ``fee`` one signature's."""
 
 
+class SessionsReader(Protocol):
+    """What sessions have recorded at one block."""
+
+    def service(self, job_id: JobId) -> ServiceState:
+        """A service; one that was never opened does not exist."""
+
+    def tab(self, job_id: JobId, account: Address) -> Tab:
+        """The tab of an account; all zero where it has none."""
+
+
 class ChainReader(Protocol):
     """One market on one chain, to read."""
 
@@ -86,6 +97,9 @@ class ChainReader(Protocol):
 
     def at(self, block: Block) -> ViewReader:
         """The state at one block."""
+
+    def sessions_at(self, block: Block) -> SessionsReader:
+        """What sessions have recorded at one block. Raises :class:`NoSessions` where the market has none."""
 
     def events(self, first: int, last: int) -> list[ChainEvent]:
         """The events of the contracts from block ``first`` to ``last``, both included, in order."""

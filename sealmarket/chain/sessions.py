@@ -97,6 +97,29 @@ class Tab:
         return Uint64(min(self.limit // unit_price, _MOST_UNITS))
 
 
+_NONE = Uint64(0)
+NO_SERVICE = ServiceState(
+    provider=ZERO_ADDRESS,
+    enclave_signer=ZERO_ADDRESS,
+    token=ZERO_ADDRESS,
+    lease=_NONE,
+    lease_seconds=0,
+    redemption_window=0,
+    end=0,
+    epoch=0,
+    unit_price=Wei(0),
+    royalties=Wei(0),
+    renewal_fee=Wei(0),
+    renewed_at=0,
+    renewed_block=0,
+    redeemed=_NONE,
+    credited=_NONE,
+    bond=Wei(0),
+    last=False,
+)
+NO_TAB = Tab(limit=Wei(0), paid=Wei(0), requested_block=0, closes_at=0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Opening:
     spec: JobSpec

@@ -48,9 +48,7 @@ class BusyService(SessionWorld):
         self.pass_time(WINDOW + 1)
         self._send(self.sessions.close_tab(job_id, one.address))
 
-    def _take(
-        self, job: Job, total: int, entries: list[tuple[object, int, bool]], *, last: bool = False
-    ) -> None:
+    def _take(self, job: Job, total: int, entries: list[tuple[object, int, bool]], *, last: bool = False) -> None:
         made = tuple(Entry(account=who, units=Uint64(units), last=closes) for who, units, closes in entries)  # type: ignore[arg-type]
         statement = Statement(job_id=self._job_id(job), total=Uint64(total), last=last, entries=made)
         signed = SignedStatement(statement=statement, signature=HexBytes(self._sign(job.enclave, statement)))
