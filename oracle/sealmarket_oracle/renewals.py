@@ -98,7 +98,8 @@ class Renewals:
         final = self._chain.final()
         if request.block_number > final.number:
             raise RenewalRefused(job_id, f"a final block, at most {final.number}", request.block_number)
-        return final if request.block_number == final.number else self._chain.block(request.block_number)
+        number = int(request.block_number)
+        return final if number == int(final.number) else self._chain.block(number)
 
     def _head(self) -> Block:
         head = self._chain.head()

@@ -207,8 +207,8 @@ class SessionsView:
     def service(self, job_id: JobId) -> ServiceState:
         """A service; :attr:`ServiceState.exists` says whether there is one."""
         found = self._read("serviceOf", job_id)
-        money = {name: Wei(found.pop(name)) for name in ("unit_price", "royalties", "renewal_fee", "bond")}
-        return ServiceState(**found, **money)
+        amounts = ("unit_price", "royalties", "renewal_fee", "bond")
+        return ServiceState(**{name: Wei(value) if name in amounts else value for name, value in found.items()})
 
     def tab(self, job_id: JobId, account: Address) -> Tab:
         """The tab of an account."""

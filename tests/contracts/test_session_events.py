@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from scripts.benchmarks._gas_world import ETHER, Job
 from scripts.benchmarks._session_gas import SERVES, WINDOW, SessionWorld
 from sealmarket.chain import abi
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, HexBytes, Uint64, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, HexBytes, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.session import Entry, Renewal, SignedRenewal, SignedStatement, Statement, TabState
 from sealmarket_localnet import chains
@@ -48,8 +48,8 @@ class BusyService(SessionWorld):
         self.pass_time(WINDOW + 1)
         self._send(self.sessions.close_tab(job_id, one.address))
 
-    def _take(self, job: Job, total: int, entries: list[tuple[object, int, bool]], *, last: bool = False) -> None:
-        made = tuple(Entry(account=who, units=Uint64(units), last=closes) for who, units, closes in entries)  # type: ignore[arg-type]
+    def _take(self, job: Job, total: int, entries: Sequence[tuple[Address, int, bool]], *, last: bool = False) -> None:
+        made = tuple(Entry(account=who, units=Uint64(units), last=closes) for who, units, closes in entries)
         statement = Statement(job_id=self._job_id(job), total=Uint64(total), last=last, entries=made)
         signed = SignedStatement(statement=statement, signature=HexBytes(self._sign(job.enclave, statement)))
         self._send(self.sessions.redeem(signed))

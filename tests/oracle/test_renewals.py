@@ -149,7 +149,7 @@ def test_a_renewal_says_what_its_block_says(serving: Serving) -> None:
     found = serving.sign(ONE, TWO, THREE, ONE)
     block = serving.world.chain.final()
     assert (found.job_id, found.nonce, found.redeemed) == (serving.job_id, NONCE, 7)
-    assert (found.block_number, found.block_time) == (block.number, block.timestamp)
+    assert (int(found.block_number), found.block_time) == (int(block.number), block.timestamp)
     assert found.tabs == (
         TabState(account=ONE, units=Uint64(100), closing=False),
         TabState(account=TWO, units=Uint64(9), closing=False),
