@@ -267,7 +267,7 @@ contract LedgerTest is Fixture {
         vm.prank(consumer);
         market.transferAndCall(address(0), address(receiver), 300, hex"c0ffee");
         assertEq(receiver.held(), 300, "while it was called");
-        assertEq(receiver.seen(), keccak256(abi.encode(address(0), consumer, 300, hex"c0ffee")), "what it was told");
+        assertEq(receiver.seen(), keccak256(abi.encode(address(0), consumer, 300, hex"c0ffee")), "what it learned");
         receiver.become(Receiver.Way.Forward);
         vm.prank(consumer);
         market.transferAndCall(address(0), address(receiver), 200, "");

@@ -9,7 +9,7 @@ import {Terms} from "./types/Assets.sol";
 import {NodeSignature} from "./types/Committees.sol";
 import {JobSpec, Outcome, Status} from "./types/Jobs.sol";
 import {Match} from "./types/Orders.sol";
-import {Entry, Renewal, ServiceState, Statement, Tab, TabOpening} from "./types/Sessions.sol";
+import {Entry, Renewal, ServiceState, Statement, TabOpening} from "./types/Sessions.sol";
 
 /// @title Opening a service: only an accepted job of this kind, under these terms
 contract OpeningTest is SessionFixture {
@@ -35,7 +35,10 @@ contract OpeningTest is SessionFixture {
         Open memory open = _unopened(1);
         bytes4 expected = IJobs.WrongCommitment.selector;
         _refuseAt(
-            abi.encodeCall(ISessions.openService, (open.spec, keccak256("x"), enclaveSigner, KEYS, open.terms)), expected
+            abi.encodeCall(
+                ISessions.openService, (open.spec, keccak256("x"), enclaveSigner, KEYS, open.terms)
+            ),
+            expected
         );
         _refuseAt(abi.encodeCall(ISessions.openService, (open.spec, EVIDENCE, provider, KEYS, open.terms)), expected);
         _refuseAt(abi.encodeCall(ISessions.openService, (open.spec, EVIDENCE, enclaveSigner, 0, open.terms)), expected);
@@ -425,7 +428,7 @@ contract RedeemingTest is SessionFixture {
         assertEq(_tab(open, _account(0)).paid, 120, "paid");
     }
 
-    /// Whoever posts which statement first, each account pays the same.
+    /// In any order of statements each account pays the same.
     function testFuzz_statements_in_any_order_pay_the_same(uint8[6] memory units, uint256 order) public {
         Open memory open = _served(2);
         uint256 id = vm.snapshotState();
@@ -449,11 +452,15 @@ contract RedeemingTest is SessionFixture {
             made[i] = i == 1 ? _ofOne(open, _account(0), a) : _ofTwo(open, a, b);
             made[i].total = a + b;
         }
+        bool redeemed = a + b == 0;
         for (uint256 i = 0; i < 3; ++i) {
             uint256 place = (order % 2 == 0) ? (i + order) % 3 : (order + 2 - i) % 3;
             // Refused if nothing changes by it, which is no failure.
-            try sessions.redeem(made[place], _signed(made[place])) {} catch {}
+            // solhint-disable-next-line avoid-low-level-calls
+            (bool done,) = address(sessions).call(_redeeming(made[place]));
+            redeemed = redeemed || done;
         }
+        assertTrue(redeemed, "one of them at least");
         paid = [uint256(_tab(open, _account(0)).paid), _tab(open, _account(1)).paid];
         bond = _state(open).bond;
     }

@@ -69,8 +69,9 @@ interface ILedger {
     /// @notice Move free balance to another account of this ledger; no token moves and no code of others runs.
     function transfer(address token, address to, uint256 amount) external;
 
-    /// @notice As `transfer`, to a contract, which then learns of it by ILedgerReceiver. All or nothing: if the receiver
-    /// reverts or does not take it, nothing moved. The receiver may call the market; the ledger is settled before.
+    /// @notice As `transfer`, to a contract, which then learns of it by ILedgerReceiver. All or nothing: if the
+    /// receiver reverts or does not take it, nothing moved. The receiver may call the market; the ledger is settled
+    /// before.
     /// @param data For the receiver.
     function transferAndCall(address token, address to, uint256 amount, bytes calldata data) external;
 

@@ -8,8 +8,8 @@ import {ILedgerReceiver} from "./ILedgerReceiver.sol";
 import {IMarket} from "./IMarket.sol";
 
 /// @title Sessions: services of many accounts, paid unit by unit
-/// @notice A service is an accepted job of kind 2. Accounts lock money for it in tabs; statements that the enclave signs
-/// move it to the provider's bond; royalties are due on every redeemed unit and come from the bond. All of it is one
+/// @notice A service is an accepted job of kind 2. Accounts lock money for it in tabs; statements that the enclave
+/// signs move it to the provider's bond; royalties are due on every redeemed unit and come from the bond. All of it is one
 /// account of this contract in the market's ledger. Per token, that account holds at least
 ///   the bonds + limit - paid of all tabs that were not closed + (redeemed - credited) * royalties of all services,
 /// and exactly that, but for money that was sent here without being asked for, which stays.
@@ -36,8 +36,8 @@ interface ISessions is ILedgerReceiver {
     /// @notice `from` locked `amount` in the tab of `account`, whose limit is `limit` now.
     event TabFunded(bytes32 indexed jobId, address indexed account, address from, uint256 amount, uint256 limit);
     /// @notice `redeemed` is the highest total now. Each of `payments` is an account (160 bits), what its tab paid by
-    /// this (88 bits) and whether the entry was last (8 bits), packed in this order. The bond rose by what the tabs paid
-    /// and fell by `royalties`.
+    /// this (88 bits) and whether the entry was last (8 bits), packed in this order. The bond rose by what the tabs
+    /// paid and fell by `royalties`.
     event StatementRedeemed(
         bytes32 indexed jobId, uint64 redeemed, bool last, uint256 royalties, bytes32[] payments
     );

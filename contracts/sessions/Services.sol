@@ -18,6 +18,7 @@ abstract contract Services is SessionState {
     uint32 internal constant MAX_REDEMPTION = 30 days;
 
     /// @inheritdoc ISessions
+    // solhint-disable-next-line gas-calldata-parameters
     function openService(
         JobSpec memory spec,
         bytes32 evidenceHash,
@@ -49,6 +50,7 @@ abstract contract Services is SessionState {
     }
 
     /// @inheritdoc ISessions
+    // solhint-disable-next-line gas-calldata-parameters
     function endService(JobSpec memory spec) external {
         bytes32 jobId = _jobId(spec);
         Service storage service = _known(jobId);
@@ -72,6 +74,7 @@ abstract contract Services is SessionState {
     }
 
     /// @inheritdoc ISessions
+    // solhint-disable-next-line gas-calldata-parameters
     function payRoyalties(JobSpec memory spec, SessionTerms memory terms) external {
         bytes32 jobId = _jobId(spec);
         Service storage service = _known(jobId);
@@ -135,7 +138,11 @@ abstract contract Services is SessionState {
 
     /// Check that each royalty is the asset's at its place, and that the asset's price covers a lease of it.
     /// @return royalties Their sum.
-    function _checkRoyalties(AssetUse[] memory uses, SessionTerms memory terms) private pure returns (uint256 royalties) {
+    function _checkRoyalties(AssetUse[] memory uses, SessionTerms memory terms)
+        private
+        pure
+        returns (uint256 royalties)
+    {
         if (terms.royalties.length != uses.length) revert WrongRoyalties(terms.royalties.length);
         for (uint256 i = 0; i < uses.length; ++i) {
             Royalty memory royalty = terms.royalties[i];
