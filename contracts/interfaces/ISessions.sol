@@ -9,8 +9,8 @@ import {IMarket} from "./IMarket.sol";
 
 /// @title Sessions: services of many accounts, paid unit by unit
 /// @notice A service is an accepted job of kind 2. Accounts lock money for it in tabs; statements that the enclave
-/// signs move it to the provider's bond; royalties are due on every redeemed unit and come from the bond. All of it is one
-/// account of this contract in the market's ledger. Per token, that account holds at least
+/// signs move it to the provider's bond; royalties are due on every redeemed unit and come from the bond. All of it is
+/// one account of this contract in the market's ledger. Per token, that account holds at least
 ///   the bonds + limit - paid of all tabs that were not closed + (redeemed - credited) * royalties of all services,
 /// and exactly that, but for money that was sent here without being asked for, which stays.
 /// No account pays more than unitPrice * units, of the units that the enclave signed, nor more than its limit. Whatever
