@@ -34,14 +34,15 @@ library TabWords {
         return TabWord.unwrap(tab) >> CLOSES_AT;
     }
 
-    /// @notice What a tab that is not closed still pays until `owed` is paid, within its limit.
+    /// @notice What the tab still pays until `owed` is paid, within its limit; 0 once it is closed.
     /// @param owed What was served to the account since the service began.
-    function due(TabWord tab, uint256 owed) internal pure returns (uint256) {
+    function due(TabWord tab, uint256 owed, uint256 timestamp) internal pure returns (uint256) {
         uint256 most = tab.limit();
         if (owed < most) most = owed;
         uint256 before = tab.paid();
+        if (most <= before || tab.isClosed(timestamp)) return 0;
         unchecked {
-            return most > before ? most - before : 0;
+            return most - before;
         }
     }
 
