@@ -48,13 +48,6 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
         node.handed.keep(job, await request.body())
         return Response(status_code=204)
 
-    @app.post("/v1/sessions/{job_id}/renewals")
-    async def renewal(job_id: str, request: Request) -> Response:
-        job, body = JobId(Bytes32.parse(job_id)), await request.body()
-        if len(body) > MOST_BYTES:
-            raise MalformedDocument(f"a request for a renewal has at most {MOST_BYTES} bytes, found {len(body)}")
-        return _json(await run_in_threadpool(node.renewals.sign, job, decode(RenewalRequest, body)))
-
     @app.get("/healthz")
     def health() -> Response:
         found = runner.health
@@ -72,6 +65,25 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     def not_taken(_request: Request, error: EvidenceNotTaken) -> Response:
         return _json(Problem(title="evidence not taken", detail=error.message, remedy=error.remedy), 409)
 
+    @app.exception_handler(HTTPException)
+    def other(_request: Request, error: Exception) -> Response:
+        code = error.status_code if isinstance(error, HTTPException) else 500
+        return _json(Problem(title=f"HTTP {code}", detail="see docs/spec/oracle.md for what a node serves"), code)
+
+    _renew_services(app, node)
+    if node.info().grade_floor is Grade.SIMULATED:
+        _say_simulated(app)
+    return app
+
+
+def _renew_services(app: FastAPI, node: Node) -> None:
+    @app.post("/v1/sessions/{job_id}/renewals")
+    async def renewal(job_id: str, request: Request) -> Response:
+        job, body = JobId(Bytes32.parse(job_id)), await request.body()
+        if len(body) > MOST_BYTES:
+            raise MalformedDocument(f"a request for a renewal has at most {MOST_BYTES} bytes, found {len(body)}")
+        return _json(await run_in_threadpool(node.renewals.sign, job, decode(RenewalRequest, body)))
+
     @app.exception_handler(RenewalRefused)
     def not_renewed(_request: Request, error: RenewalRefused) -> Response:
         return _json(Problem(title="not renewed", detail=error.message, remedy=error.remedy), 409)
@@ -80,15 +92,6 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     @app.exception_handler(ChainError)
     def chain_away(_request: Request, error: SealmarketError) -> Response:
         return _json(Problem(title="chain not read", detail=error.message, remedy=error.remedy), 503)
-
-    @app.exception_handler(HTTPException)
-    def other(_request: Request, error: Exception) -> Response:
-        code = error.status_code if isinstance(error, HTTPException) else 500
-        return _json(Problem(title=f"HTTP {code}", detail="see docs/spec/oracle.md for what a node serves"), code)
-
-    if node.info().grade_floor is Grade.SIMULATED:
-        _say_simulated(app)
-    return app
 
 
 def _say_simulated(app: FastAPI) -> None:
