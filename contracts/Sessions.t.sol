@@ -409,6 +409,17 @@ contract RedeemingTest is SessionFixture {
         assertEq(_state(open).redeemed, 30, "redeemed");
     }
 
+    function test_a_tab_that_has_returned_pays_nothing_ever_again() public {
+        Open memory open = _served(2);
+        Statement memory first = _ofTwo(open, 4, 6);
+        first.entries[0].last = true;
+        _redeem(first);
+        sessions.closeTab(open.jobId, _account(0));
+        _refuseAt(_redeeming(_ofOne(open, _account(0), 9)), ISessions.NothingToDo.selector);
+        assertEq(_tab(open, _account(0)).paid, 40, "paid");
+        assertEq(_free(_account(0)), FUNDS - 40, "returned");
+    }
+
     function test_an_account_pays_no_more_than_its_limit_and_the_owners_get_all() public {
         Open memory open = _served(1);
         uint256 bond = _state(open).bond;

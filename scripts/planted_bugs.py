@@ -157,6 +157,7 @@ BUGS = (
     Bug("paid-above-the-limit", "libraries/TabWords.sol", "owed < most", "true"),
     Bug("paid-again", "sessions/Redeeming.sol", "tab = tab.paying(due);"),
     Bug("closed-tab-pays", "libraries/TabWords.sol", "most <= before || tab.isClosed(timestamp)", "most <= before"),
+    Bug("returned-tab-pays", "libraries/TabWords.sol", "timestamp >= at || at == TIME", "timestamp >= at"),
     Bug("renewal-paid-again", "sessions/Renewals.sol", "blockNumber < least", "false"),
     Bug("renewals-at-once", "sessions/Renewals.sol", "block.timestamp < payableFrom", "false"),
     Bug("renewal-by-one", "sessions/Renewals.sol", "signatures.length != found.threshold", "signatures.length == 0"),

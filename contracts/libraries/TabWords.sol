@@ -49,7 +49,7 @@ library TabWords {
     /// @notice Whether the tab pays nothing any more, by the clock.
     function isClosed(TabWord tab, uint256 timestamp) internal pure returns (bool) {
         uint256 at = tab.closesAt();
-        return at != 0 && timestamp >= at;
+        return at != 0 && (timestamp >= at || at == TIME);
     }
 
     /// @notice Whether what was left has returned.

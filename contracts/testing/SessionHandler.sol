@@ -301,18 +301,24 @@ contract SessionHandler is SessionFixture {
     function endAll() external {
         vm.warp(vm.getBlockTimestamp() + 1 days);
         for (uint256 i = 0; i < _book.length; ++i) {
-            Open memory open = abi.decode(_book[i].open, (Open));
+            Service storage service = _book[i];
+            Open memory open = abi.decode(service.open, (Open));
             for (uint256 j = 0; j < ACCOUNTS; ++j) {
                 Tab memory tab = _tab(open, _account(j));
                 if (tab.limit == 0 || tab.closesAt == type(uint40).max) continue;
                 uint256 before = _free(_account(j));
                 sessions.closeTab(open.jobId, _account(j));
-                assertEq(_free(_account(j)) - before, tab.limit - tab.paid, "the rest of a tab");
+                service.returned[j] = _free(_account(j)) - before;
+                assertEq(service.returned[j], tab.limit - tab.paid, "the rest of a tab");
             }
-            if (_state(open).redeemed != _state(open).credited) sessions.payRoyalties(open.spec, open.terms);
+            uint256 units = _state(open).redeemed - _state(open).credited;
+            if (units != 0) sessions.payRoyalties(open.spec, open.terms);
+            service.royaltiesPaid += units * PER_UNIT;
             uint256 bond = _state(open).bond;
+            service.bondTaken += bond;
+            if (bond == 0) continue;
             vm.prank(provider);
-            if (bond != 0) sessions.takeBond(open.jobId, bond);
+            sessions.takeBond(open.jobId, bond);
         }
         assertEq(_free(address(sessions)), 0, "left");
     }
