@@ -6,6 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {ILedger} from "./interfaces/ILedger.sol";
 import {IJobs} from "./interfaces/IJobs.sol";
 import {Fixture} from "./testing/Fixture.sol";
+import {Receiver} from "./testing/Receivers.sol";
 import {Accomplice, OddToken} from "./testing/Tokens.sol";
 import {vm} from "./testing/Vm.sol";
 import {Refuser} from "./testing/Wallets.sol";
@@ -220,6 +221,77 @@ contract LedgerTest is Fixture {
         _refuse(
             abi.encodeCall(ILedger.claimFees, (1, address(plain), _members(), 0)), ILedger.FeeBookNotOpened.selector
         );
+    }
+
+    function test_a_transfer_that_does_not_add_up_is_refused() public {
+        _refuse(consumer, _moving(address(0), 1), ILedger.ZeroAddress.selector);
+        _refuse(consumer, _moving(sponsor, 0), ILedger.ZeroAmount.selector);
+        _refuse(consumer, _moving(sponsor, FUNDS + 1), ILedger.InsufficientBalance.selector);
+        _refuse(provider, _moving(sponsor, FUNDS / 2 + 1), ILedger.InsufficientBalance.selector);
+        assertEq(_free(sponsor), FUNDS, "sponsor");
+    }
+
+    function test_a_transfer_moves_one_token_between_two_accounts_and_nothing_else() public {
+        JobSpec memory spec = _accepted(1);
+        (uint256 before, uint256 coins) = (_free(consumer), address(market).balance);
+        vm.prank(consumer);
+        market.transfer(address(0), sponsor, 400);
+        assertEq(_free(consumer), before - 400, "from");
+        assertEq(_free(sponsor), FUNDS + 400, "to");
+        assertEq(market.accountOf(address(plain), sponsor).free, FUNDS, "another token");
+        assertEq(address(market).balance, coins, "no coin moved");
+        _settle(spec, 1, true);
+    }
+
+    function test_a_transfer_to_oneself_changes_nothing() public {
+        vm.prank(consumer);
+        market.transfer(address(0), consumer, FUNDS);
+        assertEq(_free(consumer), FUNDS, "balance");
+    }
+
+    function test_a_receiver_that_does_not_take_a_transfer_has_none() public {
+        Receiver receiver = new Receiver();
+        _refuse(consumer, _calling(sponsor), ILedger.TransferNotTaken.selector);
+        receiver.become(Receiver.Way.Refuse);
+        _refuse(consumer, _calling(address(receiver)), Receiver.Refused.selector);
+        receiver.become(Receiver.Way.Answer);
+        _refuse(consumer, _calling(address(receiver)), ILedger.TransferNotTaken.selector);
+        receiver.become(Receiver.Way.Overdraw);
+        _refuse(consumer, _calling(address(receiver)), ILedger.InsufficientBalance.selector);
+        assertEq(_free(consumer), FUNDS, "balance");
+        assertEq(_free(address(receiver)), 0, "nothing");
+    }
+
+    function test_a_receiver_learns_of_a_transfer_that_it_has_already() public {
+        Receiver receiver = new Receiver();
+        vm.prank(consumer);
+        market.transferAndCall(address(0), address(receiver), 300, hex"c0ffee");
+        assertEq(receiver.held(), 300, "while it was called");
+        assertEq(receiver.seen(), keccak256(abi.encode(address(0), consumer, 300, hex"c0ffee")), "what it learned");
+        receiver.become(Receiver.Way.Forward);
+        vm.prank(consumer);
+        market.transferAndCall(address(0), address(receiver), 200, "");
+        assertEq(_free(consumer), FUNDS - 300, "came back");
+        assertEq(_free(address(receiver)), 300, "kept");
+    }
+
+    function testFuzz_transfers_keep_the_sum(uint88 first, uint88 second) public {
+        uint256 there = bound(first, 1, FUNDS);
+        uint256 back = bound(second, 1, there + FUNDS);
+        vm.prank(consumer);
+        market.transfer(address(0), sponsor, there);
+        vm.prank(sponsor);
+        market.transfer(address(0), consumer, back);
+        assertEq(_free(consumer), FUNDS - there + back, "first");
+        assertEq(_free(sponsor), FUNDS + there - back, "second");
+    }
+
+    function _moving(address to, uint256 amount) private pure returns (bytes memory) {
+        return abi.encodeCall(ILedger.transfer, (address(0), to, amount));
+    }
+
+    function _calling(address to) private pure returns (bytes memory) {
+        return abi.encodeCall(ILedger.transferAndCall, (address(0), to, 300, ""));
     }
 
     function testFuzz_what_comes_in_is_what_goes_out(uint96 paidIn, uint96 staked, uint96 out) public {

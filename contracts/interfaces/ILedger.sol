@@ -17,6 +17,7 @@ interface ILedger {
     event TokenAdmitted(address indexed token, uint64 fee);
     event Deposited(address indexed token, address indexed holder, address from, uint256 amount);
     event Withdrawn(address indexed token, address indexed holder, address to, uint256 amount);
+    event Transferred(address indexed token, address indexed from, address indexed to, uint256 amount);
     event Staked(address indexed token, address indexed holder, uint256 amount);
     /// @notice Stake began to unbond; `total` is all that unbonds for the holder, ready at `readyAt`.
     event UnstakeBegun(address indexed token, address indexed holder, uint256 amount, uint256 total, uint40 readyAt);
@@ -47,6 +48,8 @@ interface ILedger {
     error NotUnbonded(uint256 timestamp, uint40 readyAt);
     /// @notice The receiver refused the coin; the balance is unchanged; withdraw to another address.
     error CoinTransferFailed(address to, uint256 amount);
+    /// @notice The receiver has no code, or did not answer `onLedgerTransfer` with its selector.
+    error TransferNotTaken(address to, bytes4 got);
     /// @notice No job has used this epoch with this token.
     error FeeBookNotOpened(uint32 epoch, address token);
 
@@ -62,6 +65,15 @@ interface ILedger {
 
     /// @notice Take free balance out, to any address.
     function withdraw(address token, uint256 amount, address to) external;
+
+    /// @notice Move free balance to another account of this ledger; no token moves and no code of others runs.
+    function transfer(address token, address to, uint256 amount) external;
+
+    /// @notice As `transfer`, to a contract, which then learns of it by ILedgerReceiver. All or nothing: if the
+    /// receiver reverts or does not take it, nothing moved. The receiver may call the market; the ledger is settled
+    /// before.
+    /// @param data For the receiver.
+    function transferAndCall(address token, address to, uint256 amount, bytes calldata data) external;
 
     /// @notice Move free balance to stake.
     function stake(address token, uint256 amount) external;

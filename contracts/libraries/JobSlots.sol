@@ -20,6 +20,16 @@ library JobSlots {
         );
     }
 
+    /// @notice What a slot commits to. All that a quote needs is named beside the bargain's hash; `stage` is what the
+    /// steps so far added.
+    function commit(bytes32 jobId, address provider, uint32 decideWindow, bytes32 bargainHash, bytes32 stage)
+        internal
+        pure
+        returns (uint208)
+    {
+        return uint208(uint256(keccak256(abi.encode(jobId, provider, decideWindow, bargainHash, stage))));
+    }
+
     function status(JobSlot slot) internal pure returns (Status) {
         return Status(uint8(JobSlot.unwrap(slot)));
     }

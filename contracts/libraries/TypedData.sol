@@ -76,8 +76,8 @@ library TypedData {
             place := request
             items := limits.offset
         }
-        bytes32 tail = _hashItems(items, limits.length, 5, ASSET_LIMIT_TYPEHASH);
-        return _hashCopied(place, 29, REQUEST_TYPEHASH, tail);
+        bytes32 tail = hashItems(items, limits.length, 5, ASSET_LIMIT_TYPEHASH);
+        return hashCopied(place, 29, REQUEST_TYPEHASH, tail);
     }
 
     function hash(JobSpec calldata spec) internal pure returns (bytes32) {
@@ -88,8 +88,8 @@ library TypedData {
             place := spec
             items := uses.offset
         }
-        bytes32 tail = _hashItems(items, uses.length, 7, ASSET_USE_TYPEHASH);
-        return _hashCopied(place, 32, JOB_SPEC_TYPEHASH, tail);
+        bytes32 tail = hashItems(items, uses.length, 7, ASSET_USE_TYPEHASH);
+        return hashCopied(place, 32, JOB_SPEC_TYPEHASH, tail);
     }
 
     function hash(Bargain calldata bargain) internal pure returns (bytes32) {
@@ -100,8 +100,8 @@ library TypedData {
             place := bargain
             items := claims.offset
         }
-        bytes32 tail = _hashItems(items, claims.length, 6, ASSET_CLAIM_TYPEHASH);
-        return _hashCopied(place, 15, BARGAIN_TYPEHASH, tail);
+        bytes32 tail = hashItems(items, claims.length, 6, ASSET_CLAIM_TYPEHASH);
+        return hashCopied(place, 15, BARGAIN_TYPEHASH, tail);
     }
 
     function hash(ComputeOrder calldata order) internal pure returns (bytes32) {
@@ -110,7 +110,7 @@ library TypedData {
             place := order
         }
         // The last field takes the position of a closing array.
-        return _hashCopied(place, 22, COMPUTE_ORDER_TYPEHASH, bytes32(order.salt));
+        return hashCopied(place, 22, COMPUTE_ORDER_TYPEHASH, bytes32(order.salt));
     }
 
     function hash(AssetOrder calldata order) internal pure returns (bytes32) {
@@ -118,7 +118,7 @@ library TypedData {
         assembly ("memory-safe") {
             place := order
         }
-        return _hashCopied(place, 8, ASSET_ORDER_TYPEHASH, bytes32(order.salt));
+        return hashCopied(place, 8, ASSET_ORDER_TYPEHASH, bytes32(order.salt));
     }
 
     /// @notice Hash of a JobSpec that is being made.
@@ -245,8 +245,8 @@ library TypedData {
     }
 
     /// Hash of `words` words of calldata behind their type hash, with `last` in place of the last of them.
-    function _hashCopied(uint256 place, uint256 words, bytes32 typeHash, bytes32 last)
-        private
+    function hashCopied(uint256 place, uint256 words, bytes32 typeHash, bytes32 last)
+        internal
         pure
         returns (bytes32 result)
     {
@@ -261,8 +261,8 @@ library TypedData {
     }
 
     /// Hash of the hashes of `count` structs of `words` words each, one behind the other in calldata.
-    function _hashItems(uint256 place, uint256 count, uint256 words, bytes32 typeHash)
-        private
+    function hashItems(uint256 place, uint256 count, uint256 words, bytes32 typeHash)
+        internal
         pure
         returns (bytes32 result)
     {
@@ -279,7 +279,7 @@ library TypedData {
         }
     }
 
-    /// As `_hashCopied`, of a struct in memory, where it lies.
+    /// As `hashCopied`, of a struct in memory, where it lies.
     function _hashInPlace(uint256 place, uint256 words, bytes32 typeHash, bytes32 last)
         private
         pure

@@ -4,6 +4,7 @@ pragma solidity ^0.8.27;
 import {IJobs} from "../interfaces/IJobs.sol";
 import {IOrders} from "../interfaces/IOrders.sol";
 import {JobSlot, JobSlots} from "../libraries/JobSlots.sol";
+import {Quorums} from "../libraries/Quorums.sol";
 import {Signatures} from "../libraries/Signatures.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Members, NodeSignature} from "../types/Committees.sol";
@@ -75,28 +76,8 @@ abstract contract JobBook is OracleFees {
         uint256 removed = _openedQuorum(epoch, members);
         if (signatures.length != required) revert IJobs.WrongSignatureCount(signatures.length, required);
         for (uint256 i = 0; i < signatures.length; ++i) {
-            signers |= _checkNode(removed, members, signatures[i], digest, i, signers);
+            signers |= Quorums.checkNode(removed, members, signatures[i], digest, i, signers);
         }
-    }
-
-    /// Check one member's signature; `before` are those already seen, with lower indices.
-    /// @return bit The member's bit in the bitmap.
-    function _checkNode(
-        uint256 removed,
-        Members calldata members,
-        NodeSignature calldata signature,
-        bytes32 digest,
-        uint256 position,
-        uint256 before
-    ) internal pure returns (uint256 bit) {
-        uint8 index = signature.index;
-        bit = uint256(1) << index;
-        if (index >= members.signers.length || before >= bit || removed & bit != 0) {
-            revert IJobs.BadSignerIndex(index, position);
-        }
-        address expected = members.signers[index];
-        address got = Signatures.recover(digest, signature.r, signature.vs);
-        if (got != expected) revert IJobs.WrongNode(index, got, expected);
     }
 
     /// Check a number against the smallest and the largest that is allowed; `field` is its name.
@@ -114,7 +95,7 @@ abstract contract JobBook is OracleFees {
         pure
         returns (uint208)
     {
-        return uint208(uint256(keccak256(abi.encode(jobId, provider, decideWindow, bargainHash, stage))));
+        return JobSlots.commit(jobId, provider, decideWindow, bargainHash, stage);
     }
 
     /// Check that the job is in the state, within its window or after it.

@@ -6,6 +6,7 @@ import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC2
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
 import {ILedger} from "../interfaces/ILedger.sol";
+import {ILedgerReceiver} from "../interfaces/ILedgerReceiver.sol";
 import {FeeBook} from "../libraries/FeeBooks.sol";
 import {Members} from "../types/Committees.sol";
 import {Unbonding} from "../types/Money.sol";
@@ -53,6 +54,20 @@ abstract contract Ledger is OracleFees {
         }
     }
 
+    /// See {ILedger-transfer}.
+    function transfer(address token, address to, uint256 amount) external {
+        _transfer(token, to, amount);
+    }
+
+    /// See {ILedger-transferAndCall}.
+    function transferAndCall(address token, address to, uint256 amount, bytes calldata data) external {
+        _transfer(token, to, amount);
+
+        if (to.code.length == 0) revert ILedger.TransferNotTaken(to, 0);
+        bytes4 answer = ILedgerReceiver(to).onLedgerTransfer(token, msg.sender, amount, data);
+        if (answer != ILedgerReceiver.onLedgerTransfer.selector) revert ILedger.TransferNotTaken(to, answer);
+    }
+
     /// See {ILedger-stake}.
     function stake(address token, uint256 amount) external {
         if (amount == 0) revert ILedger.ZeroAmount();
@@ -96,6 +111,14 @@ abstract contract Ledger is OracleFees {
         _credit(token, signer, amount);
 
         emit ILedger.FeesClaimed(epoch, token, signer, count, amount);
+    }
+
+    function _transfer(address token, address to, uint256 amount) private {
+        if (amount == 0) revert ILedger.ZeroAmount();
+        if (to == address(0)) revert ILedger.ZeroAddress();
+        _take(token, msg.sender, amount);
+        _credit(token, to, amount);
+        emit ILedger.Transferred(token, msg.sender, to, amount);
     }
 
     function _deposit(address token, address holder, uint256 amount) private {

@@ -6,6 +6,7 @@ import {ILedger} from "../interfaces/ILedger.sol";
 import {Escrows} from "../libraries/Escrows.sol";
 import {FaultTable} from "../libraries/FaultTable.sol";
 import {FeeBook} from "../libraries/FeeBooks.sol";
+import {Quorums} from "../libraries/Quorums.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Members, NodeSignature} from "../types/Committees.sol";
 import {
@@ -104,7 +105,7 @@ abstract contract Verdicts is Endings {
         for (uint256 i = 0; i < signatures.length; ++i) {
             decision.detail = signatures[i].detail;
             bytes32 digest = _digest(TypedData.hash(decision));
-            signers |= _checkNode(removed, members, signatures[i], digest, i, signers);
+            signers |= Quorums.checkNode(removed, members, signatures[i], digest, i, signers);
         }
     }
 

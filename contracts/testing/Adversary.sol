@@ -2,6 +2,7 @@
 pragma solidity ^0.8.27;
 
 import {IJobs} from "../interfaces/IJobs.sol";
+import {ILedger} from "../interfaces/ILedger.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Terms, VersionState} from "../types/Assets.sol";
 import {NodeSignature} from "../types/Committees.sol";
@@ -25,6 +26,7 @@ contract Adversary is HonestParty {
     constructor(Party honest_) {
         setUp();
         (honest, _creator) = (honest_, msg.sender);
+        _fund(_signers(3)[2]);
         for (uint256 i = 0; i < ASSETS; ++i) {
             _assets.push(_publish(i, _manyUses()));
         }
@@ -346,6 +348,15 @@ contract Adversary is HonestParty {
             : abi.encodeCall(IJobs.stop, (_key(spec), _bargain(spec), _enclave(), 1, _members(), signatures));
         if (_does(address(0xaa), call)) broken = "a minority decided";
         ++reached["minority"];
+        _transfer(what % 100);
+    }
+
+    /// Node 2 moves money in the ledger: to the honest party, or more than it has.
+    function _transfer(uint256 amount) private {
+        address node = _signers(3)[2];
+        if (_does(node, abi.encodeCall(ILedger.transfer, (address(0), _self(), amount + 1)))) ++reached["transfer"];
+        uint256 more = _free(node) + 1;
+        if (_does(node, abi.encodeCall(ILedger.transfer, (address(0), node, more)))) broken = "moved more than it had";
     }
 
     // ---- the clock ----

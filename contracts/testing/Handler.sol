@@ -83,6 +83,15 @@ contract Handler is Fixture {
         market.unstake(address(0), amount);
     }
 
+    function transfer(uint256 who, uint256 to, uint256 amount) external {
+        address party = _party(who);
+        amount = bound(amount, 0, _free(party) / 4);
+        if (amount == 0) return;
+        vm.prank(party);
+        market.transfer(address(0), _party(to), amount);
+        ++reached["transfer"];
+    }
+
     function finishUnstake(uint256 who) external {
         address party = _party(who);
         Unbonding memory leaving = market.unbondingOf(address(0), party);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
+import {SessionData} from "../libraries/SessionData.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Bargain, Decision, FailureReport, JobSpec, SettledResult} from "../types/Jobs.sol";
 import {AssetOrder, ComputeOrder, Request} from "../types/Orders.sol";
+import {Renewal, SessionTerms, Statement} from "../types/Sessions.sol";
 
 /// @title The hashes of documents, to be called with what tests hold in memory
 contract Hashes {
@@ -25,6 +27,18 @@ contract Hashes {
 
     function ofAsset(AssetOrder calldata order) external pure returns (bytes32) {
         return TypedData.hash(order);
+    }
+
+    function ofSessionTerms(SessionTerms calldata terms) external pure returns (bytes32) {
+        return SessionData.hash(terms);
+    }
+
+    function ofStatement(Statement calldata statement) external pure returns (bytes32) {
+        return SessionData.hash(statement);
+    }
+
+    function ofRenewal(Renewal calldata renewal) external pure returns (bytes32) {
+        return SessionData.hash(renewal);
     }
 
     function ofDecision(Decision calldata decision) external pure returns (bytes32) {

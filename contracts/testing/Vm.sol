@@ -30,6 +30,7 @@ interface Vm {
     function store(address who, bytes32 slot, bytes32 value) external;
     function prank(address sender) external;
     function recordLogs() external;
+    function roll(uint256 blockNumber) external;
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function snapshotState() external returns (uint256 id);
     function revertToState(uint256 id) external returns (bool);

@@ -4,8 +4,9 @@
 ``POST /v1/tails`` holds a peer's :class:`TailStep` and answers with the one before. ``GET /v1/log/{first}`` LogPart.
 ``GET /v1/jobs/{jobId}/challenge`` ChallengeStatus; ``GET /v1/documents/{hash}`` and ``/v1/containers/{root}`` the
 sealed results that were challenged and that this node found, as a store serves them.
-``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes. No request
-changes what the node has decided or promised. Errors are :class:`Problem`.
+``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes.
+``POST /v1/sessions/{jobId}/renewals`` RenewalRequest gives a SignedRenewal. No request changes what the node has
+decided or promised. Errors are :class:`Problem`.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
+from sealmarket.chain.errors import ChainError
 from sealmarket.protocol.problems import Problem
+from sealmarket.protocol.renewals import MOST_BYTES, RenewalRequest
 from sealmarket.protocol.wire import SIGNATURE_HEADER
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
-from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, JobId
-from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen
+from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen, RenewalRefused, StaleChain
 from sealmarket_oracle.log.entries import TailStep
 from sealmarket_oracle.openapi import document
 from sealmarket_oracle.runner import Runner
@@ -77,6 +80,7 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
 
     _add_log(app, node)
     _serve_challenges(app, node)
+    _renew_services(app, node)
     if node.info().grade_floor is Grade.SIMULATED:
         _say_simulated(app)
     return app
@@ -113,6 +117,24 @@ def _serve_challenges(app: FastAPI, node: Node) -> None:
     def container(root: str) -> Response:
         found = node.results.container(Bytes32.parse(root)) if node.results is not None else None
         return _not_kept() if found is None else FileResponse(found, media_type="application/octet-stream")
+
+
+def _renew_services(app: FastAPI, node: Node) -> None:
+    @app.post("/v1/sessions/{job_id}/renewals")
+    async def renewal(job_id: str, request: Request) -> Response:
+        job, body = JobId(Bytes32.parse(job_id)), await request.body()
+        if len(body) > MOST_BYTES:
+            raise MalformedDocument(f"a request for a renewal has at most {MOST_BYTES} bytes, found {len(body)}")
+        return _json(await run_in_threadpool(node.renewals.sign, job, decode(RenewalRequest, body)))
+
+    @app.exception_handler(RenewalRefused)
+    def not_renewed(_request: Request, error: RenewalRefused) -> Response:
+        return _json(Problem(title="not renewed", detail=error.message, remedy=error.remedy), 409)
+
+    @app.exception_handler(StaleChain)
+    @app.exception_handler(ChainError)
+    def chain_away(_request: Request, error: SealmarketError) -> Response:
+        return _json(Problem(title="chain not read", detail=error.message, remedy=error.remedy), 503)
 
 
 def _say_simulated(app: FastAPI) -> None:

@@ -197,3 +197,13 @@ class EvidenceNotTaken(OracleError):
             f"evidence of job {job_id}: expected {expected}, found {found}",
             remedy="only the job's provider hands its evidence in, before the node has decided",
         )
+
+
+class RenewalRefused(OracleError):
+    """A service may not go on, or what was asked is not of one."""
+
+    def __init__(self, job_id: object, expected: str, found: object) -> None:
+        super().__init__(
+            f"renewal of {job_id}: expected {expected}, found {found}",
+            remedy="ask again with a recent final block; a service whose terms or job no longer stand is over",
+        )

@@ -11,9 +11,11 @@ from importlib.metadata import version
 from typing import Any
 
 from sealmarket.protocol.problems import Problem
+from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket.protocol.schema import json_schema
 from sealmarket.protocol.wire import SIGNATURE_HEADER, ChallengeStatus, NodeInfo, NodeStatus
 from sealmarket_enclave.protocol.codec import Shape
+from sealmarket_enclave.protocol.session import SignedRenewal
 from sealmarket_oracle.log.entries import HeldTail, LogPart, TailStep
 from sealmarket_oracle.runner import Health
 
@@ -86,6 +88,20 @@ OPERATIONS = (
         "The container of a challenged result that the node found.",
         _read({200: ("Its bytes.", None), 404: ("The node does not keep it.", Problem)}),
         (("root", _HASH),),
+    ),
+    Operation(
+        "/v1/sessions/{job_id}/renewals",
+        "post",
+        "Renew a service. For its provider.",
+        _read(
+            {
+                200: ("The node's renewal.", SignedRenewal),
+                409: ("A rule does not hold, and which.", Problem),
+                503: ("The chain cannot be read now.", Problem),
+            }
+        ),
+        (_JOB,),
+        body=RenewalRequest,
     ),
     Operation(
         "/v1/tails",

@@ -73,6 +73,7 @@ from sealmarket_oracle.release import (
     time_to_release,
     unanimous,
 )
+from sealmarket_oracle.renewals import Renewals
 from sealmarket_oracle.results import KeptResults
 from sealmarket_oracle.witnesses import (
     CONFIRMATIONS_FOR_DECISION,
@@ -108,7 +109,8 @@ class _Pause:
 
 
 class Node:
-    """A key oracle node. :meth:`tick` is called by one thread; :meth:`status`, :meth:`info` and ``handed`` by any."""
+    """A key oracle node. One thread calls :meth:`tick`; any calls :meth:`status`, :meth:`info`, ``handed`` and
+    ``renewals``."""
 
     def __init__(
         self,
@@ -137,6 +139,9 @@ class Node:
         self.handed = HandedEvidence(journal, self.market)
         self.results = results
         self._challenges = ChallengeAnswers(journal, results) if results is not None else None
+        self.renewals = Renewals(
+            chain, journal, self.market, keys, max_head_age_seconds=policy.max_head_age_seconds, clock=clock
+        )
         self._clock, self._monotonic = clock, monotonic
         self._pauses: dict[JobId, _Pause] = {}
         self._newest_head = 0

@@ -14,6 +14,7 @@ from sealmarket.chain.contracts import AssetOffer, MarketContract, Match, Regist
 from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Enclave
 from sealmarket.chain.rpc import Rpc, quantity
+from sealmarket.chain.sessions import SessionsContract
 from sealmarket.protocol.book import Committee, Member, Windows
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, Quote, Request, asset_id
@@ -114,8 +115,9 @@ class World:
             for node in self.nodes
         )
         self.committee = Committee(epoch=1, threshold=U8(threshold), members=named)
-        registry, market = self._deploy()
+        registry, market, sessions = self._deploy()
         self.registry, self.market = RegistryContract(registry), MarketContract(market, self.chain_id)
+        self.sessions = SessionsContract(sessions, self.market)
 
     # --- what is measured -------------------------------------------------------------------------------------
 
@@ -238,8 +240,9 @@ class World:
         self._send(self.market.stake(ZERO_ADDRESS, Wei(STAKE)), provider)
         return provider
 
-    def _deploy(self) -> tuple[Address, Address]:
-        registry, committee, extension, endings, market = (contract_address(self.sender, nonce) for nonce in range(5))
+    def _deploy(self) -> tuple[Address, Address, Address]:
+        places = [contract_address(self.sender, nonce) for nonce in range(6)]
+        registry, committee, extension, endings, market, sessions = places
         hashes = [keccak(member.hpke_public_key) for member in self.committee.members]
         signers = [node.address for node in self.nodes]
         windows = Windows(quote=60, decide=60, settle=120, challenge=60)
@@ -262,10 +265,11 @@ class World:
             abi.load("MarketExtension").creation(market, parameters),
             abi.load("MarketEndings").creation(market, parameters, extension),
             abi.load("Market").creation(parameters, endings, windows, tokens),
+            abi.load("Sessions").creation(market),
         ]
         for code in codes:
             self._transact({"from": self.sender.checksum, "data": "0x" + code.hex()})
-        return registry, market
+        return registry, market, sessions
 
     def _publish(self, owner: Party) -> tuple[AssetId, Seal]:
         salt, seal = self._word(), self._seal()

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.benchmarks._gas_world import SETTLE_WINDOW, Job, World
+from scripts.benchmarks._session_gas import SessionWorld
 from sealmarket.protocol.decisions import Outcome
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
@@ -36,6 +37,8 @@ TARGETS = {
     "job_total": 360_000,
     "job_total_batch16_shared": 215_000,
     "replace_allow_list": 35_000,
+    "statement_16": 10_000,
+    "statement_100": 7_000,
 }
 
 
@@ -73,6 +76,13 @@ def _larger_committee(url: str) -> dict[str, int]:
     job = world.job(assets=1)
     world.match(job)
     return {"quote_and_verdict_3_of_5": world.quote(job) + world.decide(job, Outcome.ACCEPTED)}
+
+
+def _services(url: str) -> dict[str, int]:
+    """A service of a hundred accounts; a statement's figure is for each of its entries."""
+    world = SessionWorld(url)
+    world.warm_up()
+    return world.figures()
 
 
 def _three_way(world: World) -> dict[str, int]:
@@ -139,6 +149,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="sealmarket-") as logs, Supervisor(Path(logs)) as programs:
         figures = measure(chains.anvil(programs).url)
         figures |= _larger_committee(chains.anvil(programs, name="anvil-5").url)
+        figures |= _services(chains.anvil(programs, name="anvil-sessions").url)
     if chosen.write:
         SNAPSHOT.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
     results = [

@@ -23,7 +23,7 @@ S = TypeVar("S", bound=Shape)
 Fields = dict[str, Any]
 
 CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market")
-RAISING = (*CONTRACTS, "MarketEndings", "MarketExtension")
+RAISING = (*CONTRACTS, "MarketEndings", "MarketExtension", "Sessions")
 """Whose errors a caller may see: the market runs part of its code at the last two."""
 _ARRAY = re.compile(r"^(.*)\[(\d*)\]$")
 

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market", "MarketEndings", "MarketExtension")
+CONTRACTS = ("AssetRegistry", "OracleCommittee", "Market", "MarketEndings", "MarketExtension", "Sessions")
 
 
 @dataclass(frozen=True, slots=True)

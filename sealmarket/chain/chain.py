@@ -29,6 +29,7 @@ from sealmarket.chain.errors import (
     EndpointsRefused,
     NodeDistrusted,
     NoProofs,
+    NoSessions,
     RpcRefused,
 )
 from sealmarket.chain.events import ChainEvent, JobMatched, VersionPublished
@@ -41,6 +42,7 @@ from sealmarket.chain.proven_code import ProvenCodes
 from sealmarket.chain.quorum import AtEndpoint, ChainTrust, EndpointQuorum
 from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import Rpc, data, quantity
+from sealmarket.chain.sessions import SessionsView
 from sealmarket.chain.view import View
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32
@@ -202,6 +204,16 @@ class Chain:
         return Header(block, bloom_of(answer.get("logsBloom")))
 
     # --- state ------------------------------------------------------------------------------------------------
+
+    def sessions_at(self, block: Block) -> SessionsView:
+        """What sessions have recorded at one block.
+
+        Raises:
+            NoSessions: the market has none.
+        """
+        if self.book.sessions is None:
+            raise NoSessions(self.book.market)
+        return SessionsView(self, block, self.book.sessions)
 
     def at(self, block: Block) -> View:
         """The state at one block: every read of it is pinned to that block's hash."""

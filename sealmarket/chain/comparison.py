@@ -39,9 +39,9 @@ class CodeReader(Protocol):
 
 
 def places_of(book: AddressBook) -> dict[str, Address]:
-    """Where the contracts of a market are."""
-    places = (book.registry, book.committee, book.market, book.endings, book.extension)
-    return dict(zip(CONTRACTS, places, strict=True))
+    """Where the contracts of a market are; without Sessions where the market has none."""
+    places = (book.registry, book.committee, book.market, book.endings, book.extension, book.sessions)
+    return {name: place for name, place in zip(CONTRACTS, places, strict=True) if place is not None}
 
 
 def codes_of(chain: CodeReader, block: Block) -> dict[str, bytes]:
@@ -98,6 +98,7 @@ def _expected(book: AddressBook) -> dict[str, dict[str, bytes]]:
         "Market": signing | {"endings": _word(book.endings)},
         "MarketEndings": signing | {"extension": _word(book.extension)},
         "MarketExtension": named,
+        "Sessions": signing | market,
     }
 
 

@@ -331,6 +331,14 @@ class MarketContract(Contract):
         """Take free balance out."""
         return self._call("withdraw", token, amount, to)
 
+    def transfer(self, token: Address, to: Address, amount: Wei) -> Call:
+        """Move free balance to another account of the ledger."""
+        return self._call("transfer", token, to, amount)
+
+    def transfer_and_call(self, token: Address, to: Address, amount: Wei, data: bytes) -> Call:
+        """Move free balance to a contract that acts on it; ``data`` is for that contract."""
+        return self._call("transferAndCall", token, to, amount, data)
+
     def stake(self, token: Address, amount: Wei) -> Call:
         """Move free balance to stake."""
         return self._call("stake", token, amount)

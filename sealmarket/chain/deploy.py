@@ -1,4 +1,4 @@
-"""Putting a market on a chain: registry, committee and market, each of which names the others.
+"""Putting a market on a chain: registry, committee and market, each of which names the others, and sessions.
 
 The market runs part of its code at two more contracts, which are made before it.
 
@@ -36,7 +36,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
-PARTS = ("AssetRegistry", "OracleCommittee", "MarketExtension", "MarketEndings", "Market")
+PARTS = ("AssetRegistry", "OracleCommittee", "MarketExtension", "MarketEndings", "Market", "Sessions")
 FIRST_EPOCH = 1
 FINALITY_SECONDS, TRANSFER_ALLOWANCE = 150, 300
 FINAL_SECONDS = 120.0
@@ -226,8 +226,10 @@ def _wait_until(happened: Callable[[], bool], seconds: float, otherwise: str) ->
 
 
 def _creation(name: str, addresses: list[Address], deployer: Address, settings: Settings) -> bytes:
-    registry, committee, extension, endings, market = addresses
+    registry, committee, extension, endings, market, _ = addresses
     contract = abi.load(name)
+    if name == "Sessions":
+        return contract.creation(market)
     if name == "AssetRegistry":
         return contract.creation(market)
     if name == "OracleCommittee":
@@ -295,7 +297,7 @@ def _first_block(chain: Chain, registry: Address, start: Block) -> int:
 
 def _book(begun: Progress, addresses: list[Address], settings: Settings) -> AddressBook:
     """What is known before anything is sent."""
-    registry, committee, extension, endings, market = addresses
+    registry, committee, extension, endings, market, sessions = addresses
     return AddressBook(
         chain_id=begun.chain_id,
         registry=registry,
@@ -303,6 +305,7 @@ def _book(begun: Progress, addresses: list[Address], settings: Settings) -> Addr
         market=market,
         endings=endings,
         extension=extension,
+        sessions=sessions,
         deployed_at=0,
         finality=settings.finality,
         timing=settings.timing,

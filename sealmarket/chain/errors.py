@@ -26,6 +26,7 @@
         ├── TooFewAgree
         ├── AbiMismatch
         ├── Reverted
+        ├── NoSessions
         ├── DevelopmentKeyRefused
         └── DeploymentFailed
 
@@ -304,6 +305,16 @@ class Reverted(ChainError):
         """The custom error's name, as the contract declares it."""
         self.arguments = dict(arguments)
         self.sentence = sentence
+
+
+class NoSessions(ChainError):
+    """The market has no contract for services."""
+
+    def __init__(self, market: object) -> None:
+        super().__init__(
+            f"the address book of market {market} names no contract for services, expected `sessions`",
+            remedy="use the address book of a market that was deployed with one",
+        )
 
 
 class DevelopmentKeyRefused(ChainError):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from sealmarket.chain.alarms import Alarm
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.model import Account, AssetState, Block, Interruption, JobSlot
+from sealmarket.chain.sessions import ServiceState, Tab
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket_enclave.protocol.numbers import AssetId
+from sealmarket_enclave.protocol.numbers import AssetId, JobId
 
 if TYPE_CHECKING:
     from sealmarket.chain.quorum import AtEndpoint, ChainTrust
@@ -70,6 +71,16 @@ class ViewReader(ProvableView, Protocol):
         """What the payer sets aside for holding a job: ``owners`` is the sum of prices, ``fee`` one signature's."""
 
 
+class SessionsReader(Protocol):
+    """What sessions have recorded at one block."""
+
+    def service(self, job_id: JobId) -> ServiceState:
+        """A service; one that was never opened does not exist."""
+
+    def tab(self, job_id: JobId, account: Address) -> Tab:
+        """The tab of an account; all zero where it has none."""
+
+
 class ChainReader(Protocol):
     """One market on one chain, to read."""
 
@@ -112,6 +123,9 @@ class ChainReader(Protocol):
 
     def trusted(self, block: Block) -> ProvableView:
         """The state at one block, proven where the reader demands it."""
+
+    def sessions_at(self, block: Block) -> SessionsReader:
+        """What sessions have recorded at one block. Raises :class:`NoSessions` where the market has none."""
 
     def events(self, first: int, last: int) -> list[ChainEvent]:
         """The events of the contracts from block ``first`` to ``last``, both included, in order."""

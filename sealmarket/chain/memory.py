@@ -8,7 +8,7 @@ versions) and moves no money. :meth:`reorganise` takes blocks back,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -54,6 +54,7 @@ from sealmarket.chain.model import (
     places,
 )
 from sealmarket.chain.quorum import AtEndpoint, ChainTrust
+from sealmarket.chain.sessions import NO_SERVICE, NO_TAB, ServiceState, Tab
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
@@ -83,6 +84,8 @@ class _State:
     accounts: dict[tuple[Address, Address], Account] = field(default_factory=dict)
     used: dict[tuple[Address, Bytes32], int] = field(default_factory=dict)
     paused: bool = False
+    services: dict[JobId, ServiceState] = field(default_factory=dict)
+    tabs: dict[tuple[JobId, Address], Tab] = field(default_factory=dict)
 
 
 class MemoryView:
@@ -166,6 +169,21 @@ class MemoryView:
         """As :meth:`sealmarket.chain.view.View.hold_fee`, with the fixed part of most markets."""
         held = (2 * owners + min_penalty) * (quote_window + decide_window) * self._chain.book.timing.hold_rate
         return Wei(_FEE_FACTOR * fee + -(-held // 10**18))
+
+
+class MemorySessions:
+    """What sessions have recorded at one block of the twin: what a test has set."""
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def service(self, job_id: JobId) -> ServiceState:
+        """As :meth:`sealmarket.chain.sessions.SessionsView.service`."""
+        return self._state.services.get(job_id, NO_SERVICE)
+
+    def tab(self, job_id: JobId, account: Address) -> Tab:
+        """As :meth:`sealmarket.chain.sessions.SessionsView.tab`."""
+        return self._state.tabs.get((job_id, account), NO_TAB)
 
 
 class MemoryChain:
@@ -254,6 +272,21 @@ class MemoryChain:
     def trusted(self, block: Block) -> MemoryView:
         """The state at one block."""
         return self.at(block)
+
+    def sessions_at(self, block: Block) -> MemorySessions:
+        """What sessions have recorded at one block."""
+        self.require(block)
+        return MemorySessions(self._states[block.number])
+
+    def set_service(self, job_id: JobId, service: ServiceState, tabs: Mapping[Address, Tab]) -> None:
+        """A service and tabs of it, from the next block on."""
+
+        def change(state: _State, _at: EventRef) -> list[ChainEvent]:
+            state.services[job_id] = service
+            state.tabs |= {(job_id, account): tab for account, tab in tabs.items()}
+            return []
+
+        self._mine(change)
 
     def code(self, address: Address, block: Block) -> bytes:
         """The code at an address: the market's own, unless a test put another there."""

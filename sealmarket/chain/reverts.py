@@ -228,6 +228,62 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "use 1 (input), 2 (workload), 3 (the workload's time) or 4 (a validator)",
     ),
     "NoSuchAsset": ("the job has {assets} assets, none at place {index}", "name one that it has"),
+    "TransferNotTaken": (
+        "{to} did not take the transfer: it has no code, or answered {got}",
+        "name a contract that takes transfers of this ledger; to an account use a plain transfer",
+    ),
+    # --- sessions
+    "UnknownService": (
+        "job {job_id} is no open service, or the specification is not its own",
+        "check the id; an accepted job of kind 2 is opened first",
+    ),
+    "ServiceExists": ("the service of job {job_id} is open already", "nothing: it stands"),
+    "WrongKind": ("the job is of kind {got}, a service is of kind {expected}", "match a request of that kind"),
+    "PartiesDiffer": (
+        "consumer {consumer}, payer {payer} and provider {provider} of a service are one account",
+        "request the service from the provider's account",
+    ),
+    "ComputePriced": (
+        "the job has the compute prices {compute_price} and {unit_price}; a service's terms alone have a price",
+        "sign orders with compute prices of 0",
+    ),
+    "WrongTerms": (
+        "these terms hash to {got}; the job's request commits to {expected}",
+        "pass the terms that the request was made with",
+    ),
+    "WrongSessions": ("the terms name {got}, this contract is {expected}", "make terms for the market's own contract"),
+    "WrongRoyalties": (
+        "the royalties do not name the job's assets, each once and in order (place or number {index})",
+        "list one royalty for each asset of the request, in its order",
+    ),
+    "WrongToken": ("the transfer is in token {got}, the service's is {expected}", "pay in the service's token"),
+    "ServiceOver": (
+        "the service of job {job_id} ended at {end}, or its job is over; it is {timestamp}",
+        "choose another service; what a tab has not paid returns",
+    ),
+    "ServiceStands": ("the job of service {job_id} is accepted still", "wait for its end"),
+    "BondTooSmall": (
+        "the bond of service {job_id} has {got}, and {needed} are needed",
+        "let the provider add to the bond",
+    ),
+    "AccountNotAllowed": (
+        "the terms of asset {asset_id} that are in force allow no tab of {account}",
+        "check purpose, expiry and consumer set; pass the account's proof where a set is closed",
+    ),
+    "TabTooSmall": ("the tab would have {limit}, the least is {least}", "lock more"),
+    "TabCloses": ("the tab of {account} at {job_id} is closed, or closing", "use another account, or another service"),
+    "NoTab": ("{account} has no tab at service {job_id}", "open one, or check the account"),
+    "TabOpen": (
+        "the tab of {account} at {job_id} can close from {opens_at} on, and it is {timestamp}",
+        "ask to close it, and wait for the redemption window",
+    ),
+    "AlreadyRequested": ("{account} has asked to close its tab at {job_id}", "wait for the nodes' next renewal"),
+    "NothingToDo": ("nothing changes at service {job_id} by this", "nothing: what it would do is done"),
+    "WrongRenewalBlock": (
+        "the renewal is of block {got}, expected {least} to {most}: an older one was paid for",
+        "claim a newer renewal",
+    ),
+    "RenewalTooEarly": ("renewals are paid from {least} on, and it is {timestamp}", "claim it later"),
     # --- libraries
     "SafeERC20FailedOperation": ("token {token} refused the transfer", "check balance and approval"),
 }

@@ -122,7 +122,7 @@ class VerifiedMarket:
 
 def code_hash(codes: Mapping[str, bytes]) -> Bytes32:
     """What names all code of one deployment, immutables included: Keccak-256 over the Keccak-256 of each contract."""
-    return keccak(b"".join(keccak(codes[name]) for name in CONTRACTS))
+    return keccak(b"".join(keccak(codes[name]) for name in CONTRACTS if name in codes))
 
 
 def _differences(chain: MarketReader, codes: Mapping[str, bytes]) -> Iterator[Finding]:

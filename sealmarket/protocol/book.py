@@ -82,7 +82,8 @@ class Timing(Shape, frozen=True, kw_only=True):
 class AddressBook(Shape, frozen=True, kw_only=True):
     """Everything that a tool must know to use one market on one chain.
 
-    ``endings`` and ``extension`` are the contracts whose code the market runs beside its own.
+    ``endings`` and ``extension`` are the contracts whose code the market runs beside its own. ``sessions`` keeps the
+    money of services; a market without it has none.
     """
 
     version: Literal["sealmarket/address-book/1"] = "sealmarket/address-book/1"
@@ -92,6 +93,7 @@ class AddressBook(Shape, frozen=True, kw_only=True):
     market: Address
     endings: Address
     extension: Address
+    sessions: Address | None = None
     deployed_at: int
     deployed_hash: Bytes32 | None = None
     """The hash of block ``deployed_at``. Without it nothing of value is given to the market."""

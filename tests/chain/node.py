@@ -23,6 +23,7 @@ BOOK = AddressBook(
     market=MARKET,
     endings=Address(b"\xe1" * 20),
     extension=Address(b"\xe2" * 20),
+    sessions=Address(b"\xe3" * 20),
     deployed_at=1,
     finality=FinalityRule(kind="depth", depth=2),
     timing=TIMING,

@@ -67,6 +67,7 @@ BOOK = AddressBook(
     market=Address(b"\x03" * 20),
     endings=Address(b"\xe1" * 20),
     extension=Address(b"\xe2" * 20),
+    sessions=Address(b"\xe3" * 20),
     deployed_at=0,
     deployed_hash=keccak(b"twin 0"),
     finality=FinalityRule(kind="depth", depth=1),

@@ -118,6 +118,11 @@ def _withdrawn(state: State, f: Fields, _time: int) -> None:
     _free(state, f["token"], f["holder"], -f["amount"])
 
 
+def _transferred(state: State, f: Fields, _time: int) -> None:
+    _free(state, f["token"], f["from"], -f["amount"])
+    _free(state, f["token"], f["to"], f["amount"])
+
+
 def _staked(state: State, f: Fields, _time: int) -> None:
     balance = state.balances[f["token"], f["holder"]]
     balance.free -= f["amount"]
@@ -339,6 +344,7 @@ def _says_nothing_new(_state: State, _f: Fields, _time: int) -> None:
 _RULES: dict[str, Callable[[State, Fields, int], None]] = {
     "Deposited": _deposited,
     "Withdrawn": _withdrawn,
+    "Transferred": _transferred,
     "Staked": _staked,
     "UnstakeBegun": _unstake_begun,
     "Unstaked": _unstaked,

@@ -167,6 +167,7 @@ class BusyWorld(World):
         self._send(self.market.unstake(ZERO_ADDRESS, Wei(5)), voided.provider)
         self._send(self.market.unstake(ZERO_ADDRESS, Wei(6)), withdrawn.provider)
         self._send(self.market.withdraw(ZERO_ADDRESS, Wei(7), self.sender), voided.consumer)
+        self._send(self.market.transfer(ZERO_ADDRESS, withdrawn.consumer.address, Wei(8)), voided.consumer)
         self._send(self.market.claim_fees(self.committee, ZERO_ADDRESS, 1))
         self.pass_time(86_400)
         self._send(self.market.finish_unstake(ZERO_ADDRESS), withdrawn.provider)

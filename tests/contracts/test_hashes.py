@@ -28,7 +28,12 @@ WHOLE = {
     "JobSpec": "ofSpec",
     "Bargain": "ofBargain",
     "Decision": "ofDecision",
+    "SessionTerms": "ofSessionTerms",
+    "Statement": "ofStatement",
+    "Renewal": "ofRenewal",
 }
+OFF_CHAIN = {"Complaint", "Grant", "SessionRequest", "SessionReceipt"}
+"""What people, users and enclaves read alone."""
 PARTS = {
     "Quote": ("ofQuote", ("jobId", "evidenceHash")),
     "Stop": ("ofStop", ("jobId", "evidenceHash", "epoch", "reasons")),
@@ -43,9 +48,10 @@ pytestmark = [pytest.mark.loopback, pytest.mark.timeout(300)]
 
 
 def cases() -> list[Any]:
-    """Every case that a contract hashes. (`Complaint` is for people only.)"""
-    documents = [json.loads((VECTORS / f"{name}.json").read_text()) for name in ("orders", "job", "decision")]
-    found = [case for document in documents for case in document["cases"] if case["primaryType"] != "Complaint"]
+    """Every case that a contract hashes."""
+    names = ("orders", "job", "decision", "session")
+    documents = [json.loads((VECTORS / f"{name}.json").read_text()) for name in names]
+    found = [case for document in documents for case in document["cases"] if case["primaryType"] not in OFF_CHAIN]
     return [pytest.param(case, id=case["primaryType"]) for case in found]
 
 

@@ -124,6 +124,7 @@ class ServiceCase(Case):
             removed_members=frozenset(),
             quoted_at=NOW,
             slot_proven=False,
+            versions=tuple(self._version(use) for use in self.spec.assets),
         )
         roots = TrustAnchors.production().with_development(self.device.root)
         return Trusted(book=self.book, facts=facts, roots=roots)

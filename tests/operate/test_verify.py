@@ -44,6 +44,7 @@ NAMES = {
     "Market": ("endings", "_registry", "_committee", "_chainId", "_separator"),
     "MarketEndings": ("extension", "_registry", "_committee", "_chainId", "_separator"),
     "MarketExtension": ("_registry", "_committee"),
+    "Sessions": ("market", "_registry", "_committee", "_chainId", "_separator"),
 }
 
 

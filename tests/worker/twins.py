@@ -64,6 +64,7 @@ def book_of(scene: Scene) -> AddressBook:
         market=MARKET,
         endings=Address(b"\xe1" * 20),
         extension=Address(b"\xe2" * 20),
+        sessions=Address(b"\xe3" * 20),
         deployed_at=1,
         finality=FinalityRule(kind="depth", depth=1),
         timing=TIMING,
