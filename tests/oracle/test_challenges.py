@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,25 @@ def test_a_challenge_that_the_jobs_slot_contradicts_is_not_answered(scene: Scene
     node = scene.another("edited.sqlite")
     found = scene.status(node)
     assert (found.state, "job's slot" in found.reason) == ("waiting", True)
+
+
+def test_a_challenge_of_another_epochs_job_is_neither_looked_for_nor_answered(scene: Scene) -> None:
+    """Nodes of two epochs run side by side, each with its own keys: what this one signed would count for nothing."""
+    scene.keep()
+    scene.challenge()
+    identity = replace(scene.world.identity(), epoch=2)
+    with Journal(scene.folder / "second.sqlite", identity, None) as journal:
+        results = KeptResults(scene.folder / "second", scene.world.store)
+        scene.opened.append(results)
+        node = scene.world.node(journal_of=journal, results=results)
+        node.tick()
+        found = Client(create_app(node, Runner(node, 1.0))).get(f"/v1/jobs/{scene.world.job_id}/challenge")
+        status = decode(ChallengeStatus, found.content)
+        assert (found.status_code, status.state, status.answer) == (200, "none", None)
+        assert "epoch 1" in status.reason
+        assert [record.available for record in journal.open_challenges()] == [None]
+    results.close()
+    assert list((scene.folder / "second").iterdir()) == []
 
 
 def test_an_answer_is_given_once(scene: Scene) -> None:
