@@ -294,3 +294,17 @@ def test_what_nobody_fetched_for_long_leaves(scene: Scene) -> None:
     now += KEPT_SECONDS + 1
     results.forget(set())
     assert (results.document(name), results.container(scene.envelope.content_root)) == (None, None)
+
+
+def test_a_file_that_a_fetch_moves_at_that_moment_stops_neither_the_node_nor_another_fetch(scene: Scene) -> None:
+    scene.keep()
+    scene.challenge()
+    folder = scene.folder / "moving"
+    folder.mkdir()
+    (folder / "moved").symlink_to("nowhere")  # it is listed, and is not there when it is looked at
+    results = KeptResults(folder, scene.world.store, monotonic=scene._later)
+    scene.opened.append(results)
+    results.forget(set())
+    job_id, name = scene.world.job_id, scene.result.result_hash
+    until("the fetch", lambda: isinstance(results.look(job_id, name), Kept))
+    assert results.document(name) == scene.envelope.canonical()
