@@ -6,7 +6,7 @@
 sealed results that were challenged and that this node found, as a store serves them.
 ``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes.
 ``POST /v1/sessions/{jobId}/renewals`` RenewalRequest gives a SignedRenewal. No request changes what the node has
-decided or promised. Errors are :class:`Problem`.
+decided or promised. Errors are :class:`Problem` (RFC 9457).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
 from sealmarket.chain.errors import ChainError
-from sealmarket.protocol.problems import Problem
+from sealmarket.protocol.problems import TYPES, Problem, problem
 from sealmarket.protocol.renewals import MOST_BYTES, RenewalRequest
 from sealmarket.protocol.wire import SIGNATURE_HEADER
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, JobId
-from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen, RenewalRefused, StaleChain
+from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen, RenewalRefused, SignerFailed, StaleChain
 from sealmarket_oracle.log.entries import TailStep
-from sealmarket_oracle.openapi import document
+from sealmarket_oracle.openapi import PROBLEM_TYPE, document
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 
@@ -61,23 +61,7 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
         found = runner.health
         return _json(found, 200 if found.status == "ok" else 503)
 
-    @app.exception_handler(MalformedDocument)
-    def malformed(_request: Request, error: Exception) -> Response:
-        return _json(Problem(title="malformed", detail=str(error), remedy="name a job by its 0x hex id"), 400)
-
-    @app.exception_handler(QuoteUnseen)
-    def unseen(_request: Request, error: QuoteUnseen) -> Response:
-        return _json(Problem(title="quote unseen", detail=error.message, remedy=error.remedy), 404)
-
-    @app.exception_handler(EvidenceNotTaken)
-    def not_taken(_request: Request, error: EvidenceNotTaken) -> Response:
-        return _json(Problem(title="evidence not taken", detail=error.message, remedy=error.remedy), 409)
-
-    @app.exception_handler(HTTPException)
-    def other(_request: Request, error: Exception) -> Response:
-        code = error.status_code if isinstance(error, HTTPException) else 500
-        return _json(Problem(title=f"HTTP {code}", detail="see docs/spec/oracle.md for what a node serves"), code)
-
+    _handle_errors(app)
     _add_log(app, node)
     _serve_challenges(app, node)
     _renew_services(app, node)
@@ -127,14 +111,38 @@ def _renew_services(app: FastAPI, node: Node) -> None:
             raise MalformedDocument(f"a request for a renewal has at most {MOST_BYTES} bytes, found {len(body)}")
         return _json(await run_in_threadpool(node.renewals.sign, job, decode(RenewalRequest, body)))
 
-    @app.exception_handler(RenewalRefused)
-    def not_renewed(_request: Request, error: RenewalRefused) -> Response:
-        return _json(Problem(title="not renewed", detail=error.message, remedy=error.remedy), 409)
 
-    @app.exception_handler(StaleChain)
-    @app.exception_handler(ChainError)
-    def chain_away(_request: Request, error: SealmarketError) -> Response:
-        return _json(Problem(title="chain not read", detail=error.message, remedy=error.remedy), 503)
+def _handle_errors(app: FastAPI) -> None:
+    """Answer every error with a problem (:mod:`sealmarket.protocol.problems`)."""
+    for kind in (SealmarketError, HTTPException, Exception):
+        app.add_exception_handler(kind, _refuse)
+
+
+_REFUSALS: tuple[tuple[type[SealmarketError], str], ...] = (
+    (MalformedDocument, "malformed-document"),
+    (QuoteUnseen, "quote-unseen"),
+    (EvidenceNotTaken, "evidence-not-taken"),
+    (RenewalRefused, "renewal-refused"),
+    (StaleChain, "chain-unreadable"),
+    (ChainError, "chain-unreadable"),
+    (SignerFailed, "signer-away"),
+)
+
+
+def _refuse(_request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return _http(error)
+    name = next((name for kind, name in _REFUSALS if isinstance(error, kind)), None)
+    if name is None or not isinstance(error, SealmarketError):
+        return _problem(problem("internal", "the node failed as nothing foresaw", "the operator's log says why"))
+    remedy = error.remedy or "correct it; GET /openapi.json says what each path takes"
+    return _problem(problem(name, error.message, remedy))
+
+
+def _http(error: HTTPException) -> Response:
+    name = "method-not-allowed" if error.status_code == TYPES["method-not-allowed"].status else "no-route"
+    found = problem(name, error.detail, "GET /openapi.json lists the paths and their methods")
+    return _problem(found, dict(error.headers or {}))
 
 
 def _say_simulated(app: FastAPI) -> None:
@@ -152,7 +160,12 @@ def _count(text: str) -> int:
 
 
 def _not_kept() -> Response:
-    return _json(Problem(title="not kept", detail="this node keeps challenged results alone, for seven days"), 404)
+    detail, remedy = "this node keeps challenged results alone, for seven days", "ask the store, or another node"
+    return _problem(problem("not-found", detail, remedy))
+
+
+def _problem(found: Problem, headers: dict[str, str] | None = None) -> Response:
+    return Response(found.canonical(), found.status, headers, media_type=PROBLEM_TYPE)
 
 
 def _json(value: Shape, code: int = 200) -> Response:

@@ -8,6 +8,7 @@ Rules (docs/spec/oracle.md, "Challenges"):
    name, and only after half of the time for an answer, by the time of final blocks.
 4. Where nothing can be said (the store gives no answer, the container is too large, the disk is full) it stays silent.
 5. An answer is journaled before it is signed, and never changes.
+6. A challenge of a job of another epoch is left to the nodes of that epoch: nothing is looked for or answered.
 """
 
 from __future__ import annotations
@@ -58,7 +59,12 @@ class ChallengeAnswers:
 
     def tick(self, view: ProvableView) -> None:
         """Answer what can be answered at a final block. An error in one challenge leaves the others alone."""
-        records = [record for record in self._journal.open_challenges() if view.block.timestamp <= record.deadline]
+        epoch = self._journal.identity.epoch
+        records = [
+            record
+            for record in self._journal.open_challenges()
+            if record.spec.epoch == epoch and view.block.timestamp <= record.deadline
+        ]
         if records:
             view.prepare([record.spec for record in records])
         for record in records:
@@ -78,6 +84,9 @@ class ChallengeAnswers:
         record = self._journal.challenge(job_id)
         if record is None:
             return ChallengeStatus(job_id=job_id, state="none", reason="no final block challenges this job"), None, 0
+        if record.spec.epoch != (epoch := self._journal.identity.epoch):
+            reason = f"the nodes of epoch {record.spec.epoch} answer, and this node's keys are for epoch {epoch}"
+            return ChallengeStatus(job_id=job_id, state="none", reason=reason), None, 0
         if record.available is None:
             over = "the challenge is over" if record.closed else "the challenge was not looked at yet"
             reason = self._reasons.get(job_id, over)

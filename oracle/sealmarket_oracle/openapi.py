@@ -21,6 +21,7 @@ from sealmarket_oracle.runner import Health
 
 Answers = dict[int, tuple[str, type[Shape] | None]]
 _HASH = {"type": "string", "pattern": "^0x[0-9a-f]{64}$"}
+PROBLEM_TYPE = "application/problem+json"
 _COUNT = {"type": "string", "pattern": "^[0-9]{1,15}$"}
 
 
@@ -42,7 +43,7 @@ _JOB = ("job_id", _HASH)
 
 def _read(answers: Answers) -> Answers:
     """The answers of an operation whose request may not read."""
-    return answers | {400: ("The request does not read.", Problem)}
+    return answers | {422: ("The request does not read.", Problem)}
 
 
 OPERATIONS = (
@@ -168,7 +169,8 @@ def _parameter(place: str, name: str, schema: dict[str, str]) -> dict[str, Any]:
 
 
 def _json(kind: type[Shape]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
+    media = PROBLEM_TYPE if kind is Problem else "application/json"
+    return {media: {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
 
 
 def _components() -> dict[str, Any]:

@@ -13,13 +13,16 @@ disk stay free, and what is older than :data:`KEPT_SECONDS` leaves.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealmarket.private_files import replace_private
 from sealmarket.service.errors import ContentMismatch, ItemNotFound, ServiceError
 from sealmarket.store.interface import NodeStore
 from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical
@@ -98,8 +101,8 @@ class KeptResults:
         for job_id in self._last.keys() - still_open:
             del self._last[job_id]
         oldest = self._clock() - KEPT_SECONDS
-        for path in self._folder.iterdir():
-            if path.stat().st_mtime < oldest:
+        for path, about in self._files():
+            if about.st_mtime < oldest:
                 path.unlink(missing_ok=True)
 
     def document(self, name: Bytes32) -> bytes | None:
@@ -145,15 +148,21 @@ class KeptResults:
             if (most := self._room()) <= 0:
                 return NotTold("this node has no room for another ciphertext")
             self._store.fetch_container(envelope.content_root, target, most=most)
-        self._envelope(result_hash).write_bytes(raw)
+        replace_private(self._envelope(result_hash), raw)
         _log.info("job %s: the challenged result is here, and is served", job_id)
         return Kept()
 
     def _room(self) -> int:
         """Bytes that one container may have, while others are fetched beside it."""
-        held = sum(path.stat().st_size for path in self._folder.iterdir())
+        held = sum(about.st_size for _, about in self._files())
         room = min(self._disk - held, shutil.disk_usage(self._folder).free - FREE_BYTES)
         return min(self._most, room // FETCHES)
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """What is in the folder; a fetch in another thread may rename or remove a file meanwhile."""
+        for path in self._folder.iterdir():
+            with suppress(FileNotFoundError):
+                yield path, path.stat()
 
     def _envelope(self, name: Bytes32) -> Path:
         return self._folder / f"{name.hex()}.envelope"

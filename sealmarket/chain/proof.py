@@ -121,8 +121,9 @@ def _account_part(rpc: Rpc, header: StateHeader, contract: Address, slots: Seque
     if account is None:
         raise ProofRefused("the contract", "an account", "none at this address")
     fields = _decoded(account, "the contract")
-    if not isinstance(fields, list) or [len(field) for field in fields[2:]] != [32, 32]:
-        raise ProofRefused("the contract", "nonce, balance, storage root and code hash", "another value")
+    what = "nonce, balance, storage root and code hash"
+    if not isinstance(fields, list) or [len(_bytes(field, "the contract")) for field in fields[2:]] != [32, 32]:
+        raise ProofRefused("the contract", what, "another value")
     storage_root = Bytes32(fields[2])
     words = (_word(storage_root, slot, entry) for slot, entry in zip(slots, shown, strict=True))
     return ProvenAccount(Bytes32(fields[3]), tuple(words))

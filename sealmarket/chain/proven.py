@@ -187,6 +187,8 @@ def _asset_state(found: Mapping[str, int]) -> AssetState:
 
 
 def _terms(found: Mapping[str, int], meter: Mapping[str, int]) -> Terms:
+    if found["price.minGrade"] not in set(Grade):
+        raise ProofRefused("an asset's lowest grade", "a grade", found["price.minGrade"])
     return Terms(
         token=_address(found["price.token"]),
         price=Wei(found["price.amount"]),

@@ -9,7 +9,8 @@
 4. **Head.** What is read at the head is read at the head of every endpoint that has a say. The head's number and time,
    where one is asked for, is the newest that ``needed`` endpoints have reached: fewer liars cannot move it forward.
 5. An endpoint whose head speaks for another answer than those of the others is in doubt (:meth:`doubt`). Once the
-   height of that head is final, the doubt ends: the block was real, or the endpoint made it up and is left out.
+   height or a later time than that head's is final, the doubt ends: the block was real, or the endpoint made it up and
+   is left out. Times never fall along a chain, so a height that no chain reaches is a lie by its time.
 
 Fewer than ``needed`` endpoints with a say are :class:`~sealmarket.chain.errors.TooFewAgree`; without a block on which
 enough agree, :class:`~sealmarket.chain.errors.EndpointsDisagree`. ``needed`` endpoints that lie together are the chain.
@@ -25,10 +26,12 @@ from typing import Generic, TypeVar
 
 from sealmarket.chain.alarms import Alarms
 from sealmarket.chain.errors import (
+    AbiMismatch,
     ChainError,
     ChainUnavailable,
     EndpointsDisagree,
     NodeDistrusted,
+    Reverted,
     RpcRefused,
     TooFewAgree,
 )
@@ -135,7 +138,7 @@ class EndpointQuorum:
                 found.append(AtEndpoint(endpoint, block, self._rpc.at(endpoint, partial(read, block))))
             except ProofRefused as error:
                 self._leave_out(endpoint, error.what, error.expected, error.found)
-            except (ChainUnavailable, NodeDistrusted, RpcRefused) as error:
+            except (ChainUnavailable, NodeDistrusted, RpcRefused, Reverted, AbiMismatch) as error:
                 if len(shown) == 1:
                     raise
                 self.alarms.sound(endpoint, "state at its newest block", "an answer", error.message, _BRIEF)
@@ -223,12 +226,15 @@ class EndpointQuorum:
 
     def _settle_doubts(self, agreed: Block, good: str) -> None:
         for endpoint, doubted in list(self._doubts.items()):
+            what = f"block {doubted.number}, at which it alone spoke for another answer"
             if doubted.number > agreed.number:
+                if doubted.timestamp < agreed.timestamp:
+                    expected = f"a time from {agreed.timestamp} on, as the final block {agreed.number} has it"
+                    self._leave_out(endpoint, what, expected, doubted.timestamp)
                 continue
             real = agreed if doubted.number == agreed.number else self._numbered(good, doubted.number)
             del self._doubts[endpoint]
             if real.hash != doubted.hash:
-                what = f"block {doubted.number}, at which it alone spoke for another answer"
                 self._leave_out(endpoint, what, real.hash, doubted.hash)
 
     def _leave_out(self, endpoint: str, what: str, expected: object, found: object) -> None:

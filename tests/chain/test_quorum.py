@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealmarket.chain import EndpointsDisagree, NodeDistrusted
-from sealmarket.chain.errors import ChainUnavailable, EndpointsRefused, TooFewAgree
+from sealmarket.chain.errors import (
+    AbiMismatch,
+    ChainError,
+    ChainUnavailable,
+    EndpointsRefused,
+    Reverted,
+    TooFewAgree,
+)
 from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
+from sealmarket_enclave.protocol.numbers import BlockNumber
 from tests.chain.node import BOOK, error
 from tests.chain.test_agreement import GENESIS, HEIGHT, PATIENCE, Replica, Silent, Stage
 
@@ -185,6 +194,27 @@ def test_the_state_at_every_head_is_read_at_its_own_endpoint() -> None:
     assert [one.value for one in found] == [(f"http://node{n}.twin", HEIGHT + n) for n in range(3)]
 
 
+@pytest.mark.parametrize(
+    "made_up",
+    [
+        Reverted("UnknownVersion", {}, "no such version", "ask for one that was published"),
+        AbiMismatch("asset", "expected a word"),
+        NodeDistrusted("job's slot", "accepted", "ended"),
+    ],
+)
+def test_an_endpoint_whose_head_shows_what_no_contract_has_stops_no_other(made_up: ChainError) -> None:
+    """Whoever makes a head up makes its state up: a version that was never published, a word of another shape."""
+    made = stage(Replica(), Replica(), Replica())
+
+    def read(_view: object) -> str:
+        if made.chain.rpc.asked == "http://node2.twin":
+            raise made_up
+        return made.chain.rpc.asked
+
+    assert [one.value for one in made.chain.heads(read)] == ["http://node0.twin", "http://node1.twin"]
+    assert [alarm.endpoint for alarm in made.chain.alarms] == ["http://node2.twin"]
+
+
 # --- doubts -----------------------------------------------------------------------------------------------------
 
 
@@ -208,7 +238,32 @@ def test_an_endpoint_that_alone_had_the_newer_block_is_right_in_the_end() -> Non
         node.height = HEIGHT + 3
     made.now += 3
     assert made.chain.final().number == HEIGHT + 1
-    assert made.chain.alarms == ()
+    assert list(made.chain.alarms) == []
+
+
+@pytest.mark.parametrize("height", [HEIGHT + 3, 1 << 60])
+def test_a_made_up_head_of_a_height_that_is_never_reached_is_a_lie_by_its_time(height: int) -> None:
+    """Otherwise one endpoint of three holds each release back for good."""
+    nodes = [Replica(), Replica(), Replica()]
+    made = stage(*nodes)
+    shown = made.chain.rpc.at("http://node2.twin", lambda: made.chain.block(HEIGHT))
+    made.chain.doubt("http://node2.twin", replace(shown, number=BlockNumber(height)))
+    assert made.chain.final().number == HEIGHT - 2
+    assert list(made.chain.alarms) == []
+    for node in nodes:
+        node.height = HEIGHT + 2
+    made.now += 2
+    made.chain.final()
+    assert list(made.chain.alarms) == []  # a block may have the time of the one before it
+    for node in nodes:
+        node.height = HEIGHT + 3
+    made.now += 1
+    made.chain.final()
+    (alarm,) = made.chain.alarms
+    assert (alarm.endpoint, alarm.found) == ("http://node2.twin", str(GENESIS + HEIGHT))
+    asked = made.asked(2)
+    made.chain.final()
+    assert made.asked(2) == asked
 
 
 def test_two_accounts_at_one_provider_are_two_endpoints() -> None:

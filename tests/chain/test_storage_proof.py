@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+import httpx
 import pytest
 import rlp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealmarket.chain.proof import ProofRefused, prove
-from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket.chain import proven
+from sealmarket.chain.proof import ProofRefused, StateHeader, prove, proven_account
+from sealmarket.chain.rpc import Rpc
+from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 
 Node = Any
@@ -143,3 +148,30 @@ def test_a_trie_of_any_shape_under_a_made_up_root_is_read_or_refused(node: Any) 
     except ProofRefused:
         return
     assert found is None or isinstance(found, bytes)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [[b"", b"", [b"a"] * 32, b"c" * 32], [b"", b"", b"s" * 32, [b"a"] * 32], [b"", b"", b"s" * 32], [], b"none"],
+)
+def test_an_account_of_any_shape_under_a_made_up_root_is_refused(fields: Any) -> None:
+    address = Address(b"a" * 20)
+    trie = Trie({keccak(address): rlp.encode(fields)})
+    header = StateHeader(block_hash=keccak(b"block"), number=1, timestamp=1, state_root=trie.root)
+    rpc = Rpc("http://liar.twin")
+    shown = {"accountProof": ["0x" + node.hex() for node in trie.proof(keccak(address))], "storageProof": []}
+    answer = {"jsonrpc": "2.0", "id": 1, "result": shown}
+    rpc.mount(
+        httpx.MockTransport(
+            lambda request: httpx.Response(200, json=answer | {"id": json.loads(request.content)["id"]})
+        )
+    )
+    with pytest.raises(ProofRefused):
+        proven_account(rpc, header, address, [])
+
+
+@pytest.mark.parametrize("grade", [0, 3, 255])
+def test_terms_of_a_grade_that_no_contract_takes_are_refused(grade: int) -> None:
+    words = defaultdict(int, {"price.minGrade": grade, "rules.owner": 1})
+    with pytest.raises(ProofRefused, match="lowest grade"):
+        proven._asset_state(words)

@@ -12,11 +12,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from sealmarket.protocol.problems import Problem
+from sealmarket.protocol.problems import PREFIX, TYPES, Problem
 from sealmarket.protocol.wire import NodeInfo, NodeStatus
 from sealmarket_enclave.protocol.codec import Bytes32, decode
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle.api import SIMULATED_HEADER, create_app
+from sealmarket_oracle.errors import SignerFailed
 from sealmarket_oracle.log.entries import EntryKind, HeldTail, LogPart, TailStep
 from sealmarket_oracle.runner import Health, Runner
 from sealmarket_oracle.service import Node
@@ -47,25 +48,33 @@ def _client(node: Node) -> tuple[Client, Runner]:
     return Client(create_app(node, runner)), runner
 
 
+def refused(answer: httpx.Response, name: str) -> Problem:
+    """The problem of an answer, which is of a type and says what the type does."""
+    found, kind = decode(Problem, answer.content), TYPES[name]
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (found.type, found.title, found.rule) == (PREFIX + name, kind.title, kind.rule)
+    assert found.status == answer.status_code == kind.status
+    return found
+
+
 @pytest.mark.parametrize("name", ["0x", "nonsense", "0x" + "AB" * 32, "0x" + "ab" * 31])
 def test_a_malformed_job_id_is_refused_with_a_problem(name: str, world: World) -> None:
     client, _ = _client(world.node())
     answer = client.get(f"/v1/jobs/{name}")
-    assert answer.status_code == 400
-    assert decode(Problem, answer.content).remedy
+    assert refused(answer, "malformed-document").remedy
 
 
 def test_an_unknown_path_is_refused_with_a_problem(world: World) -> None:
     client, _ = _client(world.node())
-    answer = client.get("/v1/shares")
-    assert answer.status_code == 404
-    decode(Problem, answer.content)
+    assert refused(client.get("/v1/shares"), "no-route").remedy
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_nobody_can_push_anything_to_a_node(method: str, world: World) -> None:
     client, _ = _client(world.node())
-    assert client.send(method, "/v1/node").status_code == 405
+    answer = client.send(method, "/v1/node")
+    assert refused(answer, "method-not-allowed").remedy
+    assert answer.headers["allow"] == "GET"
 
 
 def test_a_node_that_cannot_decide_says_so(world: World) -> None:
@@ -116,15 +125,29 @@ def test_a_nodes_answer_about_a_job_follows_what_it_did(world: World) -> None:
 @pytest.mark.parametrize("count", ["-1", "1e3", "0x1", "", "9" * 16, "٣"])
 def test_a_place_in_the_log_that_is_no_count_is_refused(count: str, world: World) -> None:
     answer = _client(world.node())[0].get(f"/v1/log/{count}")
-    assert answer.status_code in (400, 404)
-    assert decode(Problem, answer.content)
+    assert refused(answer, "malformed-document" if count else "no-route").remedy
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[" * 5000, b"\xff"])
 def test_a_tail_that_does_not_read_is_refused(body: bytes, world: World) -> None:
     answer = _client(world.node())[0].send("POST", "/v1/tails", content=body)
-    assert answer.status_code == 400
-    assert decode(Problem, answer.content).title == "malformed"
+    assert refused(answer, "malformed-document").remedy
+
+
+def test_a_signer_that_is_away_is_said_and_is_no_error_of_the_server(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_statement: object) -> None:
+        raise SignerFailed("the answer to eth_sign", "one within its time", "none")
+
+    node = world.node()
+    monkeypatch.setattr(node.answers, "signed", away)
+    assert refused(_client(node)[0].get("/v1/log/0"), "signer-away").remedy
+
+
+def test_what_a_node_does_not_keep_is_said(world: World) -> None:
+    answer = _client(world.node())[0].get("/v1/documents/0x" + "ab" * 32)
+    assert refused(answer, "not-found").remedy
 
 
 def test_a_node_serves_its_log_and_holds_the_tail_of_a_peer(world: World) -> None:
@@ -155,3 +178,11 @@ def test_the_openapi_document_has_each_route_of_the_node_and_no_other(world: Wor
     for name in re.findall(r'"#/components/schemas/(\w+)"', text):
         assert name in schemas
     assert "#/$defs/" not in text
+    refusals = [answer for methods in found["paths"].values() for one in methods.values() for answer in _problems(one)]
+    assert refusals
+    assert all(list(answer["content"]) == ["application/problem+json"] for answer in refusals)
+
+
+def _problems(operation: dict[str, Any]) -> list[Any]:
+    answers = operation["responses"].values()
+    return [answer for answer in answers if "schemas/Problem" in json.dumps(answer.get("content", {}))]

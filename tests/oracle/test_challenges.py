@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,25 @@ def test_a_challenge_that_the_jobs_slot_contradicts_is_not_answered(scene: Scene
     assert (found.state, "job's slot" in found.reason) == ("waiting", True)
 
 
+def test_a_challenge_of_another_epochs_job_is_neither_looked_for_nor_answered(scene: Scene) -> None:
+    """Nodes of two epochs run side by side, each with its own keys: what this one signed would count for nothing."""
+    scene.keep()
+    scene.challenge()
+    identity = replace(scene.world.identity(), epoch=2)
+    with Journal(scene.folder / "second.sqlite", identity, None) as journal:
+        results = KeptResults(scene.folder / "second", scene.world.store)
+        scene.opened.append(results)
+        node = scene.world.node(journal_of=journal, results=results)
+        node.tick()
+        found = Client(create_app(node, Runner(node, 1.0))).get(f"/v1/jobs/{scene.world.job_id}/challenge")
+        status = decode(ChallengeStatus, found.content)
+        assert (found.status_code, status.state, status.answer) == (200, "none", None)
+        assert "epoch 1" in status.reason
+        assert [record.available for record in journal.open_challenges()] == [None]
+    results.close()
+    assert list((scene.folder / "second").iterdir()) == []
+
+
 def test_an_answer_is_given_once(scene: Scene) -> None:
     scene.challenge()
     scene.node.tick()
@@ -204,7 +224,7 @@ def test_a_result_that_is_there_is_available_and_served_as_a_store_serves_it(sce
     assert client.get(f"/v1/documents/{scene.result.result_hash}").content == scene.envelope.canonical()
     assert client.get(f"/v1/containers/{scene.envelope.content_root}").content == scene.container
     assert client.get(f"/v1/containers/{keccak(b'other')}").status_code == 404
-    assert client.get("/v1/documents/..%2f..%2fsigner.key").status_code in (400, 404)
+    assert client.get("/v1/documents/..%2f..%2fsigner.key").status_code in (404, 422)
 
 
 @pytest.mark.parametrize("how", ["no document", "no container", "other bytes", "another job's", "no envelope"])
@@ -274,3 +294,17 @@ def test_what_nobody_fetched_for_long_leaves(scene: Scene) -> None:
     now += KEPT_SECONDS + 1
     results.forget(set())
     assert (results.document(name), results.container(scene.envelope.content_root)) == (None, None)
+
+
+def test_a_file_that_a_fetch_moves_at_that_moment_stops_neither_the_node_nor_another_fetch(scene: Scene) -> None:
+    scene.keep()
+    scene.challenge()
+    folder = scene.folder / "moving"
+    folder.mkdir()
+    (folder / "moved").symlink_to("nowhere")  # it is listed, and is not there when it is looked at
+    results = KeptResults(folder, scene.world.store, monotonic=scene._later)
+    scene.opened.append(results)
+    results.forget(set())
+    job_id, name = scene.world.job_id, scene.result.result_hash
+    until("the fetch", lambda: isinstance(results.look(job_id, name), Kept))
+    assert results.document(name) == scene.envelope.canonical()

@@ -57,7 +57,7 @@ def test_a_stranger_hands_in_nothing(world: World, hidden: EvidenceEnvelope) -> 
 def test_a_signature_that_is_none_is_refused(signature: str, world: World, hidden: EvidenceEnvelope) -> None:
     node, client = looked(world.node())
     path = f"/v1/jobs/{hidden.job_id}/evidence/{hidden.evidence_hash}"
-    assert client.send("PUT", path, content=b"x", headers={SIGNATURE_HEADER: signature}).status_code in (400, 409)
+    assert client.send("PUT", path, content=b"x", headers={SIGNATURE_HEADER: signature}).status_code in (409, 422)
     assert node.handed.find(world.job_id) is None
 
 

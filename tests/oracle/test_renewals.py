@@ -200,7 +200,7 @@ def test_a_renewal_is_asked_for_over_http(serving: Serving) -> None:
     path = f"/v1/sessions/{serving.job_id}/renewals"
     answer = client.send("POST", path, content=serving.request().canonical())
     assert decode(SignedRenewal, answer.content).renewal == serving.sign()
-    for body, code in ((b"{}", 400), (b"x" * (1 << 20 | 1), 400)):
+    for body, code in ((b"{}", 422), (b"x" * (1 << 20 | 1), 422)):
         refused = client.send("POST", path, content=body)
         assert refused.status_code == code
         assert decode(Problem, refused.content).remedy
