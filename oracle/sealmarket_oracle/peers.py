@@ -149,7 +149,7 @@ class Peers:
         tail = self._signed(grown)
         step = TailStep(tail=tail, old=base.size, peaks=base.peaks, leaves=tuple(leaves))
         before = self._tell(peer.member, step).held
-        self._require_own(before)
+        self._require_own(before, base)
         if before is None or before.tail == tail.tail or step.grows_from(before.tail):
             peer.base, peer.held = grown, grown.size
             self._keep_witnessed()
@@ -164,8 +164,12 @@ class Peers:
             tail=tail, signature=self._signer.sign_statement(tail, self._book.chain_id, self._book.market)
         )
 
-    def _require_own(self, before: SignedTail | None) -> None:
-        """Hold what a peer held against the journal. Only a tail under this node's own signature counts."""
+    def _require_own(self, before: SignedTail | None, base: Frontier) -> None:
+        """Hold what a peer held against the journal. Only a tail under this node's own signature counts.
+
+        ``base`` is a tree over this journal's first entries. A peer that holds just that one, as it does while both
+        run, costs no pass over the log.
+        """
         if before is None:
             return
         tail = before.tail
@@ -177,7 +181,8 @@ class Peers:
             raise JournalLost(f"its name is {own.journal}", f"{tail.journal}, which a peer has a tail of")
         if tail.size > own.size:
             raise JournalLost(f"it has {own.size} entries", f"the {tail.size} that a peer has a tail of")
-        if self._journal.root_at(tail.size) != tail.root:
+        root = base.root if base.size == tail.size else self._journal.root_at(tail.size)
+        if root != tail.root:
             raise JournalLost("it has other entries", f"the first {tail.size} that a peer has a tail of")
 
     def _keep_witnessed(self) -> None:

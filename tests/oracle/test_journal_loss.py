@@ -322,6 +322,23 @@ def test_a_peer_that_never_takes_the_tail_is_left_after_two_steps_and_the_others
     assert [bool(problem) for _, _, problem in peers.view()] == [True, False]
 
 
+def test_peers_that_follow_are_told_of_new_entries_without_a_pass_over_the_log(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, committee = _journal(world), Committee(world)
+    peers = committee.peers(journal)
+    _append(journal, 3)
+    peers.tell_all()
+    whole = journal.frontier_at
+    monkeypatch.setattr(
+        journal, "frontier_at", lambda size: whole(size) if size == journal.head().size else pytest.fail("a pass")
+    )
+    for _ in range(3):
+        size = _append(journal, 2)
+        peers.tell_all()
+        assert peers.holders(size) == 2
+
+
 def test_a_peer_that_was_away_for_thousands_of_entries_is_brought_to_hold_the_tail_in_parts(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
