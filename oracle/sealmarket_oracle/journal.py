@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.follow import Cursor
 from sealmarket.chain.model import Block
-from sealmarket.protocol.decisions import Decision
+from sealmarket.protocol.decisions import ChallengeAnswer, Decision
 from sealmarket.protocol.wire import DecisionDetail
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, decode
 from sealmarket_enclave.protocol.hashing import keccak
@@ -407,13 +407,26 @@ class Journal(AuditLog):
         row = self._one(f"{_SELECT_CHALLENGE} WHERE challenges.job_id = ?", bytes(job_id))
         return _challenge(row) if row else None
 
-    def answer_challenge(self, job_id: JobId, available: bool) -> bool:
-        """Journal an answer, before it is signed. Returns the one that counts: the first."""
+    def answer_challenge(self, answer: ChallengeAnswer, block: Block) -> bool:
+        """Journal an answer, before it is signed. Returns the one that counts: the first.
+
+        ``block`` is what the node stood on.
+        """
         with self.writing():
-            self._db.execute(
-                "UPDATE challenges SET available = ? WHERE job_id = ? AND available IS NULL", (available, bytes(job_id))
+            changed = self._db.execute(
+                "UPDATE challenges SET available = ? WHERE job_id = ? AND available IS NULL",
+                (answer.available, bytes(answer.job_id)),
             )
-            held = self._one("SELECT available FROM challenges WHERE job_id = ?", bytes(job_id))
+            if changed.rowcount:
+                self.append(
+                    EntryKind.ANSWER,
+                    answer.job_id,
+                    inputs=answer.result_hash,
+                    statement=answer.struct_hash(),
+                    block=(block.number, block.hash),
+                    words="available" if answer.available else "not available",
+                )
+            held = self._one("SELECT available FROM challenges WHERE job_id = ?", bytes(answer.job_id))
             return bool(held[0])
 
 
