@@ -121,9 +121,7 @@ class AuditLog(SqliteFile):
             raw = entry.canonical()
             leaf = leaf_hash(raw)
             after = before.append(leaf)
-            self._db.execute(
-                "INSERT INTO log VALUES (?, ?, ?, ?)", (before.size, raw, bytes(leaf), words[:1000])
-            )
+            self._db.execute("INSERT INTO log VALUES (?, ?, ?, ?)", (before.size, raw, bytes(leaf), words[:1000]))
             self._db.execute("UPDATE log_state SET size = ?, peaks = ?", (after.size, b"".join(after.peaks)))
             self._unmarked = True
             return after.size
