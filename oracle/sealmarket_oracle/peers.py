@@ -40,8 +40,8 @@ class _Peer:
     """The size of the tail that it certainly holds; -1 before its first answer that is of this journal."""
     base: Frontier | None = None
     """The tree whose tail it is known to hold."""
-    told: SignedTail | None = None
-    """What it was told last."""
+    announced: SignedTail | None = None
+    """The tail that this process announced to it last."""
     problem: str = "not asked yet"
 
 
@@ -152,8 +152,8 @@ class Peers:
         tail = self._signed(grown)
         step = TailStep(tail=tail, old=base.size, peaks=base.peaks, leaves=tuple(leaves))
         before = self._tell(peer.member, step).held
-        self._require_own(before, base, peer.told)
-        peer.told = tail
+        self._require_own(before, base, peer.announced)
+        peer.announced = tail
         if before is None or before.tail == tail.tail or step.grows_from(before.tail):
             peer.base, peer.held = grown, grown.size
             self._keep_witnessed()
@@ -171,16 +171,17 @@ class Peers:
         self._last_signed = signed = SignedTail(tail=tail, signature=signature)
         return signed
 
-    def _require_own(self, before: SignedTail | None, base: Frontier, told: SignedTail | None) -> None:
+    def _require_own(self, before: SignedTail | None, base: Frontier, announced: SignedTail | None) -> None:
         """Hold what a peer held against the journal. Only a tail under this node's own signature counts.
 
-        ``base`` is a tree over this journal's first entries, ``told`` what this process signed for the peer last. A
-        peer that holds just these, as it does while both run, costs no pass over the log and no signature's check.
+        ``base`` is a tree over this journal's first entries, ``announced`` the tail that this process announced to the
+        peer last. A peer that holds just these, as it does while both run, costs no pass over the log and no signature
+        check.
         """
         if before is None:
             return
         tail = before.tail
-        digest = tail.digest(self._book.chain_id, self._book.market) if before != told else None
+        digest = tail.digest(self._book.chain_id, self._book.market) if before != announced else None
         if digest is not None and recover(digest, before.signature) != self._signer.address:
             raise SignatureRefused("the tail that a peer shows was signed by another node", remedy="see to that peer")
         own = self._journal.head()

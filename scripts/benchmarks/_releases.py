@@ -1,11 +1,12 @@
-"""One committee in a fresh process, for `scripts/bench release`: `python -m scripts.benchmarks._releases WHAT T N COUNT`.
+"""One committee in a fresh process, for `scripts/bench release`; prints one JSON object.
 
-`WHAT` is `latency` or `memory`; prints one JSON object. The nodes are the product's: journal with its mark on disk, audit
-log, peers that hold each other's tails, real keys, and evidence of a virtual TDX device. The chain and the store are
-their twins in memory, and peers tell each other by calls: no network is in what is measured.
+`python -m scripts.benchmarks._releases WHAT T N COUNT FOLDER`, where `WHAT` is `latency` or `memory`, and an empty
+`FOLDER` the system's for such. The nodes are the product's: journal with its mark on disk, audit log, peers that hold
+each other's tails, real keys, and evidence of a virtual TDX device. The chain and the store are their twins in memory,
+and peers tell each other by calls: no network is in what is measured.
 
-A *wave* is one job for each client, accepted in final blocks. Its clock starts when all nodes may see that, and a client
-is served once ``t`` nodes have answered with their release.
+A *wave* is one job for each client, accepted in final blocks. Its clock starts when all nodes may see that, and a
+client is served once ``t`` nodes have answered with their release.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ _LONG = 365 * 86_400
 class ServedJournal(Journal):
     """A journal that says when enough peers hold more of it: then promises in that part are served."""
 
-    told: Callable[[], None] = staticmethod(lambda: None)
+    on_growth: Callable[[], None] = staticmethod(lambda: None)
 
     def keep_witnessed(self, size: int) -> None:
         """See :meth:`AuditLog.keep_witnessed`."""
-        self.told()
+        self.on_growth()
         super().keep_witnessed(size)
 
 
@@ -76,7 +77,7 @@ class Server:
 
     def start(self) -> None:
         """Begin to answer."""
-        self.journal.told = lambda: self._grown.put(True)
+        self.journal.on_growth = lambda: self._grown.put(True)
         threading.Thread(target=self._run, name="server", daemon=True).start()
 
     def expect(self, jobs: Sequence[JobId]) -> None:
@@ -118,9 +119,11 @@ class ReleaseMarket:
         self.peers = [self._peers(place) for place in range(members)]
         self.servers = [self._server(place) for place in range(members)]
         self.threads = opened.enter_context(ThreadPoolExecutor(members))
-        for running in (*self.servers, *self.peers):
-            running.start()
-            opened.callback(running.stop)
+        for server, peers in zip(self.servers, self.peers, strict=True):
+            server.start()
+            opened.callback(server.stop)
+            peers.start()
+            opened.callback(peers.stop)
         self.tick()  # what is quoted from now on was quoted after the nodes started
 
     def _journal(self, folder: Path, place: int) -> ServedJournal:

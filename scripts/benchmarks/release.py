@@ -94,7 +94,7 @@ def memory_of(found: Found) -> dict[str, Any]:
 
 
 def meets(result: Mapping[str, Any]) -> bool:
-    """Whether a figure is within its target: its ratio, or its value where it stands beside nothing. No target is met."""
+    """Whether a figure is within its target: its ratio, or its value where it stands beside nothing."""
     if result["target"] is None:
         return True
     found = result["value"] if result["ratio"] is None else result["ratio"]

@@ -9,6 +9,7 @@ import pytest
 
 from scripts.benchmarks import release
 from scripts.benchmarks._releases import bare, market_of, memory
+from sealmarket_oracle.log.entries import EntryKind
 
 
 def found(p50: float = 0.001, node: float = 2.0) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def test_each_client_of_a_wave_is_served_by_every_node_and_the_twins_forget_the_
         assert len(waits) == 3
         assert longest == max(waits) > 0
         assert cpu > 0
-        assert [journal.counts()["release"] for journal in market.journals] == [3, 3]
+        assert [journal.counts()[EntryKind.RELEASE] for journal in market.journals] == [3, 3]
         assert bare(market, 1) > 0
         assert memory(market, 4, clients=1)["releases"] == 3
         assert not market.world.store.envelopes
