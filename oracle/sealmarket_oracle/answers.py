@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 from sealmarket.protocol import decisions
@@ -18,6 +19,8 @@ from sealmarket_oracle.peers import take_tail
 from sealmarket_oracle.witnesses import Witnesses, holders_for_serving
 
 _LONGEST_REASON = 4096
+_SIGNED = 1024
+"""Statements whose signature stays in memory."""
 
 
 class StopRecord(Shape, frozen=True, kw_only=True):
@@ -32,6 +35,7 @@ class Answers:
 
     def __init__(self, book: AddressBook, journal: Journal, signer: NodeSigner, witnesses: Witnesses) -> None:
         self._book, self._journal, self._signer, self._witnesses = book, journal, signer, witnesses
+        self._sign = lru_cache(maxsize=_SIGNED)(self._sign_now)
         self._committees = {committee.epoch: committee for committee in book.committees}
 
     def status(self, job_id: JobId, waits_for: str) -> NodeStatus:
@@ -100,7 +104,10 @@ class Answers:
         )
 
     def signed(self, statement: TypedShape) -> HexBytes:
-        """The node's signature over a statement on this market."""
+        """The node's signature over a statement on this market; made once, since clients and peers ask again."""
+        return self._sign(statement)
+
+    def _sign_now(self, statement: TypedShape) -> HexBytes:
         return self._signer.sign_statement(statement, self._book.chain_id, self._book.market)
 
     def index_in(self, epoch: int) -> int:

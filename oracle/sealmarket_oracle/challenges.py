@@ -7,7 +7,7 @@ Rules (docs/spec/oracle.md, "Challenges"):
 3. A node answers "not available" only where the store says that it has not got the result, or has other bytes under its
    name, and only after half of the time for an answer, by the time of final blocks.
 4. Where nothing can be said (the store gives no answer, the container is too large, the disk is full) it stays silent.
-5. An answer is journaled before it is signed, and never changes.
+5. An answer is journaled before it is signed, with an entry of the audit log, and never changes.
 6. A challenge of a job of another epoch is left to the nodes of that epoch: nothing is looked for or answered.
 """
 
@@ -91,7 +91,7 @@ class ChallengeAnswers:
             over = "the challenge is over" if record.closed else "the challenge was not looked at yet"
             reason = self._reasons.get(job_id, over)
             return ChallengeStatus(job_id=job_id, state="waiting", reason=reason[:4096]), None, record.spec.epoch
-        answer = ChallengeAnswer(job_id=job_id, result_hash=record.result.result_hash, available=record.available)
+        answer = _answer(record, record.available)
         return ChallengeStatus(job_id=job_id, state="answered", reason=""), answer, record.spec.epoch
 
     def _attend(self, record: ChallengeRecord, view: ProvableView) -> None:
@@ -101,10 +101,14 @@ class ChallengeAnswers:
         if isinstance(judged, str):
             self._wait(record.job_id, judged)
             return
-        self._journal.answer_challenge(record.job_id, judged)
+        self._journal.answer_challenge(_answer(record, judged), view.block)
         _log.info("job %s: the challenged result is %savailable", record.job_id, "" if judged else "not ")
 
     def _wait(self, job_id: JobId, reason: str) -> None:
         if self._reasons.get(job_id) != reason:
             _log.info("challenge of job %s: %s", job_id, reason)
         self._reasons[job_id] = reason
+
+
+def _answer(record: ChallengeRecord, available: bool) -> ChallengeAnswer:
+    return ChallengeAnswer(job_id=record.job_id, result_hash=record.result.result_hash, available=available)

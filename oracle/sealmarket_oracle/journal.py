@@ -21,6 +21,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ from msgspec.structs import replace
 from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.follow import Cursor
 from sealmarket.chain.model import Block
-from sealmarket.protocol.decisions import Decision
+from sealmarket.protocol.decisions import ChallengeAnswer, Decision
 from sealmarket.protocol.wire import DecisionDetail
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, decode
 from sealmarket_enclave.protocol.hashing import keccak
@@ -43,6 +44,8 @@ from sealmarket_oracle.log.store import AuditLog
 from sealmarket_oracle.mark import TailMark
 
 Promise = Literal["release", "stop"]
+_DECODED = 1024
+"""Specifications, decisions and details, of each so many, that stay decoded."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -314,7 +317,7 @@ class Journal(AuditLog):
         )
         if row is None:
             return None
-        return OwnDecision(decode(Decision, row[0]), decode(DecisionDetail, row[1]), HexBytes(row[2]))
+        return OwnDecision(_decision(row[0]), _detail(row[1]), HexBytes(row[2]))
 
     def promise(self, job_id: JobId, kind: Promise, body: bytes, *, block: Block, rules: bytes = b"") -> bytes:
         """Release or stop, once for each job and never both. Returns the body that counts: the first one.
@@ -346,7 +349,7 @@ class Journal(AuditLog):
             "SELECT d.detail, j.quorum_number FROM decisions d JOIN jobs j ON j.job_id = d.job_id"
             " AND j.evidence_hash = d.evidence_hash WHERE j.quorum_number IS NOT NULL ORDER BY d.rowid DESC LIMIT 1"
         )
-        log = decode(DecisionDetail, row[0]).log if row else None
+        log = _detail(row[0]).log if row else None
         return (log.size, int(row[1])) if log is not None else (0, 0)
 
     def counts(self) -> dict[EntryKind, int]:
@@ -404,13 +407,26 @@ class Journal(AuditLog):
         row = self._one(f"{_SELECT_CHALLENGE} WHERE challenges.job_id = ?", bytes(job_id))
         return _challenge(row) if row else None
 
-    def answer_challenge(self, job_id: JobId, available: bool) -> bool:
-        """Journal an answer, before it is signed. Returns the one that counts: the first."""
+    def answer_challenge(self, answer: ChallengeAnswer, block: Block) -> bool:
+        """Journal an answer, before it is signed. Returns the one that counts: the first.
+
+        ``block`` is what the node stood on.
+        """
         with self.writing():
-            self._db.execute(
-                "UPDATE challenges SET available = ? WHERE job_id = ? AND available IS NULL", (available, bytes(job_id))
+            changed = self._db.execute(
+                "UPDATE challenges SET available = ? WHERE job_id = ? AND available IS NULL",
+                (answer.available, bytes(answer.job_id)),
             )
-            held = self._one("SELECT available FROM challenges WHERE job_id = ?", bytes(job_id))
+            if changed.rowcount:
+                self.append(
+                    EntryKind.ANSWER,
+                    answer.job_id,
+                    inputs=answer.result_hash,
+                    statement=answer.struct_hash(),
+                    block=(block.number, block.hash),
+                    words="available" if answer.available else "not available",
+                )
+            held = self._one("SELECT available FROM challenges WHERE job_id = ?", bytes(answer.job_id))
             return bool(held[0])
 
 
@@ -424,10 +440,26 @@ _SELECT_JOB = (
 )
 
 
+# What the journal holds does not change, and every look at the chain reads all open jobs: bytes are decoded once.
+@lru_cache(maxsize=_DECODED)
+def _spec(raw: bytes) -> JobSpec:
+    return decode(JobSpec, raw)
+
+
+@lru_cache(maxsize=_DECODED)
+def _decision(raw: bytes) -> Decision:
+    return decode(Decision, raw)
+
+
+@lru_cache(maxsize=_DECODED)
+def _detail(raw: bytes) -> DecisionDetail:
+    return decode(DecisionDetail, raw)
+
+
 def _challenge(row: Any) -> ChallengeRecord:
     return ChallengeRecord(
         job_id=JobId(Bytes32(row[0])),
-        spec=decode(JobSpec, row[1]),
+        spec=_spec(row[1]),
         result=SettledResult(Bytes32(row[2]), Bytes32(row[3]), row[4]),
         challenger=Address(row[5]),
         since=row[6],
@@ -441,12 +473,12 @@ def _record(row: Any) -> JobRecord:
     quoted = EventBlock(number=row[6], hash=Bytes32(row[7]), timestamp=row[8]) if row[5] is not None else None
     return JobRecord(
         job_id=JobId(Bytes32(row[0])),
-        spec=decode(JobSpec, row[1]),
+        spec=_spec(row[1]),
         matched=EventBlock(number=row[2], hash=Bytes32(row[3]), timestamp=row[4]),
         evidence_hash=Bytes32(row[5]) if row[5] is not None else None,
         quoted=quoted,
         decide_by=row[9] or 0,
-        quorum=decode(Decision, row[10]) if row[10] is not None else None,
+        quorum=_decision(row[10]) if row[10] is not None else None,
         accepted=(row[11], row[12]) if row[11] is not None else None,
         ended=bool(row[13]),
     )

@@ -40,6 +40,8 @@ class _Peer:
     """The size of the tail that it certainly holds; -1 before its first answer that is of this journal."""
     base: Frontier | None = None
     """The tree whose tail it is known to hold."""
+    announced: SignedTail | None = None
+    """The tail that this process announced to it last."""
     problem: str = "not asked yet"
 
 
@@ -54,6 +56,7 @@ class Peers:
         members: Sequence[Member] = committee.members if committee is not None else ()
         self._peers = [_Peer(member) for member in members if member.signer != signer.address]
         self._lost: JournalLost | None = None
+        self._last_signed: SignedTail | None = None
         self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(peer,), name="peer", daemon=True) for peer in self._peers
@@ -149,7 +152,8 @@ class Peers:
         tail = self._signed(grown)
         step = TailStep(tail=tail, old=base.size, peaks=base.peaks, leaves=tuple(leaves))
         before = self._tell(peer.member, step).held
-        self._require_own(before)
+        self._require_own(before, base, peer.announced)
+        peer.announced = tail
         if before is None or before.tail == tail.tail or step.grows_from(before.tail):
             peer.base, peer.held = grown, grown.size
             self._keep_witnessed()
@@ -158,26 +162,35 @@ class Peers:
         return False
 
     def _signed(self, frontier: Frontier) -> SignedTail:
-        identity = self._journal.identity
+        """The tail with the node's signature, which is made once for all peers."""
+        identity, last = self._journal.identity, self._last_signed
         tail = JournalTail(journal=identity.name, epoch=identity.epoch, size=frontier.size, root=frontier.root)
-        return SignedTail(
-            tail=tail, signature=self._signer.sign_statement(tail, self._book.chain_id, self._book.market)
-        )
+        if last is not None and last.tail == tail:
+            return last
+        signature = self._signer.sign_statement(tail, self._book.chain_id, self._book.market)
+        self._last_signed = signed = SignedTail(tail=tail, signature=signature)
+        return signed
 
-    def _require_own(self, before: SignedTail | None) -> None:
-        """Hold what a peer held against the journal. Only a tail under this node's own signature counts."""
+    def _require_own(self, before: SignedTail | None, base: Frontier, announced: SignedTail | None) -> None:
+        """Hold what a peer held against the journal. Only a tail under this node's own signature counts.
+
+        ``base`` is a tree over this journal's first entries, ``announced`` the tail that this process announced to the
+        peer last. A peer that holds just these, as it does while both run, costs no pass over the log and no signature
+        check.
+        """
         if before is None:
             return
         tail = before.tail
-        digest = tail.digest(self._book.chain_id, self._book.market)
-        if recover(digest, before.signature) != self._signer.address:
+        digest = tail.digest(self._book.chain_id, self._book.market) if before != announced else None
+        if digest is not None and recover(digest, before.signature) != self._signer.address:
             raise SignatureRefused("the tail that a peer shows was signed by another node", remedy="see to that peer")
         own = self._journal.head()
         if tail.journal != own.journal:
             raise JournalLost(f"its name is {own.journal}", f"{tail.journal}, which a peer has a tail of")
         if tail.size > own.size:
             raise JournalLost(f"it has {own.size} entries", f"the {tail.size} that a peer has a tail of")
-        if self._journal.root_at(tail.size) != tail.root:
+        root = base.root if base.size == tail.size else self._journal.root_at(tail.size)
+        if root != tail.root:
             raise JournalLost("it has other entries", f"the first {tail.size} that a peer has a tail of")
 
     def _keep_witnessed(self) -> None:

@@ -7,6 +7,7 @@ the :class:`JobSpec`, so they are neither stored nor sent, except to the market.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from sealmarket_enclave.protocol.codec import Address, Bytes32, MicroEpsilon, Wei
@@ -87,5 +88,11 @@ class Bargain(TypedShape, frozen=True, kw_only=True):
 def commitment(spec: JobSpec, job_id: JobId, stage: Word) -> bytes:
     """What the job's slot holds beside status and deadline; ``stage`` is what the state added (0 when matched)."""
     key = JobKey.of(spec, job_id)
-    opened = words(key.job_id, key.provider, key.decide_window, Bargain.of(spec).struct_hash(), stage)
+    opened = words(key.job_id, key.provider, key.decide_window, _bargain_hash(spec), stage)
     return bytes(keccak(opened)[-_COMMITMENT_BYTES:])
+
+
+@lru_cache(maxsize=1024)
+def _bargain_hash(spec: JobSpec) -> Bytes32:
+    """The same at each look at an open job's slot."""
+    return Bargain.of(spec).struct_hash()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from sealmarket.chain.bargain import Bargain, JobKey
@@ -425,6 +426,7 @@ def members_of(committee: Committee, removed: frozenset[int] = NONE_REMOVED) -> 
     return Members(signers, keccak(b"".join(hashes)), sum(1 << place for place in removed))
 
 
+@lru_cache(maxsize=64)
 def members_hash(committee: Committee, removed: frozenset[int] = NONE_REMOVED) -> Bytes32:
     """What the chain stores of a committee, with :meth:`View.removed_members`: compare with its ``committee_hash``."""
     members = members_of(committee, removed)

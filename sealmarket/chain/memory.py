@@ -363,6 +363,20 @@ class MemoryChain:
         self.reorganise(depth)
         return self.mine(depth)
 
+    def drop_history(self) -> None:
+        """Forget all before the final block, and the jobs that have ended: a long measurement needs none of it."""
+        kept = self.final().number
+        blank, forgotten, none = self._blocks[0], _State(), list[ChainEvent]()
+        for number in range(kept - 1, 0, -1):
+            if self._blocks[number] is blank:
+                break
+            self._blocks[number], self._states[number], self._events[number] = blank, forgotten, none
+        state = self._states[-1]
+        kept_on = (Status.SETTLED, Status.CHALLENGED)
+        statuses = {job: state.jobs[spec.request_hash].status for job, spec in state.specs.items()}
+        for job in [job for job, found in statuses.items() if found > Status.ACCEPTED and found not in kept_on]:
+            del state.jobs[state.specs.pop(job).request_hash]
+
     def fall_silent(self, silent: bool = True) -> None:
         """From now on raise :class:`ChainUnavailable` on every read, or answer again."""
         self._silent = silent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 
 from Crypto.Protocol.SecretSharing import Shamir
 
@@ -131,6 +132,12 @@ def _info(dealing: Dealing | ShareSet, commitments: Commitments, index: int, key
         threshold=commitments.threshold,
         total=commitments.total,
         index=index,
-        commitments=keccak(commitments.canonical()),
+        commitments=_digest(commitments),
         hpke_key=key,
     )
+
+
+@lru_cache(maxsize=256)
+def _digest(commitments: Commitments) -> Bytes32:
+    """A node opens its share of an asset for each job that uses it."""
+    return keccak(commitments.canonical())

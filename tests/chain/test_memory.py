@@ -158,3 +158,20 @@ def test_an_acceptance_under_changed_terms_ends_as_a_refusal(twin: MemoryChain) 
     assert decided.core.detail == ZERO_HASH
     assert (decided.outcome, ended.fault) == (Outcome.TERMS_REFUSED, Fault.TERMS_REFUSED)
     assert twin.at(twin.head()).job(SPEC.request_hash).status is Status.REFUSED
+
+
+def test_history_that_is_dropped_takes_no_open_job_and_nothing_from_the_final_block_on(twin: MemoryChain) -> None:
+    ended = twin.match(SPEC)
+    twin.end(ended, Status.EXPIRED)
+    job_id = twin.match(replace(SPEC, request_hash=keccak(b"another")))
+    final = twin.finalise()
+    old = twin.block(1)
+    twin.drop_history()
+    assert not twin.contains(old)
+    assert (twin.final(), twin.block(final.number)) == (final, final)
+    view = twin.at(twin.head())
+    assert view.job(keccak(b"another")).status is Status.MATCHED
+    assert view.job(SPEC.request_hash).status is Status.NONE
+    twin.quote(job_id, keccak(b"evidence"))
+    twin.drop_history()
+    assert twin.at(twin.head()).job(keccak(b"another")).status is Status.QUOTED

@@ -107,6 +107,12 @@ def test_two_promises_about_one_job_are_found_out() -> None:
     assert any("both promises" in finding for finding in _audit(twice).findings)
 
 
+def test_two_answers_to_one_challenge_are_found_out() -> None:
+    answers = [_entry(len(ENTRIES) + place, EntryKind.ANSWER, JOBS[0]) for place in (0, 1)]
+    assert any("both answers to the challenge" in finding for finding in _audit([*ENTRIES, *answers]).findings)
+    assert _audit([*ENTRIES, answers[0]]).findings == ()
+
+
 def test_a_log_that_holds_has_no_finding() -> None:
     audited = _audit(ENTRIES)
     assert audited.findings == ()

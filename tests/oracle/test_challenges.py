@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from sealmarket.chain.contracts import SettledResult
 from sealmarket.protocol.decisions import ChallengeAnswer
@@ -23,6 +24,7 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import seal_result
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.log.entries import EntryKind
 from sealmarket_oracle.release import core_of
 from sealmarket_oracle.results import FREE_BYTES, KEPT_SECONDS, MOST_BYTES, Kept, KeptResults
 from sealmarket_oracle.runner import Runner
@@ -199,12 +201,29 @@ def test_an_answer_is_given_once(scene: Scene) -> None:
     scene.challenge()
     scene.node.tick()
     journal: Journal = scene.world.journal()
-    assert journal.answer_challenge(scene.world.job_id, False) is False
-    assert journal.answer_challenge(scene.world.job_id, True) is False
+    answer = ChallengeAnswer(job_id=scene.world.job_id, result_hash=scene.result.result_hash, available=False)
+    block = scene.world.chain.final()
+    assert journal.answer_challenge(answer, block) is False
+    size = journal.head().size
+    assert journal.answer_challenge(structs.replace(answer, available=True), block) is False
+    assert journal.head().size == size
     scene.keep()
     found = scene.status(scene.another())
     assert found.answer is not None
     assert not found.answer.answer.available
+
+
+def test_an_answer_is_an_entry_of_the_audit_log(scene: Scene) -> None:
+    scene.keep()
+    scene.challenge()
+    found = scene.status()
+    assert found.answer is not None
+    journal, answer = scene.world.journal(), found.answer.answer
+    [entry] = [entry for entry in journal.entries(0, 100) if entry.kind is EntryKind.ANSWER]
+    assert (entry.job_id, entry.inputs) == (scene.world.job_id, scene.result.result_hash)
+    assert entry.statement == answer.struct_hash()
+    final = scene.world.chain.final()
+    assert (entry.block_number, entry.block_hash) == (final.number, final.hash)
 
 
 # --- what is signed ---------------------------------------------------------------------------------------------

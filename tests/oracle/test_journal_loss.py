@@ -16,12 +16,14 @@ from msgspec import structs
 
 from sealmarket.http import HttpError
 from sealmarket.protocol.book import Member
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes
+from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import JournalLost
 from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.keys import NodeKeys, NodeSigner
 from sealmarket_oracle.log.entries import EntryKind, HeldTail, JournalTail, SignedTail, TailStep
 from sealmarket_oracle.log.tree import Frontier, leaf_hash, root_of
 from sealmarket_oracle.mark import Tail, TailMark
@@ -322,6 +324,67 @@ def test_a_peer_that_never_takes_the_tail_is_left_after_two_steps_and_the_others
     assert [bool(problem) for _, _, problem in peers.view()] == [True, False]
 
 
+def test_peers_that_follow_are_told_of_new_entries_without_a_pass_over_the_log(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, committee = _journal(world), Committee(world)
+    peers = committee.peers(journal)
+    _append(journal, 3)
+    peers.tell_all()
+    whole = journal.frontier_at
+    monkeypatch.setattr(
+        journal, "frontier_at", lambda size: whole(size) if size == journal.head().size else pytest.fail("a pass")
+    )
+    for _ in range(3):
+        size = _append(journal, 2)
+        peers.tell_all()
+        assert peers.holders(size) == 2
+
+
+class Counting:
+    """A signer that counts what it signs."""
+
+    def __init__(self, signer: NodeSigner) -> None:
+        self._signer, self.address, self.count = signer, signer.address, 0
+
+    def sign_statement(self, statement: TypedShape, chain_id: int, market: Address) -> HexBytes:
+        self.count += 1
+        return self._signer.sign_statement(statement, chain_id, market)
+
+    def sign_text(self, message: bytes) -> HexBytes:
+        self.count += 1
+        return self._signer.sign_text(message)
+
+
+def test_a_tail_is_signed_once_for_all_peers(world: World) -> None:
+    journal, committee, signer = _journal(world), Committee(world), Counting(world.keys[0].signer)
+    peers = Peers(world.book, world.committee, journal, signer, committee.tell)
+    for tails in (1, 2, 3):
+        size = _append(journal)
+        peers.tell_all()
+        assert (peers.holders(size), signer.count) == (2, tails)
+
+
+def test_what_a_peer_shows_beside_the_tail_that_it_was_told_is_held_against_the_journal(world: World) -> None:
+    """A peer that showed the right tails before is believed no more for that."""
+    journal, committee, signer = _journal(world), Committee(world), world.keys[0].signer
+    peers = committee.peers(journal)
+    _append(journal)
+    peers.tell_all()
+    other = JournalTail(journal=world.identity().name, epoch=1, size=1, root=ZERO_HASH)
+    for by, error in ((world.keys[1].signer, None), (signer, JournalLost)):
+        shown = SignedTail(tail=other, signature=by.sign_statement(other, world.book.chain_id, world.book.market))
+        peers._tell = lambda _member, _told, shown=shown: HeldTail(held=shown)  # type: ignore[misc]
+        size = _append(journal)
+        peers.tell_all()
+        assert peers.holders(size) == 0
+        if error is None:
+            peers.require_sound()
+        else:
+            with pytest.raises(error, match="other entries"):
+                peers.require_sound()
+
+
 def test_a_peer_that_was_away_for_thousands_of_entries_is_brought_to_hold_the_tail_in_parts(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -470,6 +533,19 @@ def test_a_job_that_is_accepted_after_the_start_needs_no_peers_word(world: World
     committee.away = {1}
     peers.tell_all()
     assert node.status(world.job_id).state == "released"
+
+
+def test_what_clients_ask_again_is_not_signed_again(world: World) -> None:
+    signer = Counting(world.keys[0].signer)
+    world.keys[0] = NodeKeys(signer, world.keys[0].hpke)
+    world.match(world.publish())
+    world.quote()
+    node = world.node()
+    world.decided(node)
+    signed = signer.count
+    first = node.status(world.job_id)
+    assert node.status(world.job_id) == first
+    assert signer.count == signed
 
 
 def test_a_refusal_to_act_is_recorded_once_for_each_reason_and_16_times_for_a_job(world: World) -> None:

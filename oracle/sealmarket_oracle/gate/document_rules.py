@@ -142,14 +142,18 @@ def load_share_set(market: MarketRef, asset: AssetFacts, committee: Committee, r
     share_set = _share_set_or_reason(raw)
     if isinstance(share_set, str):
         raise ShareMisdealt("a share set of version 1", share_set[:1000])
-    members = [(member.signer, keccak(member.hpke_public_key)) for member in committee.members]
     for difference in chain(
         share_set_differences(share_set, market.chain_id, asset.use, asset.seal, committee.epoch),
         size_differences(share_set, committee.ref),
-        member_differences(share_set, market.registry, members),
+        member_differences(share_set, market.registry, _keys_of(committee)),
     ):
         raise _misdealt(difference)
     return share_set
+
+
+@lru_cache(maxsize=16)
+def _keys_of(committee: Committee) -> tuple[tuple[Address, Bytes32], ...]:
+    return tuple((member.signer, keccak(member.hpke_public_key)) for member in committee.members)
 
 
 def _misdealt(difference: Difference) -> ShareMisdealt:

@@ -4,7 +4,7 @@
 2. The entries are all there are: their places count from 0, and their tree has the tail's size and root.
 3. Each anchor, a tail that a decision on chain names, is a beginning of that tree. So one is of the next.
 4. Each decision of the node on chain is in the log, at the place that its anchor leaves for it.
-5. No job has two promises.
+5. No job has two promises, and no challenge two answers.
 
 A node that removes, alters or moves an entry changes the root of each later anchor.
 """
@@ -88,7 +88,8 @@ def audit(tail: JournalTail, entries: Sequence[LogEntry], anchors: Iterable[Anch
     findings = [
         *_order(tail, entries, roots.frontier.root),
         *(text for anchor in ordered for text in _anchored(tail, anchor, entries, roots.found)),
-        *_promised_twice(entries),
+        *_twice(entries, _PROMISES, "promises about"),
+        *_twice(entries, (EntryKind.ANSWER,), "answers to the challenge of"),
     ]
     return Audited(tail, tuple(entries), leaves, ordered, tuple(findings))
 
@@ -121,12 +122,12 @@ def _anchored(
         yield f"{where} is followed by another entry than its decision: {entry.kind} of job {entry.job_id}"
 
 
-def _promised_twice(entries: Sequence[LogEntry]) -> Iterable[str]:
+def _twice(entries: Sequence[LogEntry], kinds: tuple[EntryKind, ...], what: str) -> Iterable[str]:
     seen: dict[JobId, int] = {}
     for place, entry in enumerate(entries):
-        if entry.kind in _PROMISES:
+        if entry.kind in kinds:
             if entry.job_id in seen:
-                yield f"entries {seen[entry.job_id]} and {place} are both promises about job {entry.job_id}"
+                yield f"entries {seen[entry.job_id]} and {place} are both {what} job {entry.job_id}"
             seen.setdefault(entry.job_id, place)
 
 

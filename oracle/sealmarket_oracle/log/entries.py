@@ -28,13 +28,15 @@ class EntryKind(StrEnum):
     RELEASE = "release"
     STOP = "stop"
     DEFERRED = "deferred"
+    ANSWER = "answer"
 
 
 class LogEntry(Shape, frozen=True, kw_only=True):
-    """One leaf. ``inputs``: the evidence hash on chain. ``statement``: Keccak-256 of what was signed or sent.
+    """One leaf. ``inputs``: the evidence hash on chain; of an answer to a challenge, the result hash.
 
-    ``rules``: Keccak-256 of what the rules said: the decision's detail, the findings of a stop, the reason to wait.
-    ``block`` is the final block that the node stood on, ``at`` its own clock.
+    ``statement``: Keccak-256 of what was signed or sent. ``rules``: Keccak-256 of what the rules said: the decision's
+    detail, the findings of a stop, the reason to wait. ``block`` is the final block that the node stood on, ``at`` its
+    own clock.
     """
 
     version: Literal["sealmarket/audit-entry/1"] = "sealmarket/audit-entry/1"

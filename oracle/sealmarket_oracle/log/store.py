@@ -16,7 +16,7 @@ from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decod
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import JournalLost
 from sealmarket_oracle.log.entries import EntryKind, LogEntry, SignedTail, TailStep
-from sealmarket_oracle.log.tree import Frontier
+from sealmarket_oracle.log.tree import Frontier, leaf_hash
 from sealmarket_oracle.mark import Tail, TailMark
 
 _DEFERRALS_KEPT = 16
@@ -118,11 +118,10 @@ class AuditLog(SqliteFile):
                 block_hash=block[1],
                 at=int(self._clock()),
             )
-            after = before.append(entry.leaf())
-            self._db.execute(
-                "INSERT INTO log VALUES (?, ?, ?, ?)",
-                (before.size, entry.canonical(), bytes(entry.leaf()), words[:1000]),
-            )
+            raw = entry.canonical()
+            leaf = leaf_hash(raw)
+            after = before.append(leaf)
+            self._db.execute("INSERT INTO log VALUES (?, ?, ?, ?)", (before.size, raw, bytes(leaf), words[:1000]))
             self._db.execute("UPDATE log_state SET size = ?, peaks = ?", (after.size, b"".join(after.peaks)))
             self._unmarked = True
             return after.size

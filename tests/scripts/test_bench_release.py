@@ -1,0 +1,65 @@
+"""`scripts/bench release`: its names are stable, a miss is told, and what it times are releases of real nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.benchmarks import release
+from scripts.benchmarks._releases import bare, market_of, memory
+from sealmarket_oracle.log.entries import EntryKind
+
+
+def found(p50: float = 0.001, node: float = 2.0) -> dict[str, Any]:
+    waits = [p50] * 98 + [0.5, 0.6]
+    waves = {clients: {"waits": waits, "seconds": 2.0} for clients in ("1", "8", "64")}
+    return {"waves": waves, "node": [node, 90.0, node], "bare": [1.0, 45.0, 1.0]}
+
+
+@pytest.mark.parametrize(("p50", "held"), [(0.0099, True), (0.01, False)])
+def test_a_median_of_ten_milliseconds_misses_its_target(p50: float, held: bool) -> None:
+    results = {one["name"]: one for one in release.waits_of(2, 3, found(p50))}
+    assert release.meets(results["release_2of3_p50_ms"]) is held
+    assert all(release.meets(one) for name, one in results.items() if name != "release_2of3_p50_ms")
+
+
+@pytest.mark.parametrize(("node", "held"), [(2.0, True), (2.1, False)])
+def test_a_node_that_computes_more_than_twice_its_cryptography_misses_the_target(node: float, held: bool) -> None:
+    result = release.overhead_of(found(node=node))
+    assert (result["ratio"], release.meets(result)) == (node, held)
+    assert ("MISSED" in release.table([result])) is not held
+
+
+def test_memory_that_grows_misses_the_target() -> None:
+    grown = {"early": 100 << 20, "late": 106 << 20, "releases": 3}
+    assert not release.meets(release.memory_of(grown))
+    assert release.meets(release.memory_of(grown | {"late": 105 << 20}))
+
+
+def test_the_names_of_the_results_are_stable() -> None:
+    names = {one["name"] for t, n in release.COMMITTEES for one in release.waits_of(t, n, found())}
+    assert {"release_2of3_p50_ms", "release_2of3_p95_ms", "release_2of3_p99_ms", "release_2of3_per_s"} <= names
+    assert {"release_5of7_64_clients_p99_ms", "release_2of2_8_clients_per_s"} <= names
+    assert release.overhead_of(found())["name"] == "release_overhead"
+
+
+def test_percentiles_are_values_that_occurred_and_throughput_is_over_the_waves() -> None:
+    by_name = {one["name"]: one["value"] for one in release.waits_of(2, 3, found())}
+    names = ("release_2of3_p50_ms", "release_2of3_p99_ms", "release_2of3_per_s")
+    assert [by_name[name] for name in names] == [1.0, 500.0, 50.0]
+    assert [release.percentile([3.0, 1.0, 2.0], percent) for percent in (1, 50, 100)] == [1.0, 2.0, 3.0]
+
+
+def test_each_client_of_a_wave_is_served_by_every_node_and_the_twins_forget_the_wave(tmp_path: Path) -> None:
+    with market_of(2, 2, tmp_path) as market:
+        waits, longest, cpu = market.wave(3)
+        assert len(waits) == 3
+        assert longest == max(waits) > 0
+        assert cpu > 0
+        assert [journal.counts()[EntryKind.RELEASE] for journal in market.journals] == [3, 3]
+        assert bare(market, 1) > 0
+        assert memory(market, 4, clients=1)["releases"] == 3
+        assert not market.world.store.envelopes
+        assert not market.journals[0].open_jobs()
