@@ -6,24 +6,35 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import httpx
 import pytest
 
+from sealmarket.protocol.book import AddressBook, Committee, Member
+from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket.protocol.services import EvidenceRequest
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint64
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint64, decode
 from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.session import Entry, SessionCode, SignedStatement, Statement, TabState
-from sealmarket_enclave.protocol.signing import sign
+from sealmarket_enclave.protocol.session import (
+    MAX_TABS,
+    Entry,
+    SessionCode,
+    SignedRenewal,
+    SignedStatement,
+    Statement,
+    TabState,
+)
+from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.runtime.channel import Finished, FromEnclave
 from sealmarket_enclave.runtime.errors import ChannelError
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.session import MAX_SEALED, AnswerReader, FrameKind
 from sealmarket_worker.errors import ServiceOver
 from sealmarket_worker.gateway import MOST_OF_PEER, Gateway, Hosted, Refused
-from sealmarket_worker.hosting import Redeeming, ServiceRun, SignedRenewals, StatementLog
+from sealmarket_worker.hosting import NEWCOMERS, NodeRenewals, Redeeming, ServiceRun, SignedRenewals, StatementLog
 from sealmarket_worker.link import ServiceLink
 from sealmarket_worker.listener import Server
 from tests.enclave.scene import CHAIN_ID, MARKET
@@ -278,3 +289,29 @@ def test_an_account_without_a_tab_is_named_to_the_nodes(host: Host) -> None:
     (refusal,) = reader.feed(answer.content)
     assert SessionCode.NO_TAB.encode() in refusal.payload
     assert stranger.address in [Address(one) for one in host.link.nonce().wanted]
+
+
+def test_strangers_that_ask_push_no_account_with_a_tab_out_of_a_renewal(host: Host) -> None:
+    asked: list[RenewalRequest] = []
+    paying = [Address(place.to_bytes(20)) for place in range(1, MAX_TABS - NEWCOMERS + 1)]
+
+    def ask(_url: str, body: bytes) -> bytes:
+        asked.append(decode(RenewalRequest, body))
+        tabs = (TabState(account=one, units=Uint64(1), closing=False) for one in asked[-1].accounts if one in paying)
+        renewal = host.service.renewal(asked[-1].nonce, *tabs)
+        signature = sign(renewal.digest(CHAIN_ID, MARKET), node.signing)
+        return SignedRenewal(renewal=renewal, signature=signature).canonical()
+
+    node = host.service.scene.nodes[0]
+    member = Member(signer=address_of(node.signing.public_key), hpke_public_key=HexBytes(), url="http://node")
+    committee = Committee(epoch=1, threshold=1, members=(member,))
+    book = cast("AddressBook", SimpleNamespace(chain_id=CHAIN_ID, market=MARKET))
+    renewals = NodeRenewals(book, committee, host.service.job_id, lambda: 1, ask)
+    assert renewals.fetch(Bytes32(bytes(32)), paying) is not None
+    strangers = [Address(b"\xff" * 16 + place.to_bytes(4)) for place in range(MAX_TABS)]
+    assert renewals.fetch(Bytes32(bytes(32)), strangers) is not None
+    assert set(paying) <= set(asked[-1].accounts)
+    assert asked[-1].accounts[:NEWCOMERS] == tuple(reversed(strangers))[:NEWCOMERS]
+    more = [Address(b"\xee" * 20), *paying]
+    assert renewals.fetch(Bytes32(bytes(32)), more) is not None
+    assert set(more) <= set(asked[-1].accounts)

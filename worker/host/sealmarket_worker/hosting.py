@@ -32,6 +32,8 @@ from sealmarket_worker.link import ServiceLink
 log = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
 LOOK_SECONDS = 5.0
+NEWCOMERS = 64
+"""Places of a renewal that accounts without a tab in the last one have in any case."""
 
 
 class StatementLog:
@@ -85,8 +87,9 @@ Ask = Callable[[str, bytes], bytes | None]
 class NodeRenewals:
     """Renewals of the oracle nodes of a committee, by HTTP. ``block``: the final block that is asked about.
 
-    Accounts are those that asked for a tab to be looked at, and those of the last renewal, the newest first. Of more
-    than a renewal takes the oldest is left out until it asks again.
+    Accounts are those of the last renewal, and those that asked for a tab to be looked at, the newest first. Anyone may
+    ask so, with a tab or without: where a renewal has no room for all, :data:`NEWCOMERS` places are theirs, and the
+    others belong to accounts with a tab, of which the oldest is left out until it asks again.
     """
 
     def __init__(
@@ -102,8 +105,8 @@ class NodeRenewals:
         self._known: list[Address] = []
 
     def fetch(self, nonce: Bytes32, wanted: Sequence[Address]) -> SignedRenewals | None:
-        """Ask every node. Enough of them must say the same."""
-        accounts = list(dict.fromkeys((*reversed(wanted), *self._known)))[:MAX_TABS]
+        """Ask every node. Enough of them must say the same. Raises :class:`ChainError` where the chain is silent."""
+        accounts = self._accounts(wanted)
         request = RenewalRequest(nonce=nonce, block_number=Uint64(self._block()), accounts=tuple(accounts), proofs=())
         body = request.canonical()
         found: dict[bytes, dict[Address, bytes]] = {}
@@ -117,6 +120,12 @@ class NodeRenewals:
                     self._known = [account for account in accounts if account in shown]
                     return SignedRenewals(signed.renewal.canonical(), tuple(same.values()))
         return None
+
+    def _accounts(self, wanted: Sequence[Address]) -> list[Address]:
+        """Whose tabs the next renewal is to show."""
+        known = set(self._known)
+        newcomers = [account for account in dict.fromkeys(reversed(wanted)) if account not in known]
+        return [*newcomers[: max(NEWCOMERS, MAX_TABS - len(known))], *self._known][:MAX_TABS]
 
     def _checked(self, raw: bytes, signer: Address, nonce: Bytes32) -> SignedRenewal | None:
         """What a node signed, if it is about this service and nonce."""
