@@ -12,10 +12,12 @@ from typing import cast
 import httpx
 import pytest
 
+from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.protocol.book import AddressBook, Committee, Member
 from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket.protocol.services import EvidenceRequest
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint64, decode
+from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.session import (
@@ -28,11 +30,11 @@ from sealmarket_enclave.protocol.session import (
     TabState,
 )
 from sealmarket_enclave.protocol.signing import address_of, sign
-from sealmarket_enclave.runtime.channel import Finished, FromEnclave
+from sealmarket_enclave.runtime.channel import Finished, FromEnclave, FromHost, Nonce
 from sealmarket_enclave.runtime.errors import ChannelError
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.session import MAX_SEALED, AnswerReader, FrameKind
-from sealmarket_worker.errors import ServiceOver
+from sealmarket_worker.errors import EnclaveLost, ServiceOver
 from sealmarket_worker.gateway import MOST_OF_PEER, Gateway, Hosted, Refused
 from sealmarket_worker.hosting import NEWCOMERS, NodeRenewals, Redeeming, ServiceRun, SignedRenewals, StatementLog
 from sealmarket_worker.link import ServiceLink
@@ -61,9 +63,12 @@ class TwinNodes:
     def __init__(self, service: Service) -> None:
         self._service, self.block, self.silent = service, 0, False
         self.asked: list[list[Address]] = []
+        self.fails: list[SealmarketError] = []
 
     def fetch(self, nonce: Bytes32, wanted: Sequence[Address]) -> SignedRenewals | None:
         self.asked.append(list(wanted))
+        if self.fails:
+            raise self.fails.pop()
         if self.silent:
             return None
         self.block += 1
@@ -289,6 +294,30 @@ def test_an_account_without_a_tab_is_named_to_the_nodes(host: Host) -> None:
     (refusal,) = reader.feed(answer.content)
     assert SessionCode.NO_TAB.encode() in refusal.payload
     assert stranger.address in [Address(one) for one in host.link.nonce().wanted]
+
+
+def test_a_chain_or_an_enclave_that_is_silent_for_a_moment_ends_no_service(host: Host) -> None:
+    before = host.run.renewed
+    host.nodes.fails = [EnclaveLost("it did not answer"), ChainUnavailable("http://node", "it is silent")]
+    host.run.renew_soon()
+    until("the chain was silent, then the enclave", lambda: not host.nodes.fails)
+    host.run.renew_soon()
+    until("the service is renewed again", lambda: host.run.renewed > before)
+
+
+def test_an_answer_to_a_question_that_was_given_up_is_no_answer_to_a_later_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    says: list[list[bytes]] = [[], [b"first", b"second"], [b"third"]]
+
+    def send(_message: FromHost) -> None:
+        for nonce in says.pop(0):
+            link.hear(Nonce(nonce=nonce, wanted=()))
+
+    monkeypatch.setattr("sealmarket_worker.link.ANSWER_SECONDS", 0.0)
+    link = ServiceLink(send, lambda _signed: None)
+    with pytest.raises(EnclaveLost):
+        link.nonce()
+    link.nonce()
+    assert link.nonce().nonce == b"third"
 
 
 def test_strangers_that_ask_push_no_account_with_a_tab_out_of_a_renewal(host: Host) -> None:

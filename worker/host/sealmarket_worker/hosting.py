@@ -5,7 +5,8 @@
    account has asked that has no tab in the last one, and again soon where the last one did not come.
 3. A statement is taken as often as the host looks. It is posted when half a lease of units, or half a lease's seconds
    with any unit, is not posted yet: with an entry for each account that no posted statement has. Then a renewal is due.
-4. The service ends when its terms say so, when the host drains, or when :attr:`ServiceRun.over` is set.
+4. The service ends when its terms say so, when the host drains, or when :attr:`ServiceRun.over` is set. A chain or an
+   enclave that does not answer for a moment ends nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sealmarket.chain.errors import ChainError
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint64, decode_canonical
@@ -217,11 +219,11 @@ class ServiceRun:
     def _run(self) -> None:
         due = looked = 0.0
         while not self.over.is_set():
+            now = time.monotonic()
             try:
                 if self._is_over():
                     self._link.end()
                     return
-                now = time.monotonic()
                 if now >= due or self._soon.is_set() or now >= looked:
                     looked = now + self._look
                     if self._redeeming.turn(now):
@@ -230,9 +232,14 @@ class ServiceRun:
                     if renewed is not None:
                         self._soon.clear()
                         due = now + (self._terms.lease_seconds / 2 if renewed else _RETRY_SECONDS)
-            except (ServiceOver, EnclaveLost) as error:
+            except ServiceOver as error:
                 log.warning("the service ends here: %s", error)
                 return
+            except (ChainError, EnclaveLost) as error:
+                # A service that is neither renewed nor ended costs its provider the penalty, so this goes on.
+                log.warning("the service goes on while its lease lasts; it is looked after again soon: %s", error)
+                self._soon.clear()
+                due = now + _RETRY_SECONDS
             self.over.wait(self._poll)
 
     def _turn(self, *, due: bool) -> bool | None:
