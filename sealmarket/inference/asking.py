@@ -8,8 +8,9 @@ In this order, so that a crash anywhere costs at most the one answer, and never 
 4. the receipt is checked and on disk;
 5. the grant is on disk as answered.
 
-After a refusal that the enclave sealed, or one by the host before any byte of an answer, the number is free. Anything
-else that goes wrong retires the grant: its answer is lost.
+After a refusal that the enclave sealed, or one by the host before any byte of an answer, the number is free. The host
+can deliver the refused request later, so what it may cost stays reserved until the next receipt. Anything else that
+goes wrong retires the grant: its answer is lost.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ USELESS = frozenset(
     }
 )
 """Refusals after which the same grant is refused again."""
+NEVER_TAKEN = frozenset({SessionCode.GRANT_REFUSED, SessionCode.GRANT_OVER, SessionCode.GRANT_SPENT})
+"""Refusals of requests that the enclave takes at no later time either."""
 
 
 class Asking:
@@ -83,10 +86,11 @@ class Asking:
         try:
             yield from self._frames(self.grant, sealed, secret, body, most_units)
         except HostRefused:
-            self.grant = self._shelf.refused(self.grant)
+            self.grant = self._shelf.refused(self.grant, self.grant.reserved)
             raise
         except RequestRefused as refused:
-            self.grant = self._shelf.refused(self.grant)
+            never = refused.code in NEVER_TAKEN
+            self.grant = self._shelf.refused(self.grant, grant.reserved if never else self.grant.reserved)
             if refused.code in USELESS:
                 self.grant = self._shelf.retire(self.grant, refused.code.value)
             raise

@@ -6,7 +6,8 @@ when it starts again and retires the grant: no number is used twice, and what th
 spent.
 
 States: ``idle -> asked -> idle`` (a receipt, or a refusal, which leaves the number free), ``-> retired`` (an answer was
-lost, or the service takes the grant no more).
+lost, or the service takes the grant no more). A request that was refused counts at its most until the next receipt: its
+host can have lied, or deliver it later.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _NAMED_BY = 16
 class GrantFile(Shape, frozen=True, kw_only=True):
     """One grant with its session key. ``number`` is that of the last request, ``acknowledged`` the last receipt's hash.
 
-    ``spent`` counts the units of receipts, ``reserved`` the most that a request without receipt may cost.
+    ``spent`` counts the units of receipts, ``reserved`` the most that a request without receipt may cost: the one under
+    way, or one that was refused under the next number, which the host can still deliver in its place.
     """
 
     version: Literal["sealmarket/grant/1"] = "sealmarket/grant/1"
@@ -55,8 +57,8 @@ class GrantFile(Shape, frozen=True, kw_only=True):
 
     @property
     def left(self) -> int:
-        """Units that requests may still cost."""
-        return int(self.grant.cap) - self.spent - self.reserved
+        """Units that the next request may cost. It and those that were refused have one number: one of them counts."""
+        return int(self.grant.cap) - self.spent - (self.reserved if self.state == "asked" else 0)
 
     @property
     def committed(self) -> int:
@@ -88,15 +90,16 @@ class GrantShelf:
         """Take the next number for a request that may cost ``most_units``; on disk when this returns."""
         if grant.state != "idle":
             raise ValueError(f"a grant that is {grant.state} is asked under no number")
-        return self._keep(replace(grant, state="asked", number=grant.number + 1, reserved=most_units))
+        reserved = max(grant.reserved, most_units)
+        return self._keep(replace(grant, state="asked", number=grant.number + 1, reserved=reserved))
 
     def answered(self, grant: GrantFile, receipt: Bytes32, units: int) -> GrantFile:
         """The receipt of the request under way was checked and kept."""
         return self._keep(replace(grant, state="idle", acknowledged=receipt, spent=grant.spent + units, reserved=0))
 
-    def refused(self, grant: GrantFile) -> GrantFile:
-        """The request under way was refused: its number is free."""
-        return self._keep(replace(grant, state="idle", number=grant.number - 1, reserved=0))
+    def refused(self, grant: GrantFile, reserved: int) -> GrantFile:
+        """The request under way was refused: its number is free. ``reserved``: what may be charged all the same."""
+        return self._keep(replace(grant, state="idle", number=grant.number - 1, reserved=reserved))
 
     def retire(self, grant: GrantFile, why: str) -> GrantFile:
         """Use a grant no further. What a request under way may have cost stays counted."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import coincurve
 import pytest
@@ -22,7 +22,7 @@ from sealmarket.inference.errors import (
     RequestRefused,
 )
 from sealmarket.inference.receipts import FILE, KeptReceipt, check_kept, read_receipts, units_of
-from sealmarket_enclave.protocol.codec import Uint64
+from sealmarket_enclave.protocol.codec import Bytes32, Uint64
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.session import SessionCode
 from sealmarket_enclave.sealed.errors import AnswerCut, InvalidFrame, InvalidRequest
@@ -194,6 +194,45 @@ def test_the_users_own_budget_bounds_all_grants_and_a_lost_answer_counts_at_its_
     with pytest.raises(BudgetSpent, match="30 left"):
         said(asker, most=50)
     assert len(enclave.seen) == 2
+
+
+def test_what_a_host_refuses_and_delivers_all_the_same_is_within_the_users_budget(tmp_path: Path) -> None:
+    enclave = FakeEnclave()
+
+    class Delivering:
+        """Says of each request under a new grant that it was refused, and has it answered."""
+
+        seen: ClassVar[set[Bytes32]] = set()
+
+        @contextmanager
+        def carry(self, sealed: bytes) -> Iterator[Iterator[bytes]]:
+            answer = b"".join(enclave.answer(sealed))
+            grant = enclave.seen[-1][0]
+            if grant not in self.seen:
+                self.seen.add(grant)
+                raise HostRefused(503, "too busy")
+            yield iter([answer])
+
+    asker = enclave.asker(tmp_path, Delivering(), cap=100, budget=130)
+    for most in (50, 40):  # under the second grant, once the first one is useless
+        with pytest.raises(HostRefused):
+            said(asker, most=most)
+    with pytest.raises(BudgetSpent, match="30 left"):
+        said(asker, most=50)
+    assert len(enclave.numbers) == 2
+
+
+def test_a_refusal_that_nothing_followed_counts_until_the_next_receipt_alone(tmp_path: Path) -> None:
+    codes = [SessionCode.BUSY, None, SessionCode.GRANT_OVER, SessionCode.GRANT_OVER]
+    asker = FakeEnclave(refuses=lambda _: codes.pop(0)).asker(tmp_path)
+    with pytest.raises(RequestRefused, match="busy"):
+        said(asker, most=50)
+    assert [grant.reserved for grant in asker._shelf.grants.values()] == [50]
+    assert said(asker, most=50) == b"chat:hello"
+    assert [grant.reserved for grant in asker._shelf.grants.values()] == [0]
+    with pytest.raises(RequestRefused, match="grant_over"):
+        said(asker, most=50)
+    assert [grant.committed for grant in asker._shelf.grants.values()] == [5, 0]
 
 
 def test_as_many_requests_run_side_by_side_as_there_are_grants(tmp_path: Path) -> None:

@@ -6,24 +6,37 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import httpx
 import pytest
 
+from sealmarket.chain.errors import ChainUnavailable
+from sealmarket.protocol.book import AddressBook, Committee, Member
+from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket.protocol.services import EvidenceRequest
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint64
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint64, decode
+from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.session import Entry, SessionCode, SignedStatement, Statement, TabState
-from sealmarket_enclave.protocol.signing import sign
-from sealmarket_enclave.runtime.channel import Finished, FromEnclave
+from sealmarket_enclave.protocol.session import (
+    MAX_TABS,
+    Entry,
+    SessionCode,
+    SignedRenewal,
+    SignedStatement,
+    Statement,
+    TabState,
+)
+from sealmarket_enclave.protocol.signing import address_of, sign
+from sealmarket_enclave.runtime.channel import Finished, FromEnclave, FromHost, Nonce
 from sealmarket_enclave.runtime.errors import ChannelError
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.session import MAX_SEALED, AnswerReader, FrameKind
-from sealmarket_worker.errors import ServiceOver
+from sealmarket_worker.errors import EnclaveLost, ServiceOver
 from sealmarket_worker.gateway import MOST_OF_PEER, Gateway, Hosted, Refused
-from sealmarket_worker.hosting import Redeeming, ServiceRun, SignedRenewals, StatementLog
+from sealmarket_worker.hosting import NEWCOMERS, NodeRenewals, Redeeming, ServiceRun, SignedRenewals, StatementLog
 from sealmarket_worker.link import ServiceLink
 from sealmarket_worker.listener import Server
 from tests.enclave.scene import CHAIN_ID, MARKET
@@ -50,9 +63,12 @@ class TwinNodes:
     def __init__(self, service: Service) -> None:
         self._service, self.block, self.silent = service, 0, False
         self.asked: list[list[Address]] = []
+        self.fails: list[SealmarketError] = []
 
     def fetch(self, nonce: Bytes32, wanted: Sequence[Address]) -> SignedRenewals | None:
         self.asked.append(list(wanted))
+        if self.fails:
+            raise self.fails.pop()
         if self.silent:
             return None
         self.block += 1
@@ -278,3 +294,53 @@ def test_an_account_without_a_tab_is_named_to_the_nodes(host: Host) -> None:
     (refusal,) = reader.feed(answer.content)
     assert SessionCode.NO_TAB.encode() in refusal.payload
     assert stranger.address in [Address(one) for one in host.link.nonce().wanted]
+
+
+def test_a_chain_or_an_enclave_that_is_silent_for_a_moment_ends_no_service(host: Host) -> None:
+    before = host.run.renewed
+    host.nodes.fails = [EnclaveLost("it did not answer"), ChainUnavailable("http://node", "it is silent")]
+    host.run.renew_soon()
+    until("the chain was silent, then the enclave", lambda: not host.nodes.fails)
+    host.run.renew_soon()
+    until("the service is renewed again", lambda: host.run.renewed > before)
+
+
+def test_an_answer_to_a_question_that_was_given_up_is_no_answer_to_a_later_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    says: list[list[bytes]] = [[], [b"first", b"second"], [b"third"]]
+
+    def send(_message: FromHost) -> None:
+        for nonce in says.pop(0):
+            link.hear(Nonce(nonce=nonce, wanted=()))
+
+    monkeypatch.setattr("sealmarket_worker.link.ANSWER_SECONDS", 0.0)
+    link = ServiceLink(send, lambda _signed: None)
+    with pytest.raises(EnclaveLost):
+        link.nonce()
+    link.nonce()
+    assert link.nonce().nonce == b"third"
+
+
+def test_strangers_that_ask_push_no_account_with_a_tab_out_of_a_renewal(host: Host) -> None:
+    asked: list[RenewalRequest] = []
+    paying = [Address(place.to_bytes(20)) for place in range(1, MAX_TABS - NEWCOMERS + 1)]
+
+    def ask(_url: str, body: bytes) -> bytes:
+        asked.append(decode(RenewalRequest, body))
+        tabs = (TabState(account=one, units=Uint64(1), closing=False) for one in asked[-1].accounts if one in paying)
+        renewal = host.service.renewal(asked[-1].nonce, *tabs)
+        signature = sign(renewal.digest(CHAIN_ID, MARKET), node.signing)
+        return SignedRenewal(renewal=renewal, signature=signature).canonical()
+
+    node = host.service.scene.nodes[0]
+    member = Member(signer=address_of(node.signing.public_key), hpke_public_key=HexBytes(), url="http://node")
+    committee = Committee(epoch=1, threshold=1, members=(member,))
+    book = cast("AddressBook", SimpleNamespace(chain_id=CHAIN_ID, market=MARKET))
+    renewals = NodeRenewals(book, committee, host.service.job_id, lambda: 1, ask)
+    assert renewals.fetch(Bytes32(bytes(32)), paying) is not None
+    strangers = [Address(b"\xff" * 16 + place.to_bytes(4)) for place in range(MAX_TABS)]
+    assert renewals.fetch(Bytes32(bytes(32)), strangers) is not None
+    assert set(paying) <= set(asked[-1].accounts)
+    assert asked[-1].accounts[:NEWCOMERS] == tuple(reversed(strangers))[:NEWCOMERS]
+    more = [Address(b"\xee" * 20), *paying]
+    assert renewals.fetch(Bytes32(bytes(32)), more) is not None
+    assert set(more) <= set(asked[-1].accounts)

@@ -111,6 +111,7 @@ def test_a_process_that_writes_before_it_is_asked_is_broken(stage: Stage) -> Non
 READY = b"R" + (29).to_bytes(4) + json.dumps({"layers": [], "failed": []}).encode().ljust(29)
 WRONG = {
     "an unknown kind": b"X",
+    "an empty part": b"S" + (0).to_bytes(4),
     "a part beyond its bound": b"S" + ((1 << 16) + 1).to_bytes(4),
     "an end beyond its bound": b"D" + ((1 << 14) + 1).to_bytes(4),
     "an end without fields": b"D" + (2).to_bytes(4) + b"{}",

@@ -14,6 +14,7 @@ from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.session import SessionCode
 from sealmarket_enclave.runtime.kinds.session.ledger import Reservation
 from sealmarket_enclave.runtime.kinds.session.pool import MAX_WAITING, QUEUE, Pool, Task
+from sealmarket_enclave.sandbox.model import Layer, SandboxUnavailable
 from sealmarket_enclave.sandbox.session import Done, Event, Happened
 
 DONE = Done(prompt_units=1, output_units=1, engine={})
@@ -29,6 +30,7 @@ class ProcessTwin:
         self.loaded = self.crowded = self.closed = False
         self.given: list[str] = []
         self.says: list[Happened] = []
+        self.unconfined = False
 
     def give(self, endpoint: str, most_units: int, body: bytes) -> None:
         assert self.loaded
@@ -38,6 +40,8 @@ class ProcessTwin:
         """Nothing waits to be written."""
 
     def read(self) -> Iterator[Happened]:
+        if self.unconfined:
+            raise SandboxUnavailable(frozenset({Layer.SECCOMP}), "not in force")
         said, self.says = self.says, []
         for one in said:
             self.loaded = self.loaded or one.event is Event.WAITING
@@ -124,6 +128,27 @@ def test_a_process_that_ends_while_it_loads_ends_what_waits_and_is_not_started_a
     started = len(world.processes)
     world.pool.schedule()
     assert len(world.processes) == started
+
+
+def test_a_process_that_cannot_be_confined_ends_what_waits_for_it_and_not_what_others_served() -> None:
+    world = ready()
+    world.ask(0, "one")
+    world.ask(1, "two")
+    world.processes[1].unconfined = True
+    world.pool.read({1})
+    assert world.ends == {"two": SessionCode.WORKLOAD_FAILED}
+    assert world.processes[1].closed
+    assert world.processes[1].given == []
+    world.hear(0, Event.DONE)
+    assert world.ends["one"] == "done"
+
+
+def test_a_service_whose_first_process_cannot_be_confined_ends() -> None:
+    world = World()
+    world.pool.schedule()
+    world.processes[0].unconfined = True
+    with pytest.raises(SandboxUnavailable):
+        world.pool.read({0})
 
 
 def test_a_process_that_does_not_load_in_time_ends() -> None:

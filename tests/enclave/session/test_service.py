@@ -205,6 +205,8 @@ def test_a_process_is_given_to_no_second_account_when_there_are_more_accounts_th
     ("request.send(bytes(65)); os.kill(os.getpid(), 9)", SessionCode.WORKLOAD_FAILED),
     ("request.send(bytes(65)); session._raw(b'O' + bytes(9))", SessionCode.WORKLOAD_FAILED),
     ("request.send(bytes(65)); request.done(1, 1, {'seed': 1 << 60})", SessionCode.WORKLOAD_FAILED),
+    ("request.send(bytes(65)); request.done(1, 1, {'seed': 1e20})", SessionCode.WORKLOAD_FAILED),
+    ("request.send(bytes(65)); session._raw(b'S' + bytes(4))", SessionCode.WORKLOAD_FAILED),
 ])  # fmt: skip
 def test_an_answer_that_goes_wrong_is_broken_off_and_costs_what_was_released(
     shared: Shared, script: str, code: SessionCode

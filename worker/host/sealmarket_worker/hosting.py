@@ -5,7 +5,8 @@
    account has asked that has no tab in the last one, and again soon where the last one did not come.
 3. A statement is taken as often as the host looks. It is posted when half a lease of units, or half a lease's seconds
    with any unit, is not posted yet: with an entry for each account that no posted statement has. Then a renewal is due.
-4. The service ends when its terms say so, when the host drains, or when :attr:`ServiceRun.over` is set.
+4. The service ends when its terms say so, when the host drains, or when :attr:`ServiceRun.over` is set. A chain or an
+   enclave that does not answer for a moment ends nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sealmarket.chain.errors import ChainError
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint64, decode_canonical
@@ -32,6 +34,8 @@ from sealmarket_worker.link import ServiceLink
 log = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
 LOOK_SECONDS = 5.0
+NEWCOMERS = 64
+"""Places of a renewal that accounts without a tab in the last one have in any case."""
 
 
 class StatementLog:
@@ -85,8 +89,9 @@ Ask = Callable[[str, bytes], bytes | None]
 class NodeRenewals:
     """Renewals of the oracle nodes of a committee, by HTTP. ``block``: the final block that is asked about.
 
-    Accounts are those that asked for a tab to be looked at, and those of the last renewal, the newest first. Of more
-    than a renewal takes the oldest is left out until it asks again.
+    Accounts are those of the last renewal, and those that asked for a tab to be looked at, the newest first. Anyone may
+    ask so, with a tab or without: where a renewal has no room for all, :data:`NEWCOMERS` places are theirs, and the
+    others belong to accounts with a tab, of which the oldest is left out until it asks again.
     """
 
     def __init__(
@@ -102,8 +107,8 @@ class NodeRenewals:
         self._known: list[Address] = []
 
     def fetch(self, nonce: Bytes32, wanted: Sequence[Address]) -> SignedRenewals | None:
-        """Ask every node. Enough of them must say the same."""
-        accounts = list(dict.fromkeys((*reversed(wanted), *self._known)))[:MAX_TABS]
+        """Ask every node. Enough of them must say the same. Raises :class:`ChainError` where the chain is silent."""
+        accounts = self._accounts(wanted)
         request = RenewalRequest(nonce=nonce, block_number=Uint64(self._block()), accounts=tuple(accounts), proofs=())
         body = request.canonical()
         found: dict[bytes, dict[Address, bytes]] = {}
@@ -117,6 +122,12 @@ class NodeRenewals:
                     self._known = [account for account in accounts if account in shown]
                     return SignedRenewals(signed.renewal.canonical(), tuple(same.values()))
         return None
+
+    def _accounts(self, wanted: Sequence[Address]) -> list[Address]:
+        """Whose tabs the next renewal is to show."""
+        known = set(self._known)
+        newcomers = [account for account in dict.fromkeys(reversed(wanted)) if account not in known]
+        return [*newcomers[: max(NEWCOMERS, MAX_TABS - len(known))], *self._known][:MAX_TABS]
 
     def _checked(self, raw: bytes, signer: Address, nonce: Bytes32) -> SignedRenewal | None:
         """What a node signed, if it is about this service and nonce."""
@@ -208,11 +219,11 @@ class ServiceRun:
     def _run(self) -> None:
         due = looked = 0.0
         while not self.over.is_set():
+            now = time.monotonic()
             try:
                 if self._is_over():
                     self._link.end()
                     return
-                now = time.monotonic()
                 if now >= due or self._soon.is_set() or now >= looked:
                     looked = now + self._look
                     if self._redeeming.turn(now):
@@ -221,9 +232,14 @@ class ServiceRun:
                     if renewed is not None:
                         self._soon.clear()
                         due = now + (self._terms.lease_seconds / 2 if renewed else _RETRY_SECONDS)
-            except (ServiceOver, EnclaveLost) as error:
+            except ServiceOver as error:
                 log.warning("the service ends here: %s", error)
                 return
+            except (ChainError, EnclaveLost) as error:
+                # A service that is neither renewed nor ended costs its provider the penalty, so this goes on.
+                log.warning("the service goes on while its lease lasts; it is looked after again soon: %s", error)
+                self._soon.clear()
+                due = now + _RETRY_SECONDS
             self.over.wait(self._poll)
 
     def _turn(self, *, due: bool) -> bool | None:

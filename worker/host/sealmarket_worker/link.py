@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from sealmarket_enclave.protocol.codec import Address, decode_canonical
@@ -153,6 +154,7 @@ class ServiceLink:
 
     def _question(self, message: FromHost, kind: type[T]) -> T:
         with self._asking:
+            self._forget_late_answers()
             if not self.serving:
                 raise ServiceOver("it is over", 503)
             self._awaited = kind
@@ -166,6 +168,12 @@ class ServiceLink:
             if not isinstance(answer, kind):
                 raise ServiceOver("its enclave is gone", 503)
             return answer
+
+    def _forget_late_answers(self) -> None:
+        """An answer to a question that was given up is no answer to the next one."""
+        with suppress(queue.Empty):
+            while True:
+                self._answers.get_nowait()
 
     def _say(self, message: FromHost) -> None:
         try:

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint64, Wei, canonical_json
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint64, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import MAX_ASSETS
@@ -248,5 +248,12 @@ def weights_hash(content_roots: Iterable[Bytes32]) -> Bytes32:
 
 
 def engine_hash(engine: Mapping[str, str | int | float | bool]) -> Bytes32:
-    """How a receipt names what its answer was made with. Raises :class:`NotCanonical` for a value without spelling."""
-    return keccak(canonical_json(dict(engine)))
+    """How a receipt names what its answer was made with.
+
+    Raises:
+        MalformedDocument: a value without a spelling, or one whose spelling no reader takes: 1e20 is spelled as an
+            integer beyond 2**53 - 1.
+    """
+    spelled = canonical_json(dict(engine))
+    decode(Engine, spelled)
+    return keccak(spelled)

@@ -6,7 +6,7 @@ Once the process waits for its first request it writes ``L``. From then on it re
 
 and writes to its output pipe, for one request at a time,
 
-    S || u32 length || bytes of the response        as often as it likes
+    S || u32 length || bytes of the response        as often as it likes, never empty
     D || u32 length || JSON {"prompt_units", "output_units", "engine"}        once, at the end
 
 or ``E || kind`` when it ends. Everything that it writes may be forged by the workload.

@@ -7,7 +7,7 @@ Rules (docs/spec/session.md, "Workload"):
    two processes could signal; where the kernel cannot leave that out, each process gets a copy.
 2. A process says that it waits for requests, within ``wall_seconds`` of its start. It is given one request at a time.
 3. What it writes is bounded while it is read. Bytes without a request, a part or an end of another form, and a part
-   beyond its bound are :attr:`Event.BROKEN`: it is to be ended, and nothing of it counts.
+   that is empty or beyond its bound are :attr:`Event.BROKEN`: it is to be ended, and nothing of it counts.
 4. Reading and writing never wait, so that a process that neither reads nor writes holds up no other.
 """
 
@@ -197,7 +197,7 @@ class SessionProcess:
         if len(self._buffer) < _HEAD:
             return None
         size = int.from_bytes(self._buffer[1:_HEAD])
-        if size > most:
+        if not 0 < size <= most:  # an empty part would count against no bound
             return Happened(Event.BROKEN)
         if len(self._buffer) < _HEAD + size:
             return None

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint64
-from sealmarket_enclave.protocol.errors import NotCanonical
+from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.policy import Serving
 from sealmarket_enclave.protocol.session import (
     Abort,
@@ -92,7 +92,7 @@ class Answer:
         job, header = signer.job, self.opened.header
         try:
             engine_name = engine_hash(engine)
-        except NotCanonical:
+        except MalformedDocument:
             raise AnswerBroken(SessionCode.WORKLOAD_FAILED) from None
         receipt = SessionReceipt(
             job_id=job.job_id,

@@ -7,7 +7,8 @@ Rules (docs/spec/session.md, "Workload"):
    least recently, and that does nothing, is ended for a new one.
 3. A process that takes longer than its time, writes out of turn, starts too many threads or ends is ended, and with it
    the request that it was given. One that does so while it loads, or for which this machine has no room, ends all
-   requests that wait for it, and no process is started ahead of need after that, until one has loaded.
+   requests that wait for it, and no process is started ahead of need after that, until one has loaded. So does one that
+   cannot be confined, where another was before; where none was, the service ends.
 4. Requests wait in their account's order, :data:`QUEUE` of an account and :data:`MAX_WAITING` of all, and no longer
    than a process takes to load and to answer.
 """
@@ -23,6 +24,7 @@ from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.session import SessionCode
 from sealmarket_enclave.runtime.kinds.session.answers import Answer
 from sealmarket_enclave.runtime.kinds.session.ledger import Reservation
+from sealmarket_enclave.sandbox.model import SandboxUnavailable
 from sealmarket_enclave.sandbox.session import Done, Event, Happened
 
 QUEUE = 8
@@ -233,6 +235,15 @@ class Pool:
         worker.process.give(header.endpoint, int(header.most_units), task.answer.opened.body)
 
     def _hear(self, worker: _Worker) -> None:
+        try:
+            self._heard(worker)
+        except SandboxUnavailable:
+            # It ran no line of the workload. Where others were confined, what they served must not be lost with it.
+            if not self.ever_loaded:
+                raise
+            self._fail(worker, SessionCode.WORKLOAD_FAILED)
+
+    def _heard(self, worker: _Worker) -> None:
         for happened in worker.process.read():
             if happened.event is Event.WAITING:
                 self.ever_loaded, self._failing = True, False

@@ -65,7 +65,7 @@ class Service:
 
         Raises:
             HostLost, FrameRefused, OutOfOrder: nothing more is said.
-            SandboxUnavailable: a process cannot be confined here.
+            SandboxUnavailable: the first process cannot be confined here; nothing was served.
         """
         try:
             self._pool.schedule()
