@@ -205,6 +205,13 @@ class JobReason(Enum):
         Outcome.REQUEST_REFUSED,
         "request assets whose data cards promise what the workload needs of its inputs, or another workload",
     )
+    SERVING_UNMET = (
+        "serving_unmet",
+        252,
+        Outcome.REQUEST_REFUSED,
+        "request a service of your own, with compute prices of 0 and terms that every owner's policy allows, and have "
+        "their document on the host",
+    )
 
 
 _BY_CODE = {reason.code: reason for reason in JobReason}

@@ -62,6 +62,9 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
 
     ``devices`` are the GPUs beside the CPU, None where the machine has none. The binding quote commits to them; nodes
     look at them only under a policy that demands some.
+
+    ``session_terms`` are the terms of a service (``SessionTerms``, canonical), whose hash the request signed; empty for
+    every other kind of job.
     """
 
     version: Literal["sealmarket/evidence-package/1"] = "sealmarket/evidence-package/1"
@@ -77,6 +80,7 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
     manifest: HexBytes = field(default_factory=HexBytes)
     capability: HexBytes = field(default_factory=HexBytes)
     devices: BoundDevices | None = None
+    session_terms: HexBytes = field(default_factory=HexBytes)
 
 
 class EvidenceEnvelope(Shape, frozen=True, kw_only=True):

@@ -214,15 +214,23 @@ class LinkTwin:
 
     def __init__(self) -> None:
         self.units: dict[Address, int] = {}
+        self.closing: set[Address] = set()
+        self.statement: SignedStatement | None = None
         self._said: dict[Address, int] = {}
 
     def state(self, accounts: Sequence[Address] = ()) -> SignedStatement:
         named = accounts or [one for one, units in self.units.items() if units > self._said.get(one, 0)]
         self._said |= {one: self.units[one] for one in named}
-        entries = tuple(Entry(account=one, units=Uint64(self.units[one]), last=False) for one in named)
+        entries = tuple(Entry(account=one, units=Uint64(self.units[one]), last=one in self.closing) for one in named)
         total = Uint64(sum(self.units.values()))
         statement = Statement(job_id=JobId(Bytes32(bytes(32))), total=total, last=False, entries=entries)
-        return SignedStatement(statement=statement, signature=HexBytes(bytes(65)))
+        self.statement = SignedStatement(statement=statement, signature=HexBytes(bytes(65)))
+        return self.statement
+
+    def close(self, account: Address) -> None:
+        """A renewal came in which the tab closes: the enclave says so by itself."""
+        self.closing.add(account)
+        self.state([account])
 
 
 def test_a_statement_is_posted_in_time_with_every_account_that_no_posted_one_has(host: Host) -> None:
@@ -253,6 +261,22 @@ def test_a_statement_is_posted_in_time_with_every_account_that_no_posted_one_has
     assert not redeeming.turn(304.0)
     assert redeeming.turn(305.0)
     assert posted[-1].total == 521
+
+
+def test_a_tab_that_closes_is_posted_at_once_and_once_only_though_nothing_more_was_served(host: Host) -> None:
+    link, posted = LinkTwin(), list[Statement]()
+
+    def post(signed: SignedStatement) -> bool:
+        posted.append(signed.statement)
+        return True
+
+    redeeming = Redeeming(cast("ServiceLink", link), host.service.terms, post)
+    link.units[ALICE.address] = 10
+    assert redeeming.turn(1.0)
+    link.close(ALICE.address)
+    assert redeeming.turn(2.0)
+    assert [(entry.account, entry.last) for entry in posted[-1].entries] == [(ALICE.address, True)]
+    assert not redeeming.turn(3.0)
 
 
 @pytest.mark.long

@@ -23,7 +23,8 @@ from sealmarket_enclave.sealed.session import AnswerReader
 from sealmarket_worker.gateway import Gateway
 from sealmarket_worker.hosting import StatementLog
 from sealmarket_worker.listener import Server
-from sealmarket_worker.serving_job import STATEMENTS, TERMS, Services
+from sealmarket_worker.service_money import STATEMENTS
+from sealmarket_worker.serving_job import TERMS, Services
 from tests.enclave.scene import CHAIN_ID, MARKET, Scene
 from tests.enclave.session.services import Account, Users, service_scene
 from tests.patience import PATIENCE, until

@@ -18,6 +18,7 @@ The steps, and the module that holds the rules of each (docs/spec/oracle.md, "Th
 10. purpose and workload are allowed by every owner, and the  material_rules
     workload needs no more than request and promise give,     capability_rules
     and of its inputs no more than their cards promise        needs_rules
+    the terms of a service are shown, and every owner's       serving_rules
 11. the pair of enclave and workload is listed on chain       evidence_rules
 12. workload, parameters and result keys are available, and
     the owners' output rules can hold together                material_rules
@@ -63,6 +64,7 @@ from sealmarket_oracle.gate.inputs import (
 )
 from sealmarket_oracle.gate.material_rules import content_violations, late_violations, request_violations
 from sealmarket_oracle.gate.needs_rules import needs_violations
+from sealmarket_oracle.gate.serving_rules import serving_violations
 from sealmarket_oracle.gate.step_rules import step_violations
 
 _OUTCOMES = {
@@ -102,6 +104,7 @@ def decide(
     violations += appraised.violations
     violations += request_violations(case, documents, policies)
     violations += needs_violations(case, shown, documents, policies)
+    violations += serving_violations(case, shown, policies)
     violations += late_violations(shown)
     deciding = _deciding(case, violations)
     if isinstance(deciding, Defer):

@@ -22,11 +22,12 @@ def package(
     manifest: bytes = b"",
     capability: bytes = b"",
     devices: BoundDevices | None = None,
+    session_terms: bytes = b"",
 ) -> EvidencePackage:
     """What the nodes appraise. ``missing`` names what the enclave was not given, or the host cannot serve.
 
     ``manifest`` is what the workload's digest hashes, ``capability`` the document that the provider's order names,
-    ``devices`` the GPUs that the enclave's TEE commits to.
+    ``devices`` the GPUs that the enclave's TEE commits to, ``session_terms`` the terms of a service.
     """
     return EvidencePackage(
         job_id=JobId(Bytes32(evidence.job_id)),
@@ -41,6 +42,7 @@ def package(
         manifest=HexBytes(manifest),
         capability=HexBytes(capability),
         devices=devices,
+        session_terms=HexBytes(session_terms),
     )
 
 

@@ -65,6 +65,10 @@ class Gateway:
         """Take none any more."""
         self._hosted.pop(job_id, None)
 
+    def serves(self, job_id: JobId) -> bool:
+        """Whether requests of a service are taken here."""
+        return job_id in self._hosted
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
         if scope["type"] != "http":

@@ -4,9 +4,11 @@
 2. A renewal is asked for when half a lease's seconds are over, when :meth:`ServiceRun.renew_soon` says so, when an
    account has asked that has no tab in the last one, and again soon where the last one did not come.
 3. A statement is taken as often as the host looks. It is posted when half a lease of units, or half a lease's seconds
-   with any unit, is not posted yet: with an entry for each account that no posted statement has. Then a renewal is due.
-4. The service ends when its terms say so, when the host drains, or when :attr:`ServiceRun.over` is set. A chain or an
-   enclave that does not answer for a moment ends nothing.
+   with any unit, is not posted yet, and at once for an account whose tab closes: with an entry for each account that no
+   posted statement has. Then a renewal is due.
+4. The service ends when its terms say so, when an asset is revoked, when the host drains, or when
+   :attr:`ServiceRun.over` is set. A chain or an enclave that does not answer for a moment ends nothing.
+5. The service is opened on chain before the first renewal, since nodes renew no other.
 """
 
 from __future__ import annotations
@@ -73,6 +75,8 @@ class SignedRenewals:
 
     renewal: bytes
     signatures: tuple[bytes, ...]
+    places: tuple[int, ...] = ()
+    """The members who signed, by their place in the committee; in the order of the signatures."""
 
 
 class Renewals(Protocol):
@@ -84,6 +88,9 @@ class Renewals(Protocol):
 
 Ask = Callable[[str, bytes], bytes | None]
 """POST a body to a URL; the answer's body, or None."""
+Paths = tuple[tuple[tuple[Bytes32, ...], ...], ...]
+Prove = Callable[[Sequence[Address]], Paths]
+"""For each account a path into each asset's consumer set; nothing where every set is open."""
 
 
 class NodeRenewals:
@@ -101,26 +108,28 @@ class NodeRenewals:
         job_id: JobId,
         block: Callable[[], int],
         ask: Ask,
+        prove: Prove = lambda _accounts: (),
     ) -> None:
         self._book, self._committee, self._job_id = book, committee, job_id
-        self._block, self._ask = block, ask
+        self._block, self._ask, self._prove = block, ask, prove
         self._known: list[Address] = []
 
     def fetch(self, nonce: Bytes32, wanted: Sequence[Address]) -> SignedRenewals | None:
         """Ask every node. Enough of them must say the same. Raises :class:`ChainError` where the chain is silent."""
         accounts = self._accounts(wanted)
-        request = RenewalRequest(nonce=nonce, block_number=Uint64(self._block()), accounts=tuple(accounts), proofs=())
+        block, proofs = Uint64(self._block()), self._prove(accounts)
+        request = RenewalRequest(nonce=nonce, block_number=block, accounts=tuple(accounts), proofs=proofs)
         body = request.canonical()
-        found: dict[bytes, dict[Address, bytes]] = {}
-        for member in self._committee.members:
+        found: dict[bytes, dict[int, bytes]] = {}
+        for place, member in enumerate(self._committee.members):
             raw = self._ask(f"{member.url.rstrip('/')}/v1/sessions/{self._job_id}/renewals", body)
             if raw is not None and (signed := self._checked(raw, member.signer, nonce)) is not None:
                 same = found.setdefault(signed.renewal.canonical(), {})
-                same[member.signer] = signed.signature
+                same[place] = signed.signature
                 if len(same) >= self._committee.threshold:
                     shown = {tab.account for tab in signed.renewal.tabs}
                     self._known = [account for account in accounts if account in shown]
-                    return SignedRenewals(signed.renewal.canonical(), tuple(same.values()))
+                    return SignedRenewals(signed.renewal.canonical(), tuple(same.values()), tuple(same))
         return None
 
     def _accounts(self, wanted: Sequence[Address]) -> list[Address]:
@@ -145,26 +154,59 @@ Post = Callable[[SignedStatement], bool]
 """Has the chain take a statement. False: not now, and it is tried again."""
 
 
+class Money(Protocol):
+    """What is sent to the chain for a service. Nothing here raises; what is not taken now is tried again."""
+
+    def open(self) -> bool:
+        """Record the service, and fill up its bond. Whether that is done."""
+
+    def post(self, signed: SignedStatement) -> bool:
+        """As :data:`Post`."""
+
+    def claim(self, found: SignedRenewals, committee: Committee) -> None:
+        """Pay the nodes that signed a renewal, where that is due."""
+
+
+class OthersMoney:
+    """Of a host for which another program sends what belongs on chain."""
+
+    def open(self) -> bool:
+        """It is open."""
+        return True
+
+    def post(self, _signed: SignedStatement) -> bool:
+        """Not by this host."""
+        return False
+
+    def claim(self, _found: SignedRenewals, _committee: Committee) -> None:
+        """Not by this host."""
+
+
 class Redeeming:
     """Which statement is posted, and when (rule 3)."""
 
     def __init__(self, link: ServiceLink, terms: SessionTerms, post: Post) -> None:
         self._link, self._terms, self._post = link, terms, post
         self._waiting: dict[Address, None] = {}
+        self._closed: set[Address] = set()
         self._posted, self._due = 0, 0.0
 
     def turn(self, now: float) -> bool:
         """Look once. Whether a statement was posted."""
+        brought = self._link.statement  # by the last renewal, where tabs close in it
         signed = self._link.state()
-        self._waiting |= dict.fromkeys(entry.account for entry in signed.statement.entries)
+        entries = (*(brought.statement.entries if brought is not None else ()), *signed.statement.entries)
+        self._waiting |= dict.fromkeys(entry.account for entry in entries if entry.account not in self._closed)
+        closes = any(entry.last and entry.account not in self._closed for entry in entries)
         rise = signed.statement.total - self._posted
-        if not rise or (rise * 2 < self._terms.lease and now < self._due):
+        if not closes and (not rise or (rise * 2 < self._terms.lease and now < self._due)):
             return False
         accounts = list(self._waiting)[:MAX_TABS]
         whole = self._link.state(accounts)
         if not self._post(whole):
             return False
         self._posted, self._due = whole.statement.total, now + self._terms.lease_seconds / 2
+        self._closed |= {entry.account for entry in whole.statement.entries if entry.last}
         for account in accounts:
             del self._waiting[account]
         return True
@@ -176,7 +218,9 @@ class ServiceRun:
     Args:
         chain_time: the time of the chain's newest block, in seconds.
         drain: set when the host ends.
-        post: absent for a host whose statements another program posts.
+        money: what is sent to the chain.
+        committee: whose members are paid for renewals.
+        stands: whether the service may still go on by what the chain says of its assets.
         look_seconds: how often the enclave is asked which accounts have no tab, which costs it a nonce.
     """
 
@@ -188,14 +232,17 @@ class ServiceRun:
         chain_time: Callable[[], int],
         drain: threading.Event,
         *,
-        post: Post = lambda _signed: False,
+        money: Money | None = None,
+        committee: Committee | None = None,
+        stands: Callable[[], bool] = lambda: True,
         poll_seconds: float = 0.5,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._link, self._renewals, self._terms = link, renewals, terms
         self._chain_time, self._drain = chain_time, drain
         self._poll, self._look = poll_seconds, look_seconds
-        self._redeeming = Redeeming(link, terms, post)
+        self._money, self._committee, self._stands = money or OthersMoney(), committee, stands
+        self._redeeming = Redeeming(link, terms, self._money.post)
         self._soon = threading.Event()
         self._named: set[Address] = set()
         self.over = threading.Event()
@@ -218,20 +265,20 @@ class ServiceRun:
 
     def _run(self) -> None:
         due = looked = 0.0
+        opened = False
         while not self.over.is_set():
             now = time.monotonic()
             try:
-                if self._is_over():
+                looks = now >= due or self._soon.is_set() or now >= looked
+                if self._is_over() or (looks and not self._stands()):
                     self._link.end()
                     return
-                if now >= due or self._soon.is_set() or now >= looked:
+                if not opened:
+                    opened = self._money.open()
+                    self.over.wait(0 if opened else _RETRY_SECONDS)
+                elif looks:
                     looked = now + self._look
-                    if self._redeeming.turn(now):
-                        self.renew_soon()
-                    renewed = self._turn(due=now >= due or self._soon.is_set())
-                    if renewed is not None:
-                        self._soon.clear()
-                        due = now + (self._terms.lease_seconds / 2 if renewed else _RETRY_SECONDS)
+                    due = self._looked(now, due)
             except ServiceOver as error:
                 log.warning("the service ends here: %s", error)
                 return
@@ -241,6 +288,16 @@ class ServiceRun:
                 self._soon.clear()
                 due = now + _RETRY_SECONDS
             self.over.wait(self._poll)
+
+    def _looked(self, now: float, due: float) -> float:
+        """Post and renew where that is due. When the next renewal is due."""
+        if self._redeeming.turn(now):
+            self.renew_soon()
+        renewed = self._turn(due=now >= due or self._soon.is_set())
+        if renewed is None:
+            return due
+        self._soon.clear()
+        return now + (self._terms.lease_seconds / 2 if renewed else _RETRY_SECONDS)
 
     def _turn(self, *, due: bool) -> bool | None:
         """Renew, if that is due or an account asks for it. Whether the enclave took one; None where none is due."""
@@ -257,6 +314,8 @@ class ServiceRun:
             log.warning("the enclave does not take a renewal: %s", refused)
             return False
         self.renewed += 1
+        if self._committee is not None:
+            self._money.claim(found, self._committee)
         return True
 
     def _is_over(self) -> bool:

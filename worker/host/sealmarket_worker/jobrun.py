@@ -136,8 +136,7 @@ class JobRun(JobSteps):
         session = self._host.driver.launch()
         try:
             load = materials.load(self._host.chain.book, self._host.chain.final())
-            if self._host.services is not None:
-                load = replace(load, extension=self._host.services.terms(entry.spec))
+            load = replace(load, extension=self._session_terms(entry.spec))
             return session, session.load(load)
         except BaseException:
             session.close()
@@ -210,6 +209,7 @@ class JobRun(JobSteps):
             materials.manifest,
             self._promise(entry.spec),
             self._host.driver.devices(session),
+            self._session_terms(entry.spec) or b"",
         )
         self._package, book = content, self._host.chain.book
         envelope = sealed_envelope(content, evidence_hash, book, committee, materials.first_key, signature)
@@ -223,6 +223,10 @@ class JobRun(JobSteps):
             "decision", f"evidence {evidence_hash} is on chain, sealed to {len(envelope.sealed)} nodes"
         )
         return envelope
+
+    def _session_terms(self, spec: JobSpec) -> bytes | None:
+        """The terms of a service, which enclave and nodes read; None for another kind of job, or without them."""
+        return self._host.services.terms(spec) if self._host.services is not None else None
 
     def _promise(self, spec: JobSpec) -> bytes:
         """The capability document that the job's order named, where it is this host's."""

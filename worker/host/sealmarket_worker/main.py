@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from sealmarket_worker.image import base_interpreter, build_image
 from sealmarket_worker.journal import Journal
 from sealmarket_worker.materials import MaterialStore
 from sealmarket_worker.progress import Listener, ProgressLog
+from sealmarket_worker.service_money import Tending, Treasury
 from sealmarket_worker.serving_job import Services
 from sealmarket_worker.transactions import ChainTransactions
 
@@ -71,11 +72,12 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], e
             Journal(config.state / JOURNAL) as journal,
             closing(Store(config.store_url)) as store,
             closing(Nodes(patience=POLL_PATIENCE_SECONDS)) as nodes,
-            _services(config) as services,
+            ExitStack() as held,
         ):
             sending = Sending(config.outbox or config.state / OUTBOX, config.fees)
             sender = Sender(chain, account, development=config.development_chain, sending=sending)
             sender.recover(perishable=(QUOTE,))
+            services = held.enter_context(_services(config, Treasury(chain, sender.send, config.state), store))
             promised = capability.of(config, image)
             _publish(store, promised)
             host = HostContext(
@@ -102,7 +104,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], e
 
 
 @contextmanager
-def _services(config: WorkerConfig) -> Iterator[Services | None]:
+def _services(config: WorkerConfig, treasury: Treasury, store: Store) -> Iterator[Services | None]:
     """Where users reach the services of this host; None on one for batch jobs."""
     if config.listen is None:
         yield None
@@ -111,9 +113,13 @@ def _services(config: WorkerConfig) -> Iterator[Services | None]:
     from sealmarket_worker.listener import Server
 
     gateway = Gateway()
-    with closing(HttpClient(seconds=NODE_SECONDS)) as client, Server(gateway, *config.listen) as server:
+    with (
+        closing(HttpClient(seconds=NODE_SECONDS)) as client,
+        Server(gateway, *config.listen) as server,
+        Tending(treasury, gateway.serves),
+    ):
         log.warning("users reach services at %s", server.url)
-        yield Services(gateway, partial(_post, client), config.state)
+        yield Services(gateway, partial(_post, client), config.state, treasury=treasury, store=store)
 
 
 def _post(client: HttpClient, url: str, body: bytes) -> bytes | None:

@@ -17,20 +17,22 @@ from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.services import ServiceDocument
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.sealing.contexts import EvidenceInfo
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode_canonical
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.session import SessionTerms
 from sealmarket_enclave.runtime.channel import Evidence
 from sealmarket_enclave.sealed.hpke import PublicKey
+from sealmarket_worker.consumer_sets import ConsumerSets, LeavesStore
 from sealmarket_worker.errors import InputMissing
 from sealmarket_worker.gateway import Gateway, Hosted
-from sealmarket_worker.hosting import LOOK_SECONDS, Ask, NodeRenewals, Post, ServiceRun, StatementLog
+from sealmarket_worker.hosting import LOOK_SECONDS, Ask, NodeRenewals, ServiceRun, StatementLog
 from sealmarket_worker.materials import Materials
-from sealmarket_worker.session import EnclaveSession
+from sealmarket_worker.service_money import STATEMENTS, ServiceMoney, ServiceRecord, Treasury
+from sealmarket_worker.session import EnclaveSession, key_hash_of
 
-TERMS, STATEMENTS = "terms", "statements"
+TERMS = "terms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,10 @@ class Services:
     ask: Ask
     state: Path
     look_seconds: float = LOOK_SECONDS
-    post: Post = lambda _signed: False
+    treasury: Treasury | None = None
+    """None on a host for which another program sends what belongs on chain."""
+    store: LeavesStore | None = None
+    """Where the lists behind consumer sets are; None where every set is open."""
 
     def terms(self, spec: JobSpec) -> bytes | None:
         """The canonical terms that a request names; None where this host does not have them."""
@@ -77,10 +82,20 @@ class JobServing:
         if raw is None:
             raise InputMissing("the terms of the service", f"put them into the folder {TERMS} of the state folder")
         terms = decode_canonical(SessionTerms, raw)
-        renewals = NodeRenewals(book, quoted.committee, quoted.job_id, self._final_block, self._services.ask)
-        look = self._services.look_seconds
+        sets = ConsumerSets(self._chain, self._services.store, quoted.materials.spec)
+        renewals = NodeRenewals(
+            book, quoted.committee, quoted.job_id, self._final_block, self._services.ask, sets.paths
+        )
         run = ServiceRun(
-            self.link, renewals, terms, self._chain_time, self._drain, post=self._services.post, look_seconds=look
+            self.link,
+            renewals,
+            terms,
+            self._chain_time,
+            self._drain,
+            money=self._money(terms),
+            committee=quoted.committee,
+            stands=self._stands,
+            look_seconds=self._services.look_seconds,
         )
         self._stack.enter_context(run)
         hosted = Hosted(self.link, lambda: self._document(terms), lambda key: self._sealed(book, key))
@@ -91,6 +106,28 @@ class JobServing:
         """Take no requests any more; answers that run end."""
         self._stack.close()
         self.link.close()
+
+    def _money(self, terms: SessionTerms) -> ServiceMoney | None:
+        """What is sent to the chain for this service."""
+        if self._services.treasury is None:
+            return None
+        evidence = self._quoted.evidence
+        record = ServiceRecord(
+            spec=self._quoted.materials.spec,
+            terms=terms,
+            evidence_hash=Bytes32(evidence.evidence_hash),
+            enclave_signer=Address(evidence.signer),
+            enclave_key_hash=key_hash_of(evidence),
+        )
+        return self._services.treasury.of(record)
+
+    def _stands(self) -> bool:
+        """Whether no asset is revoked at a final block; what is revoked stays so. A silent chain ends no service."""
+        try:
+            view = self._chain.at(self._chain.final())
+            return not any(view.asset(use.asset_id, use.version).revoked for use in self._quoted.materials.spec.assets)
+        except ChainError:
+            return True
 
     def _document(self, terms: SessionTerms) -> bytes:
         materials, evidence = self._quoted.materials, self._quoted.evidence
