@@ -135,7 +135,7 @@ def _claims(payload: bytes) -> Mapping[int, Any]:
     _bytes(claims, _CTI, 16, 16)
     if _NONCE in claims:
         _bytes(claims, _NONCE, 8, 64)
-    if _SCHEME in claims and claims[_SCHEME] not in _SCHEMES:
+    if _SCHEME in claims and not (isinstance(claims[_SCHEME], str) and claims[_SCHEME] in _SCHEMES):
         raise AirRefused(3, "UNKNOWN_HASH_SCHEME", sorted(_SCHEMES), str(claims[_SCHEME])[:40])
     _measurements(claims[_MEASUREMENTS])
     return claims

@@ -89,6 +89,7 @@ CHANGES: list[tuple[Any, Any, str]] = [
     (-65543, {"measurement_type": TDX, "pcr0": bytes(48)}, "BAD_MEASUREMENTS"),
     (-65543, {"measurement_type": TDX, **{f"pcr{n}": bytes(48) for n in (0, 1, 2, 8)}}, "BAD_MEASUREMENTS"),
     (-65549, "sha1", "UNKNOWN_HASH_SCHEME"),
+    (-65549, ["sha256-single"], "UNKNOWN_HASH_SCHEME"),
     (-70000, 1, "UNKNOWN_CLAIM"),
     (7, None, "MISSING_CLAIM"),
 ]
