@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sealmarket.cli import _consumer_card, _consumer_proposals
+from sealmarket.cli import _consumer_card, _consumer_proposals, _consumer_tab
 from sealmarket.cli._consumer_buy import buy
 from sealmarket.cli._consumer_jobs import challenge, explain, fetch, status, watch
 from sealmarket.cli._consumer_request import address_of, quote, request
@@ -42,7 +42,7 @@ app = typer.Typer(no_args_is_help=True, help="Request a job over sealed data, fo
 
 for command in (quote, request, buy, status, watch, fetch, challenge, explain):
     app.command()(command)
-for part in (_consumer_proposals.app, _consumer_card.app):
+for part in (_consumer_proposals.app, _consumer_card.app, _consumer_tab.app):
     app.add_typer(part)
 
 

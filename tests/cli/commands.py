@@ -13,6 +13,7 @@ from sealmarket.chain.deploy import write_book
 from sealmarket.cli import main
 from sealmarket.client import create_result_key
 from sealmarket.workloads.wheels import build
+from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.hashing import keccak
 from tests.client.bundles import Case
 from tests.enclave.workload.bundles import bundle
@@ -98,7 +99,13 @@ def make_files(folder: Path) -> None:
     """What the arguments name."""
     write_book(
         folder / "market.json",
-        replace(Case().book, deployed_hash=keccak(b"the block of this book"), backend=CLOSED, store=CLOSED),
+        replace(
+            Case().book,
+            deployed_hash=keccak(b"the block of this book"),
+            backend=CLOSED,
+            store=CLOSED,
+            sessions=Address(b"\x05" * 20),
+        ),
     )
     create_result_key(folder / "result.key", confirm_unencrypted=True)
     (folder / "account.key").write_text("11" * 32)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sealmarket.chain.errors import ChainError
+from sealmarket.client.consumer_sets import Paths
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint64, decode_canonical
@@ -88,9 +89,8 @@ class Renewals(Protocol):
 
 Ask = Callable[[str, bytes], bytes | None]
 """POST a body to a URL; the answer's body, or None."""
-Paths = tuple[tuple[tuple[Bytes32, ...], ...], ...]
 Prove = Callable[[Sequence[Address]], Paths]
-"""For each account a path into each asset's consumer set; nothing where every set is open."""
+"""The paths of accounts into consumer sets."""
 
 
 class NodeRenewals:

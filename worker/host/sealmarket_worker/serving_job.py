@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sealmarket.chain import ChainReader
 from sealmarket.chain.errors import ChainError
+from sealmarket.client.consumer_sets import ConsumerSets, LeavesStore
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.services import ServiceDocument
 from sealmarket.protocol.wire import EvidencePackage
@@ -24,7 +25,6 @@ from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.session import SessionTerms
 from sealmarket_enclave.runtime.channel import Evidence
 from sealmarket_enclave.sealed.hpke import PublicKey
-from sealmarket_worker.consumer_sets import ConsumerSets, LeavesStore
 from sealmarket_worker.errors import InputMissing
 from sealmarket_worker.gateway import Gateway, Hosted
 from sealmarket_worker.hosting import LOOK_SECONDS, Ask, NodeRenewals, ServiceRun, StatementLog

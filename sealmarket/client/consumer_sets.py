@@ -1,4 +1,4 @@
-"""Paths into the consumer sets of a service's assets, which nodes ask for before they name an account in a renewal."""
+"""Paths into the consumer sets of a service's assets: for a tab, and for nodes before they name an account."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from sealmarket.protocol.merkle import Tree, account_leaf
 from sealmarket.service.errors import ServiceError
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket_worker.hosting import Paths
 
 log = logging.getLogger(__name__)
+Paths = tuple[tuple[tuple[Bytes32, ...], ...], ...]
+"""For each account a path into each asset's consumer set; nothing where every set is open."""
 
 
 class LeavesStore(Protocol):

@@ -1,0 +1,143 @@
+"""A user's tab at a service: what is locked for it, what of that is paid, and how the rest returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sealmarket.chain import IN_MEMORY, Chain, Mined, Sending
+from sealmarket.chain.errors import NoSessions
+from sealmarket.chain.sessions import CLOSED, ServiceState, SessionsContract, Tab
+from sealmarket.client.consumer_sets import ConsumerSets, LeavesStore
+from sealmarket.client.errors import ClientError
+from sealmarket.client.party import Party
+from sealmarket.client.signing import Signer
+from sealmarket_enclave.protocol.codec import Address, Wei
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.session import SessionTerms
+
+
+class TabRefused(ClientError):
+    """The tab is not one for which this can be done."""
+
+    def __init__(self, expected: str, found: object, remedy: str) -> None:
+        super().__init__(f"expected {expected}, found {found}", remedy=remedy)
+
+
+class Closing(StrEnum):
+    """What became of a wish to close a tab."""
+
+    RETURNED = "returned"
+    REQUESTED = "requested"
+    WAITS = "waits"
+
+
+@dataclass(frozen=True, slots=True)
+class TabStatus:
+    """A service and an account's tab at the head. ``now``: the time of that block."""
+
+    service: ServiceState
+    tab: Tab
+    now: int
+
+    @property
+    def closable_at(self) -> int:
+        """From which block time on the rest returns to the account, by what the chain has now."""
+        over = self.service.last_second + 1
+        return min(self.tab.closes_at, over) if self.tab.closes_at else over
+
+    @property
+    def returned(self) -> bool:
+        """Whether the rest has returned."""
+        return self.tab.closes_at == CLOSED
+
+
+class Tabs:
+    """One account's tabs on one market."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        account: Signer,
+        store: LeavesStore,
+        *,
+        development: bool = False,
+        sending: Sending = IN_MEMORY,
+    ) -> None:
+        """Arguments as for :class:`sealmarket.client.consumer.Consumer`. Raises :class:`NoSessions`."""
+        if chain.book.sessions is None:
+            raise NoSessions(chain.book.market)
+        self._chain, self._store = chain, store
+        self._party = Party(chain, account, development=development, sending=sending)
+        self._contract = SessionsContract(chain.book.sessions, chain.market)
+
+    @property
+    def address(self) -> Address:
+        """The account."""
+        return self._party.address
+
+    def status(self, job_id: JobId) -> TabStatus:
+        """A service and the account's tab there, at the head. Raises :class:`TabRefused` for no service."""
+        return tab_status(self._chain, job_id, self.address)
+
+    def open(self, spec: JobSpec, terms: SessionTerms, amount: Wei) -> Mined:
+        """Lock an amount of the free balance for a service, where the account has no tab.
+
+        Raises:
+            TabRefused: it has one, the terms are others than the job's, or the amount is less than they ask for.
+            MarketNotVerified, ChainError: nothing was locked.
+        """
+        found = self._checked(spec, terms)
+        if found.tab.limit:
+            raise TabRefused("no tab of this account", f"one of {found.tab.limit}", "add to it: consumer tab add")
+        if amount < terms.least_tab:
+            raise TabRefused(f"{terms.least_tab} or more, by the terms", amount, "lock more")
+        return self._fund(spec, terms, amount)
+
+    def add(self, spec: JobSpec, terms: SessionTerms, amount: Wei) -> Mined:
+        """Lock more for a tab that no one has asked to close. Raises as :meth:`open`."""
+        found = self._checked(spec, terms)
+        if not found.tab.limit:
+            raise TabRefused("a tab of this account", "none", "open one: consumer tab open")
+        if found.tab.closing:
+            raise TabRefused("a tab that stays open", "one that closes", "use another account")
+        return self._fund(spec, terms, amount)
+
+    def close(self, job_id: JobId) -> tuple[Closing, TabStatus]:
+        """Take the rest back where that is possible now, or ask for it: called again, it goes on.
+
+        Raises:
+            TabRefused: the account has no tab there, or its rest has returned.
+            ChainError: as :meth:`Sender.send`.
+        """
+        found = self.status(job_id)
+        if not found.tab.limit or found.returned:
+            shown = "one that is closed" if found.returned else "none"
+            raise TabRefused("an open tab", shown, "see consumer tab status")
+        if found.now >= found.closable_at:
+            self._party.take(self._contract.close_tab(job_id, self.address))
+            return Closing.RETURNED, self.status(job_id)
+        if found.tab.closing:
+            return Closing.WAITS, found
+        self._party.take(self._contract.request_close(job_id))
+        return Closing.REQUESTED, self.status(job_id)
+
+    def _checked(self, spec: JobSpec, terms: SessionTerms) -> TabStatus:
+        if (found := terms.struct_hash()) != spec.extension_hash:
+            raise TabRefused(f"terms with hash {spec.extension_hash}", found, "ask the service's own host")
+        return self.status(spec.job_id(self._chain.chain_id, self._chain.book.market))
+
+    def _fund(self, spec: JobSpec, terms: SessionTerms, amount: Wei) -> Mined:
+        proofs = ConsumerSets(self._chain, self._store, spec).paths([self.address])
+        return self._party.give(self._contract.fund_tab(spec, terms, self.address, amount, proofs[0] if proofs else ()))
+
+
+def tab_status(chain: Chain, job_id: JobId, account: Address) -> TabStatus:
+    """A service and an account's tab there, at the head. Raises :class:`TabRefused`, :class:`NoSessions`."""
+    head = chain.head()
+    sessions = chain.sessions_at(head)
+    service = sessions.service(job_id)
+    if not service.exists:
+        raise TabRefused(f"an open service {job_id}", "none", "check the id; its provider opens it after acceptance")
+    return TabStatus(service, sessions.tab(job_id, account), head.timestamp)

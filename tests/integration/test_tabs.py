@@ -1,0 +1,128 @@
+"""A user's tab on a real chain: opened, filled up, asked to close, closed by a statement, and the rest taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import pytest
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from msgspec.structs import replace
+
+from scripts.benchmarks._gas_world import ETHER, Job
+from scripts.benchmarks._session_gas import LEASE, PER_UNIT, UNIT_PRICE, SessionWorld
+from sealmarket.chain import Chain, Reverted
+from sealmarket.client.tabs import Closing, TabRefused, Tabs
+from sealmarket.client.verified import VerifiedMarket
+from sealmarket.protocol.book import FinalityRule
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, HexBytes, Uint64, Wei
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.session import Entry, SessionTerms, SignedStatement, Statement
+from sealmarket_localnet import chains
+from sealmarket_localnet.processes import Supervisor
+from tests.client.bundles import Case
+
+pytestmark = [pytest.mark.loopback, pytest.mark.timeout(300)]
+
+
+class OpenLists:
+    """A store without any list: every consumer set is open here."""
+
+    def find_leaves(self, root: Bytes32) -> frozenset[Bytes32] | None:
+        return None
+
+
+class Served(SessionWorld):
+    """A market with one open service."""
+
+    def begin(self) -> tuple[Job, SessionTerms]:
+        job, terms = self._accepted_service()
+        self._send(self.sessions.open_service(self._spec(job), self._enclave(job), terms))
+        self._send(self.sessions.bond(ZERO_ADDRESS, self._job_id(job), Wei(LEASE * PER_UNIT)), job.provider)
+        return job, terms
+
+    def chain(self, url: str) -> Chain:
+        book = replace(
+            Case().book,
+            market=self.market.address,
+            sessions=self.sessions.address,
+            finality=FinalityRule(kind="depth", depth=1),
+        )
+        return Chain(book, url)
+
+    def user(self, chain: Chain) -> Tabs:
+        """An account with free balance in the market."""
+        account: LocalAccount = Account.from_key(b"\x5a" * 32)
+        tabs = Tabs(chain, account, OpenLists())
+        self._give(tabs.address)
+        tabs._party.give(self.market.deposit(ZERO_ADDRESS, Wei(ETHER)))
+        return tabs
+
+    def state(self, job: Job, account: Tabs, units: int, *, last: bool) -> None:
+        """The enclave's statement, posted by its host."""
+        entry = Entry(account=account.address, units=Uint64(units), last=last)
+        statement = Statement(job_id=self._job_id(job), total=Uint64(units), last=False, entries=(entry,))
+        signed = SignedStatement(statement=statement, signature=HexBytes(self._sign(job.enclave, statement)))
+        self._send(self.sessions.redeem(signed))
+
+    def facts(self, job: Job) -> tuple[JobSpec, JobId]:
+        return self._spec(job), self._job_id(job)
+
+
+@dataclass
+class Scene:
+    world: Served
+    job: Job
+    terms: SessionTerms
+    tabs: Tabs
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with Supervisor(tmp_path_factory.mktemp("chain")) as programs, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(VerifiedMarket, "require", lambda _self: None)
+        url = chains.anvil(programs).url
+        world = Served(url)
+        try:
+            world.warm_up()
+            job, terms = world.begin()
+            with closing(world.chain(url)) as chain:
+                yield Scene(world, job, terms, world.user(chain))
+        finally:
+            world.disconnect()
+
+
+def test_a_tab_lives_from_its_opening_to_its_rest_and_each_wrong_step_is_refused(scene: Scene) -> None:
+    tabs, terms, (spec, job_id) = scene.tabs, scene.terms, scene.world.facts(scene.job)
+    with pytest.raises(TabRefused, match="an open service"):
+        tabs.status(JobId(Bytes32(b"\x77" * 32)))
+    with pytest.raises(TabRefused, match="terms with hash"):
+        tabs.open(spec, replace(terms, bucket=Uint64(7)), Wei(ETHER // 2))
+    with pytest.raises(TabRefused, match="by the terms"):
+        tabs.open(spec, terms, Wei(1))
+    for too_early in (lambda: tabs.add(spec, terms, Wei(5)), lambda: tabs.close(job_id)):
+        with pytest.raises(TabRefused, match="found none"):
+            too_early()
+    with pytest.raises(Reverted):
+        tabs.open(spec, terms, Wei(2 * ETHER))  # more than is free
+
+    tabs.open(spec, terms, Wei(ETHER // 2))
+    with pytest.raises(TabRefused, match="add to it"):
+        tabs.open(spec, terms, Wei(ETHER // 2))
+    tabs.add(spec, terms, Wei(ETHER // 4))
+    assert tabs.status(job_id).tab.limit == 3 * ETHER // 4
+
+    assert tabs.close(job_id)[0] is Closing.REQUESTED
+    assert tabs.close(job_id)[0] is Closing.WAITS
+    with pytest.raises(TabRefused, match="stays open"):
+        tabs.add(spec, terms, Wei(5))
+    scene.world.state(scene.job, tabs, 1_000, last=True)
+    what, found = tabs.close(job_id)
+    assert (what, found.returned, found.tab.paid) == (Closing.RETURNED, True, 1_000 * UNIT_PRICE)
+    free = tabs._chain.at(tabs._chain.head()).account(ZERO_ADDRESS, tabs.address).free
+    assert free == ETHER - 1_000 * UNIT_PRICE
+    with pytest.raises(TabRefused, match="one that is closed"):
+        tabs.close(job_id)
