@@ -215,8 +215,9 @@ class Postgres:
         """One connection, outside of the pool."""
         import psycopg
 
-        words = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        given: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(words)
+        given: dict[str, Any] = self.url.translate_connect_args(username="user", database="dbname")
+        for name, value in self.url.query.items():
+            given[name] = value if isinstance(value, str) else ",".join(value)
         given.setdefault("connect_timeout", "5")
         given["options"] = f"{_SESSION} {given.get('options', '')}"
         return psycopg.connect(**given, autocommit=True, row_factory=_rows)
