@@ -224,7 +224,9 @@ class Postgres:
 
     def execute(self, raw: Any, query: str, values: Sequence[object]) -> Any:
         """As :meth:`Dialect.execute`."""
-        return raw.execute(_translated(query), [_plain(value) for value in values] or None)
+        if not values:
+            return raw.execute(query.encode())  # as it stands: what undoes a change has texts of others in it
+        return raw.execute(_translated(query), [_plain(value) for value in values])
 
     def execute_many(self, raw: Any, query: str, rows: Iterable[Sequence[object]]) -> None:
         """As :meth:`Dialect.execute_many`."""
@@ -257,7 +259,7 @@ WRITERS, LEADERS = 0x5EA1, 0x5EA2
 
 @lru_cache(maxsize=1024)
 def _translated(query: str) -> bytes:
-    """psycopg's placeholders; no statement here has a ``?`` or ``%`` of its own."""
+    """psycopg's placeholders; no statement with values has a ``?`` or ``%`` of its own."""
     return query.replace("?", "%s").encode()
 
 
