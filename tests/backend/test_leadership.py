@@ -225,3 +225,17 @@ def test_a_listener_whose_session_was_lost_hears_that_anything_may_have_changed(
         until("it listens again", lambda: EVERYTHING in heard)
     finally:
         process.close()
+
+
+def test_a_process_that_waited_for_its_turn_in_vain_writes_and_reads_once_the_other_has_ended(
+    postgres: Server,
+) -> None:
+    url = postgres.make_schema("patience")
+    with Database(url) as first, Database(f"{url}%20-clock_timeout%3D10") as second:
+        with first.write(), pytest.raises(StorageFailed, match="just now") as failed, second.write():
+            pass
+        assert "lock timeout" in failed.value.detail
+        assert second.rows("SELECT name FROM kept") == []
+        with second.write() as connection:
+            connection.execute("INSERT INTO kept (name) VALUES (?)", (b"second",))
+        assert len(first.rows("SELECT name FROM kept")) == 1
