@@ -106,6 +106,7 @@ class OrderBook:
         self._together = Together(database, self.offers.change, tell)
         self._leading, self._seen = False, 0
         self._own: set[bytes] = set()
+        """Offers that this process let rest as it accepted them, and that :meth:`take_new` has not come to."""
         if leading:
             self.load()
 
@@ -153,14 +154,21 @@ class OrderBook:
         by_contract = self._signatures.require(signed.order, signed.signature, signed.order.provider, peer, key)
         used = 0 if key in self.offers else self._used_of(signed.order, key)
 
+        mine: list[Bytes32] = []
+
         def rest(connection: Connection, sequence: int) -> None:
             if sequence and used:
                 connection.execute("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (used, key))
-            if sequence:
+            if sequence and self._leading:
+                mine.append(key)
                 self._own.add(key)
                 self._rest(signed.order, key, sequence, used)
 
-        self._insert("compute_orders", key, signed, signed.order, signed.order.provider, by_contract, rest)
+        try:
+            self._insert("compute_orders", key, signed, signed.order, signed.order.provider, by_contract, rest)
+        except BaseException:
+            self._own.difference_update(mine)  # it rests no more, and is taken up where it is kept all the same
+            raise
         return key
 
     def _used_of(self, order: ComputeOrder, key: Bytes32) -> int:

@@ -196,13 +196,16 @@ class Database:
 
         def once() -> Connection:
             pooled = self._writer = self._writer or self._engine.raw_connection()
+            connection = Connection(self.dialect, pooled.driver_connection, self._failures)
             try:
-                self.dialect.execute(pooled.driver_connection, self.dialect.begin, ())
+                self.dialect.execute(connection.raw, self.dialect.begin, ())
             except self._failures as error:
+                if not self.dialect.is_lost(error):
+                    self._roll_back(connection)  # it may have begun, and waited for its turn in vain
                 self._drop_lost(pooled, error)
                 self._let_go()
                 raise
-            return Connection(self.dialect, pooled.driver_connection, self._failures)
+            return connection
 
         return self._patiently(once)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,13 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.sealed.container import seal
 
 DOCUMENT = b'{"a":1}'
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    """In memory alone: what is tested here are files and what is read of them."""
+    with Database(None) as made:
+        yield made
 
 
 @pytest.fixture

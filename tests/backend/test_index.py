@@ -7,10 +7,12 @@ from msgspec.structs import replace
 
 from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.chain.events import ChainEvent, OtherEvent
+from sealmarket.chain.follow import Cursor
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Fault
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
+from sealmarket_backend import undo
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.index import Index
@@ -298,6 +300,17 @@ def test_an_index_that_is_taken_back_says_what_one_that_was_never_there_says(
         index.advance()
         Index(fresh, chain, start=0).advance()
         assert told(database) == told(fresh)
+
+
+def test_what_is_taken_back_has_the_words_of_before(database: Database) -> None:
+    words = "why? 100 % of %s, it's \\ '{}'"
+    with database.write() as connection:
+        with undo.recorded(connection, Cursor(1, Bytes32(bytes(32)))):
+            connection.execute("INSERT INTO unreadable (subject, reason) VALUES (?, ?)", (b"1", words))
+        with undo.recorded(connection, Cursor(2, Bytes32(bytes(32)))):
+            connection.execute("UPDATE unreadable SET reason = ?", ("other",))
+        assert undo.back_to(connection, 1)
+    assert [row["reason"] for row in database.rows("SELECT reason FROM unreadable")] == [words]
 
 
 def test_an_index_goes_on_from_its_stored_cursor(

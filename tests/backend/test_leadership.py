@@ -131,6 +131,26 @@ def test_an_order_that_a_replica_accepted_rests_at_the_leader(processes: tuple[P
     assert replica.orders.open_compute_orders() == leader.orders.open_compute_orders()
 
 
+def test_an_order_that_the_leader_could_not_keep_rests_once_another_process_accepts_it(
+    processes: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_told: object) -> None:
+        raise StorageFailed("the connection is gone")
+
+    leader, replica = processes
+    assert leader.leadership.hold()
+    leader.orders.load()
+    with monkeypatch.context() as patch:
+        patch.setattr(leader.notices, "tell", fail)
+        with pytest.raises(StorageFailed):
+            leader.orders.add_compute_order(compute(), NOW)
+    assert len(leader.orders.offers) == 0
+    key = replica.orders.add_compute_order(compute(), NOW)
+    assert leader.orders.take_new() == 1
+    assert key in leader.orders.offers
+    assert not replica.orders._own, "a replica remembers nothing of what it accepts"
+
+
 def test_an_offer_that_was_matched_in_the_turn_in_which_it_came_is_not_offered_again(place: Path | str) -> None:
     with Database(place) as database:
         orders = OrderBook(database, keys_only(), RULES)
@@ -205,3 +225,17 @@ def test_a_listener_whose_session_was_lost_hears_that_anything_may_have_changed(
         until("it listens again", lambda: EVERYTHING in heard)
     finally:
         process.close()
+
+
+def test_a_process_that_waited_for_its_turn_in_vain_writes_and_reads_once_the_other_has_ended(
+    postgres: Server,
+) -> None:
+    url = postgres.make_schema("patience")
+    with Database(url) as first, Database(f"{url}%20-clock_timeout%3D10") as second:
+        with first.write(), pytest.raises(StorageFailed, match="just now") as failed, second.write():
+            pass
+        assert "lock timeout" in failed.value.detail
+        assert second.rows("SELECT name FROM kept") == []
+        with second.write() as connection:
+            connection.execute("INSERT INTO kept (name) VALUES (?)", (b"second",))
+        assert len(first.rows("SELECT name FROM kept")) == 1

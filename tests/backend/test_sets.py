@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,13 @@ class Store:
         root = merkle.root(leaves)
         self._blobs.put(Kind.LISTS, root, canonical_json(LeafList(leaves=leaves)))
         return root
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    """In memory alone: what is tested here are files and what is read of them."""
+    with Database(None) as made:
+        yield made
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def faults(text: str | bytes, *, searched: bool) -> list[str]:
 
     Linear are: one repetition without bound, nothing that varies inside it, from one place of the input only.
     """
-    tree = re._parser.parse(text)  # type: ignore[attr-defined]
+    tree = re._parser.parse(text)
     found = list(_walk(tree, inside=False))
     several = [fault for fault in found if fault == "unbounded"]
     others = [fault for fault in found if fault != "unbounded"]

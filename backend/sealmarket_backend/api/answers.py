@@ -58,8 +58,10 @@ class Recent(Generic[T]):
         self._made: tuple[float, T] | None = None
 
     def get(self) -> T:
-        """The newest, made anew where it is old. Others who ask meanwhile wait for it."""
+        """The newest, made anew where it is old. Others who ask meanwhile wait for it, and get it, however long it
+        took."""
         with self._lock:
             if self._made is None or time.monotonic() > self._made[0] + self._seconds:
-                self._made = (time.monotonic(), self._make())
+                made = self._make()
+                self._made = (time.monotonic(), made)
             return self._made[1]

@@ -36,6 +36,14 @@ MOST_OF_PEER = 1000
 MOST_KEYS = 100_000
 
 
+_SPAN = "SELECT (SELECT MAX(id) FROM idempotency_keys) - (SELECT MIN(id) FROM idempotency_keys)"
+"""At least as many keys as this would have to be kept before there are too many: numbers of others are gone."""
+_FORGET_OLDEST = (
+    "DELETE FROM idempotency_keys WHERE id IN"  # noqa: S608 - ours
+    f" (SELECT id FROM idempotency_keys ORDER BY id DESC LIMIT {NEVER} OFFSET ?)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
     """What a request was answered with."""
@@ -141,9 +149,8 @@ def _claimed(connection: Connection, claim: _Claim) -> Row | None:
         f" (SELECT id FROM idempotency_keys WHERE peer = ? ORDER BY id DESC LIMIT {NEVER} OFFSET ?)",
         (claim.peer, MOST_OF_PEER),
     )
-    connection.execute(
-        "DELETE FROM idempotency_keys WHERE id <= (SELECT MAX(id) FROM idempotency_keys) - ?", (MOST_KEYS,)
-    )
+    if connection.execute(_SPAN).fetchone()[0] >= MOST_KEYS:
+        connection.execute(_FORGET_OLDEST, (MOST_KEYS,))
     return None
 
 

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from sealmarket.protocol.problems import PREFIX, TYPES, Problem, problem
+from sealmarket.service.errors import ServiceError
 from sealmarket_backend.api.answers import answer
 from sealmarket_backend.api.documents import refuses
 from sealmarket_backend.errors import BackendError, NotFound, StorageFailed
@@ -25,6 +26,7 @@ from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketErro
 UNAUTHORIZED = 401
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger(__name__)
+_NO_BUCKET = ("the bucket of the blobs does not answer just now", "try again later; the operator's log says why")
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -73,6 +75,8 @@ def _refuse(_request: Request, error: Exception) -> JSONResponse:
         remedy = error.remedy or "correct it; GET /openapi.json says what each document holds"
         return answer_of(problem("malformed-document", error.message, remedy))
     log.warning("a request is answered with 503: %s", error)
+    if isinstance(error, ServiceError):
+        return answer_of(problem("storage-failed", *_NO_BUCKET, rule="the bucket of the blobs answers"))
     return answer_of(problem("chain-unreadable", *UNREADABLE_CHAIN))
 
 

@@ -13,7 +13,9 @@ The database is read once for all streams.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -23,10 +25,11 @@ import msgspec
 from fastapi.concurrency import run_in_threadpool
 
 from sealmarket_backend.changes import Change, Changes
-from sealmarket_backend.errors import TooMany
+from sealmarket_backend.errors import StorageFailed, TooMany
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 
+log = logging.getLogger(__name__)
 MOST_STREAMS = 128
 MOST_OF_PEER = 8
 MOST_BEHIND = 2_000
@@ -133,12 +136,15 @@ class Streams:
                 del self._peers[peer]
 
     async def _watch(self) -> None:
-        """Read the database for all streams, as long as there is one."""
+        """Read the database for all streams, as long as there is one; one that is away is asked again."""
         self._recent.clear()
-        self._newest = await run_in_threadpool(self._changes.newest)
+        with _logged():
+            self._newest = await run_in_threadpool(self._changes.newest)
         self._wake()
         while self.count:
-            found = await run_in_threadpool(self._changes.after, self._newest, BATCH)
+            found: list[Change] = []
+            with _logged():
+                found = await run_in_threadpool(self._changes.after, self._newest, BATCH)
             self._recent.extend(found)
             if found:
                 self._newest = found[-1].id
@@ -155,7 +161,7 @@ class Streams:
         if self._newest <= position:
             return []
         if self._recent and self._recent[0].id <= position + 1:
-            begin = position + 1 - self._recent[0].id
+            begin = bisect_right(self._recent, position, key=_number_of)  # a change that was taken back leaves a gap
             return [self._recent[place] for place in range(begin, min(begin + BATCH, len(self._recent)))]
         return await run_in_threadpool(self._changes.after, position, BATCH)
 
@@ -165,6 +171,18 @@ class Streams:
     def _event(self, number: int, name: str, data: dict[str, str]) -> bytes:
         head = f"id: {self._changes.epoch}-{number}\nevent: {name}\ndata: "
         return head.encode() + msgspec.json.encode(data) + b"\n\n"
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except StorageFailed as error:
+        log.warning("streams wait for the database: %s", error.detail)
+
+
+def _number_of(change: Change) -> int:
+    return change.id
 
 
 async def _moves(moved: asyncio.Event) -> bool:

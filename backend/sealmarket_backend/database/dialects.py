@@ -215,15 +215,18 @@ class Postgres:
         """One connection, outside of the pool."""
         import psycopg
 
-        words = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        given: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(words)
+        given: dict[str, Any] = self.url.translate_connect_args(username="user", database="dbname")
+        for name, value in self.url.query.items():
+            given[name] = value if isinstance(value, str) else ",".join(value)
         given.setdefault("connect_timeout", "5")
         given["options"] = f"{_SESSION} {given.get('options', '')}"
         return psycopg.connect(**given, autocommit=True, row_factory=_rows)
 
     def execute(self, raw: Any, query: str, values: Sequence[object]) -> Any:
         """As :meth:`Dialect.execute`."""
-        return raw.execute(_translated(query), [_plain(value) for value in values] or None)
+        if not values:
+            return raw.execute(query.encode())  # as it stands: what undoes a change has texts of others in it
+        return raw.execute(_translated(query), [_plain(value) for value in values])
 
     def execute_many(self, raw: Any, query: str, rows: Iterable[Sequence[object]]) -> None:
         """As :meth:`Dialect.execute_many`."""
@@ -256,7 +259,7 @@ WRITERS, LEADERS = 0x5EA1, 0x5EA2
 
 @lru_cache(maxsize=1024)
 def _translated(query: str) -> bytes:
-    """psycopg's placeholders; no statement here has a ``?`` or ``%`` of its own."""
+    """psycopg's placeholders; no statement with values has a ``?`` or ``%`` of its own."""
     return query.replace("?", "%s").encode()
 
 

@@ -166,6 +166,7 @@ def test_a_flood_of_one_peer_pushes_no_other_peers_key_out(
     keys: Idempotency, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency, "MOST_OF_PEER", 4)
+    monkeypatch.setattr(idempotency, "MOST_KEYS", 10)
     keys.once(ROUTE, "mine", BODY, PEER, lambda: MADE)
     for number in range(20):
         clock.now += 1

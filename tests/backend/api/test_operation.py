@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from sealmarket.serving.errors import SettingInvalid
 from sealmarket.serving.limits import from_environment
 from sealmarket.serving.logs import JsonEntries
 from sealmarket_backend.api import create_app, operation
+from sealmarket_backend.api.answers import Recent
 from sealmarket_backend.api.settings import PREFIX, ApiSettings
 from sealmarket_backend.service import Backend
 from sealmarket_enclave.protocol.codec import Wei, canonical_json, decode
@@ -192,3 +194,18 @@ def test_no_token_signature_parameter_or_key_of_an_endpoint_is_in_the_logs(
     written = "\n".join(lines)
     assert "rpc.example" in written
     assert [secret for secret in secrets if secret in written] == []
+
+
+def test_what_took_longer_to_make_than_it_lasts_is_made_once_for_all_who_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, made = [0.0], list[int]()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def make() -> int:
+        now[0] += 10
+        made.append(1)
+        return len(made)
+
+    recent = Recent(make, 2.0)
+    assert [recent.get() for _ in range(5)] == [1] * 5

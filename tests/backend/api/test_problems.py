@@ -10,6 +10,7 @@ import pytest
 from sealmarket.chain import ChainError
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.protocol.problems import LONGEST, PREFIX, TYPES, Problem, problem
+from sealmarket.service.errors import ServiceUnavailable
 from sealmarket_backend import errors
 from sealmarket_backend.errors import BackendError
 from sealmarket_backend.service import Backend
@@ -74,6 +75,19 @@ def test_a_chain_that_cannot_be_read_is_said_without_its_endpoint(
     monkeypatch.setattr(chain, "head", fail)
     answer = client.post("/v1/compute-orders", canonical_json(compute(expiry=SOON)))
     assert told(answer).type == "/v1/problems/chain-unreadable"
+    assert b"planted" not in answer.content
+
+
+def test_a_bucket_that_does_not_answer_is_no_chain_and_is_said_without_its_endpoint(
+    client: Client, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_names: object) -> None:
+        raise ServiceUnavailable("bucket", SECRET, "it does not answer")
+
+    monkeypatch.setattr(backend.blobs, "path", fail)
+    answer = client.get(f"/v1/documents/{ZERO}")
+    assert told(answer).type == "/v1/problems/storage-failed"
+    assert b"bucket" in answer.content
     assert b"planted" not in answer.content
 
 

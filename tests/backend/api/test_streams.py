@@ -20,9 +20,9 @@ from sealmarket.chain.model import Account
 from sealmarket.serving.requests import EVENT_STREAM
 from sealmarket_backend.api import create_app, streams
 from sealmarket_backend.api.streams import Streams, Wanted
-from sealmarket_backend.changes import TOPICS, Changes
+from sealmarket_backend.changes import TOPICS, Change, Changes
 from sealmarket_backend.database import migrate, triggers
-from sealmarket_backend.errors import TooMany
+from sealmarket_backend.errors import StorageFailed, TooMany
 from sealmarket_backend.service import Backend
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32, Wei, canonical_json
@@ -40,15 +40,14 @@ SHORT = 0.4
 Event = tuple[str, str, dict[str, str]]
 
 
+_OFFER = "INSERT INTO asset_orders (order_hash, asset_id, version, body, sequence, expiry) VALUES (?, ?, 1, ?, ?, 1)"
+
+
 def insert(database: Database, *numbers: int) -> None:
     """An offer each."""
     with database.write() as connection:
         for number in numbers:
-            connection.execute(
-                "INSERT INTO asset_orders (order_hash, asset_id, version, body, sequence, expiry)"
-                " VALUES (?, ?, 1, ?, ?, 1)",
-                (keccak(b"%d" % number), bytes(32), b"", number),
-            )
+            connection.execute(_OFFER, (keccak(b"%d" % number), bytes(32), b"", number))
 
 
 def events(raw: bytes) -> list[Event]:
@@ -193,6 +192,56 @@ def test_the_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [one.id for one in found.after(0, 99)] == list(range(31, 48))
         assert not found.reaches(29)
         assert found.reaches(30)
+
+
+def test_a_change_that_was_taken_back_leaves_a_gap_that_hides_no_later_one(database: Database) -> None:
+    def lose(number: int) -> None:
+        with database.write() as connection:
+            connection.execute("SAVEPOINT lost")
+            connection.execute(_OFFER, (keccak(b"%d" % number), bytes(32), b"", number))
+            connection.execute("ROLLBACK TO lost")
+
+    async def follow() -> None:
+        stream = await Streams(Changes(database)).begin(ALL, None, PEER)
+        await anext(stream)
+        for number in range(1, 6):
+            lose(90 + number)
+            insert(database, number)
+            [(_, _, data)] = await read(stream, 1)
+            assert data["subject"] == str(keccak(b"%d" % number))
+
+    run(follow)
+
+
+class Away(Changes):
+    """Lines of a database that goes away for so many readings."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.away = 0
+
+    def after(self, number: int, limit: int) -> list[Change]:
+        if self.away:
+            self.away -= 1
+            raise StorageFailed("the connection is gone")
+        return super().after(number, limit)
+
+
+def test_a_stream_goes_on_once_a_database_that_went_away_answers_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "POLL_SECONDS", 0.0)
+
+    async def come_back() -> None:
+        changes = Away(database)
+        stream = await Streams(changes).begin(ALL, None, PEER)
+        await anext(stream)
+        changes.away = 3
+        await soon(lambda: not changes.away)
+        insert(database, 1)
+        assert [one[1] for one in await read(stream, 1)] == ["asset-orders"]
+
+    run(come_back)
 
 
 def test_when_the_server_stops_streams_end_with_a_reason(database: Database) -> None:
