@@ -82,8 +82,7 @@ class Renewals:
         view.prepare([spec])
         seen = _standing(job_id, spec, view, sessions)
         self._check_recent(job_id, block, seen.service)
-        for head in self._chain.heads(lambda view: self._check_head(job_id, spec, view)):
-            self._require_recent(head.block)
+        self._require_heads(job_id, spec)
         renewal = Renewal(
             job_id=job_id,
             nonce=request.nonce,
@@ -111,6 +110,24 @@ class Renewals:
         age, most = self._chain.final().timestamp - block.timestamp, service.lease_seconds // 2
         if age > most:
             raise RenewalRefused(job_id, f"a block at most {most} seconds older than the final one", f"{age} seconds")
+
+    def _require_heads(self, job_id: JobId, spec: JobSpec) -> None:
+        """Rule 5. An endpoint that alone, among several, speaks against a renewal is remembered: it may have lied."""
+        heads = self._chain.heads(lambda view: self._against(job_id, spec, view))
+        refusing = [head for head in heads if head.value is not None]
+        for head in refusing if 2 * len(refusing) < len(heads) else ():
+            self._chain.doubt(head.endpoint, head.block)
+        for head in heads:
+            self._require_recent(head.block)
+            if head.value is not None:
+                raise head.value
+
+    def _against(self, job_id: JobId, spec: JobSpec, view: ProvableView) -> RenewalRefused | None:
+        try:
+            self._check_head(job_id, spec, view)
+        except RenewalRefused as error:
+            return error
+        return None
 
     def _check_head(self, job_id: JobId, spec: JobSpec, view: ProvableView) -> None:
         view.prepare([spec])

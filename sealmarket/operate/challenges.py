@@ -13,7 +13,7 @@ from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import MarketContract, SettledResult
 from sealmarket.chain.errors import ChainUnavailable, Reverted, RpcRefused
 from sealmarket.chain.events import JobChallenged, JobMatched, JobSettled
-from sealmarket.operate.releases import PostingChain
+from sealmarket.operate.releases import PostingChain, committee_of
 from sealmarket.protocol.book import Committee, Member
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import ChallengeStatus, SignedChallengeAnswer
@@ -59,7 +59,9 @@ class ChallengePoster:
         view = self._chain.at(self._chain.head())
         if view.job(spec.request_hash).status is not Status.CHALLENGED:
             return False
-        committee = next(one for one in self._chain.book.committees if one.epoch == spec.epoch)
+        committee = committee_of(self._chain.book, spec.epoch, job_id)
+        if committee is None:
+            return False
         removed = view.removed_members(spec.epoch)
         answers = self._answers(job_id, result.result_hash, committee, removed)
         for available, needed in ((True, committee.threshold), (False, committee.refusal_threshold)):

@@ -86,7 +86,9 @@ class ReleasePoster:
         interruption = view.interruption(spec.request_hash)
         if view.block.timestamp > interruption.shares_deadline:
             return 0
-        committee = self._committee(spec.epoch)
+        committee = committee_of(self._chain.book, spec.epoch, job_id)
+        if committee is None:
+            return 0
         removed = view.removed_members(spec.epoch)
         count = 0
         for release in self._missing(job_id, enclave, committee, interruption, removed):
@@ -103,9 +105,6 @@ class ReleasePoster:
                 core = event.core
                 enclave = Enclave(core.evidence_hash, core.enclave_signer, core.enclave_key_hash)
         return (spec, enclave) if spec is not None and enclave is not None else None
-
-    def _committee(self, epoch: int) -> Committee:
-        return next(committee for committee in self._chain.book.committees if committee.epoch == epoch)
 
     def _missing(
         self,
@@ -131,6 +130,14 @@ class ReleasePoster:
             return False
         log.info("posted the release of node %d for job %s", release.index, release.job_id)
         return True
+
+
+def committee_of(book: AddressBook, epoch: int, job_id: JobId) -> Committee | None:
+    """The committee of a job's epoch; None, with a warning, where the address book is older than the epoch."""
+    found = next((committee for committee in book.committees if committee.epoch == epoch), None)
+    if found is None:
+        log.warning("the address book has no epoch %d: update it, nothing is posted for job %s", epoch, job_id)
+    return found
 
 
 def _is_of(release: Release, job_id: JobId, evidence_hash: Bytes32, place: int, member: Member) -> bool:

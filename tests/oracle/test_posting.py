@@ -127,3 +127,12 @@ def test_a_node_serves_its_release_after_the_job_was_stopped(posting: Posting) -
     world.chain.finalise()
     posting.nodes[0].tick()
     assert posting.nodes[0].status(world.job_id).state == "released"
+
+
+def test_a_job_of_an_epoch_that_the_address_book_lacks_ends_no_poster(
+    posting: Posting, caplog: pytest.LogCaptureFixture
+) -> None:
+    _report(posting.world)
+    posting.world.chain.book = replace(posting.world.chain.book, committees=())
+    assert (posting.post(), posting.sent) == (0, [])
+    assert "has no epoch 1: update it" in caplog.text

@@ -120,3 +120,15 @@ def test_what_the_market_refuses_is_tried_again_later(answers: Answers) -> None:
     assert not answers.post()
     answers.refuse = False
     assert answers.post()
+
+
+def test_a_challenge_of_an_epoch_that_the_address_book_lacks_ends_no_poster(
+    answers: Answers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of other epochs are still answered: one that nobody answers pays the provider."""
+    answers.challenge()
+    answers.say(True, True, True)
+    chain = answers.world.chain
+    chain.book = replace(chain.book, committees=())
+    assert (answers.post(), answers.sent) == (False, [])
+    assert "has no epoch 1: update it" in caplog.text

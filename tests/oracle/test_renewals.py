@@ -140,6 +140,21 @@ def test_another_endpoint_that_shows_a_revocation_counts(serving: Serving) -> No
         serving.sign()
 
 
+def test_an_endpoint_that_alone_speaks_against_a_renewal_is_doubted(serving: Serving) -> None:
+    """Otherwise one endpoint of three ends every service by a head that it makes up."""
+    chain = serving.world.chain
+    chain.revoke(serving.asset.asset_id)
+    chain.behind, chain.others = 1, [1, 0]
+    with pytest.raises(RenewalRefused, match="revoked"):
+        serving.sign()
+    assert [endpoint for endpoint, _ in chain.doubts] == ["twin 2"]
+    chain.doubts.clear()
+    chain.others = [0, 0]
+    with pytest.raises(RenewalRefused, match="revoked"):
+        serving.sign()
+    assert chain.doubts == []
+
+
 def test_proofs_for_another_number_of_accounts_are_refused(serving: Serving) -> None:
     with pytest.raises(RenewalRefused, match="proofs"):
         serving.sign(ONE, TWO, proofs=(((),),))
