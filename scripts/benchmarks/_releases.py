@@ -252,13 +252,13 @@ def latency(market: ReleaseMarket, count: int) -> dict[str, Any]:
 
 
 def memory(market: ReleaseMarket, count: int, clients: int = MEMORY_CLIENTS) -> dict[str, int]:
-    """Resident bytes after a quarter of so many releases, and after all; how many came between."""
-    waves, early = max(4, count // clients), 0
+    """Resident bytes after half of so many releases, once caches are full, and after all; how many came between."""
+    waves, early = max(2, count // clients), 0
     for number in range(1, waves + 1):
         market.wave(clients)
-        if number == waves // 4:
+        if number == waves // 2:
             early = resident()
-    return {"early": early, "late": resident(), "releases": (waves - waves // 4) * clients}
+    return {"early": early, "late": resident(), "releases": (waves - waves // 2) * clients}
 
 
 def resident() -> int:

@@ -21,7 +21,7 @@ from scripts.toolchain import ROOT
 
 COMMITTEES = ((2, 2), (2, 3), (5, 7))
 RELEASES = 256
-MEMORY_RELEASES = 2_000
+MEMORY_RELEASES = 4_000
 FLAT = 1.05
 P50_MS, OVERHEAD = 10.0, 2.0
 Found = Mapping[str, Any]
@@ -87,7 +87,7 @@ def overhead_of(found: Found) -> dict[str, Any]:
 
 
 def memory_of(found: Found) -> dict[str, Any]:
-    """Resident memory after all releases beside that after a quarter of them."""
+    """Resident memory after all releases beside that after half of them."""
     early, late = (found[name] / (1 << 20) for name in ("early", "late"))
     beside = {"beside": f"{found['releases']} releases earlier", "beside_value": round(early, 1)}
     return _result("release_memory", late, "MiB") | beside | {"ratio": round(late / early, 4), "target": FLAT}
