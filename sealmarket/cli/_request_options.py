@@ -100,7 +100,7 @@ def wanted(options: RequestOptions, secrets: int = 0) -> Wanted:
     """
     wishes = [_wish(text) for text in options.asset]
     bundle = read_bundle(options.workload)
-    values = complete_parameters(bundle, _parameters(options.parameter or []), len(wishes) + secrets)
+    values = complete_parameters(bundle, parameters_of(options.parameter), len(wishes) + secrets)
     purpose = Purpose[choice(options.purpose, "train", "fine_tune", "infer", "query").upper()]
     return Wanted(workload=bundle, parameters=values, assets=wishes, limits=limits_of(options), purpose=purpose)
 
@@ -136,9 +136,10 @@ def limits_of(options: RequestOptions) -> JobLimits:
     )
 
 
-def _parameters(given: list[str]) -> dict[str, object]:
+def parameters_of(given: list[str] | None) -> dict[str, object]:
+    """The values of ``name=value``, JSON or text. Raises :class:`Usage`."""
     found: dict[str, object] = {}
-    for text in given:
+    for text in given or []:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise Usage(f"{text!r} is no parameter", remedy="write name=value")

@@ -27,6 +27,7 @@ from sealmarket.cli._options import (
 from sealmarket.cli._provider_doctor import doctor
 from sealmarket.cli._provider_money import balance, history
 from sealmarket.cli._provider_offer import offer
+from sealmarket.cli._provider_serve import serve
 from sealmarket.client.provider import Provider
 
 app = typer.Typer(no_args_is_help=True, help="Stake, offer compute, and collect what your enclaves earned.")
@@ -34,7 +35,7 @@ app = typer.Typer(no_args_is_help=True, help="Stake, offer compute, and collect 
 _Amount = Annotated[str, typer.Argument(help="1500 in the smallest unit, or 1.5coin.")]
 
 
-for command in (balance, history, doctor, offer):
+for command in (balance, history, doctor, offer, serve):
     app.command()(command)
 
 

@@ -35,6 +35,7 @@ MORE = {
     **dict.fromkeys(("consumer quote", "consumer request", "consumer propose"), f"--parameter target=a --asset {ID}"),
     "consumer buy": f"--parameter target=a --asset {ID} --yes",
     "provider offer": "--simulated",
+    "provider serve": "--yes",
     "owner list": f"--account {ACCOUNT}",
     "owner audit": f"--account {ACCOUNT}",
     "owner approve": "--yes",
