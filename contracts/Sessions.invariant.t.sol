@@ -31,6 +31,7 @@ contract SessionsInvariantTest is Assertions {
         for (uint256 i = 0; i < 400; ++i) {
             seed = uint256(keccak256(abi.encode(seed)));
             _step(seed % 18, seed >> 8);
+            if (i == 0) _closeAsked();
             if (i != 20) continue;
             // A job that ends without a last statement, which few walks have.
             _handler.endJob(1, 4);
@@ -57,6 +58,13 @@ contract SessionsInvariantTest is Assertions {
         _check();
         _handler.endAll();
         _check();
+    }
+
+    /// A request that nodes confirm while the tab is open, which few walks have.
+    function _closeAsked() private {
+        _handler.fund(0, 3, 100);
+        _handler.requestClose(0, 3);
+        _handler.confirmClose(0, 3, true);
     }
 
     function _check() private view {
