@@ -227,9 +227,12 @@ class LocalMarket:
         return process
 
     def start_worker(
-        self, provider: Purse, wheels: Path, *, name: str = "worker", image: Path | None = None
+        self, provider: Purse, wheels: Path, *, name: str = "worker", image: Path | None = None, listen: str = ""
     ) -> Process:
-        """Start a worker that runs its provider's jobs on the virtual device, in its own image or a given one."""
+        """Start a worker that runs its provider's jobs on the virtual device, in its own image or a given one.
+
+        ``listen``: an address and a port at which users reach its services; without it the worker takes batch jobs.
+        """
         config = self.folder / f"{name}.toml"
         settings = {
             "rpc": self.rpc,
@@ -242,6 +245,8 @@ class LocalMarket:
             "device": str(self.device_socket),
             "wheels": str(wheels),
             "drain_seconds": 0.0,
+            "kind": "session" if listen else "batch",
+            "listen": listen,
         }
         config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
         arguments: list[str | Path] = ["-m", "sealmarket_worker", "run", "--config", config]

@@ -25,6 +25,7 @@ from sealmarket.client.reading import Reading
 from sealmarket.client.requests import AssetWish, UnsignedRequest, Wanted, compose
 from sealmarket.client.rules import rules_of
 from sealmarket.client.signing import Signer
+from sealmarket.client.stopping import pause
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.book import Windows
 from sealmarket.protocol.fitting import unmet_by_order, unmet_by_request
@@ -33,6 +34,7 @@ from sealmarket.protocol.orders import ComputeOrder, Purpose, Request
 from sealmarket.protocol.salts import Generations, new_salt
 from sealmarket.protocol.timing import least_settle_window, longest_hold
 from sealmarket.protocol.wire import SignedComputeOrder, SignedRequest
+from sealmarket.service.errors import ItemNotFound
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Uint64, Wei
 from sealmarket_enclave.protocol.job import result_key_names
@@ -45,6 +47,8 @@ from sealmarket_enclave.workload.bundle import Bundle
 TERMS = "terms"
 """The folder of a worker's state in which it looks for the terms of its services."""
 ONE_UNIT, LEAST, NOTHING = Uint64(1), Wei(1), Wei(0)
+POST_SECONDS = 1.0
+"""How long a post of parameters waits for the next try."""
 FINALITIES, ROOM_SECONDS = 4, 600
 """What a redemption window has beyond a lease: so many times the finality, as the contract asks, and room."""
 
@@ -179,8 +183,18 @@ class ServiceMaker:
             offers=tuple(AssetOffer() for _ in request.assets),
         )
         mined = self._party.give(self._chain.market.match(match))
-        self._store.post_parameters(request.struct_hash(), unsigned.parameters)
+        self._post_parameters(request, unsigned)
         return next(event.job_id for event in mined.events if isinstance(event, JobMatched))
+
+    def _post_parameters(self, request: Request, unsigned: UnsignedRequest) -> None:
+        """A store takes parameters once its backend has seen the match in a final block."""
+        while True:
+            try:
+                return self._store.post_parameters(request.struct_hash(), unsigned.parameters)
+            except ItemNotFound:
+                if self._chain.head().timestamp > unsigned.at.timestamp + request.quote_window:
+                    raise
+                pause(POST_SECONDS)
 
     def _serving(self, assets: Sequence[AssetWish], at: Block) -> list[Serving]:
         view, found = self._chain.at(at), []
