@@ -128,9 +128,8 @@ class Town:
         core = market.decision(record.spec, keys, posted, terms_digest=terms_digest(record.spec.assets, seals))
         expiry = record.spec.decide_window + self._quoted_at(record)
         core = msgspec.structs.replace(core, expiry=min(core.expiry, expiry))
-        signed = market.signed(
-            core, (1, 2)
-        )  # not the node of this test: its next journal knows nothing of its last one
+        # Not by the node of this test: its next journal knows nothing of what its last one signed.
+        signed = market.signed(core, (1, 2))
         market.anybody.send(market.chain.market.decide(record.spec, signed, market.committee))
         self.mine()
 
