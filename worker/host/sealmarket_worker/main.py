@@ -41,6 +41,8 @@ PROGRESS = "progress.jsonl"
 JOURNAL = "journal.sqlite"
 OUTBOX = "outbox"
 NODE_SECONDS = 10.0
+MOST_OF_REFUSAL = 600
+"""Bytes of a refusal that go into the log."""
 """How long one oracle node may take over a renewal."""
 QUOTE = "Market.quote"
 """Only the enclave that made the evidence can do the job of its quote, and no enclave outlives its host."""
@@ -127,7 +129,11 @@ def _post(client: HttpClient, url: str, body: bytes) -> bytes | None:
     headers = {"content-type": "application/json"}
     try:
         with client.ask("POST", url, limit=MAX_JSON, content=body, headers=headers) as answer:
-            return answer.body() if answer.status == 200 else None
+            said = answer.body()
+            if answer.status == 200:
+                return said
+            log.warning("%s gives no renewal: %s", url, said[:MOST_OF_REFUSAL].decode("ascii", "backslashreplace"))
+            return None
     except HttpError as error:
         log.warning("%s gives no renewal: %s", url, error)
         return None
