@@ -41,9 +41,9 @@ PROGRESS = "progress.jsonl"
 JOURNAL = "journal.sqlite"
 OUTBOX = "outbox"
 NODE_SECONDS = 10.0
+"""How long one oracle node may take over a renewal."""
 MOST_OF_REFUSAL = 600
 """Bytes of a refusal that go into the log."""
-"""How long one oracle node may take over a renewal."""
 QUOTE = "Market.quote"
 """Only the enclave that made the evidence can do the job of its quote, and no enclave outlives its host."""
 
