@@ -5,7 +5,7 @@ The contract is `contracts/Sessions.sol`; money reaches it by the ledger's ``tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -198,6 +198,16 @@ class SessionsContract(Contract):
         return self._call("takeBond", job_id, amount)
 
 
+_KINDS: dict[str, Callable[[int], object]] = dict.fromkeys(
+    ("unit_price", "royalties", "renewal_fee", "bond"), Wei
+) | dict.fromkeys(("lease", "redeemed", "credited"), Uint64)
+"""Documents spell these as decimal text: a bare number in one would be another document."""
+
+
+def _as_is(value: object) -> object:
+    return value
+
+
 class SessionsView:
     """What the contract has recorded at one block."""
 
@@ -207,8 +217,7 @@ class SessionsView:
     def service(self, job_id: JobId) -> ServiceState:
         """A service; :attr:`ServiceState.exists` says whether there is one."""
         found = self._read("serviceOf", job_id)
-        amounts = ("unit_price", "royalties", "renewal_fee", "bond")
-        fields: dict[str, Any] = {name: Wei(value) if name in amounts else value for name, value in found.items()}
+        fields: dict[str, Any] = {name: _KINDS.get(name, _as_is)(value) for name, value in found.items()}
         return ServiceState(**fields)
 
     def tab(self, job_id: JobId, account: Address) -> Tab:
