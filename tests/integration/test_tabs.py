@@ -17,10 +17,10 @@ from sealmarket.chain import Chain, Reverted
 from sealmarket.client.tabs import Closing, TabRefused, Tabs
 from sealmarket.client.verified import VerifiedMarket
 from sealmarket.protocol.book import FinalityRule
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, HexBytes, Uint64, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, HexBytes, Uint64, Wei, decode_canonical
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.session import Entry, SessionTerms, SignedStatement, Statement
+from sealmarket_enclave.protocol.session import Entry, Renewal, SessionTerms, SignedStatement, Statement
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from tests.client.bundles import Case
@@ -126,3 +126,12 @@ def test_a_tab_lives_from_its_opening_to_its_rest_and_each_wrong_step_is_refused
     assert free == ETHER - 1_000 * UNIT_PRICE
     with pytest.raises(TabRefused, match="one that is closed"):
         tabs.close(job_id)
+
+
+def test_what_a_node_says_of_a_service_from_the_chain_reads_as_it_was_written(scene: Scene) -> None:
+    chain, (_, job_id) = scene.tabs._chain, scene.world.facts(scene.job)
+    found = chain.sessions_at(chain.head()).service(job_id)
+    renewal = Renewal(
+        job_id=job_id, nonce=ZERO_HASH, block_number=Uint64(1), block_time=1, redeemed=found.redeemed, tabs=()
+    )
+    assert decode_canonical(Renewal, renewal.canonical()) == renewal
