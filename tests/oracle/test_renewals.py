@@ -13,13 +13,16 @@ from sealmarket.chain.sessions import CLOSED, NO_SERVICE, NO_TAB, ServiceState, 
 from sealmarket.protocol import merkle
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.renewals import RenewalRequest
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Uint64, Wei, decode
-from sealmarket_enclave.protocol.numbers import U8, JobId
-from sealmarket_enclave.protocol.session import Renewal, SignedRenewal, TabState
-from sealmarket_enclave.protocol.signing import recover
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint64, Wei, decode
+from sealmarket_enclave.protocol.numbers import U8, JobId, Kind
+from sealmarket_enclave.protocol.policy import PolicyDocument
+from sealmarket_enclave.protocol.session import Renewal, SessionTerms, SignedRenewal, TabState
+from sealmarket_enclave.protocol.signing import address_of, recover
 from sealmarket_oracle.errors import RenewalRefused, StaleChain
 from sealmarket_oracle.service import Node
+from tests.enclave.session.services import RULES, terms_of
 from tests.oracle.test_api import _client
+from tests.oracle.test_serving import LEASE
 from tests.oracle.world import CHAIN_ID, MARKET, NOW, Dealt, World, terms
 
 LEASE_SECONDS = 60
@@ -46,15 +49,34 @@ def tab(limit: int, **changes: Any) -> Tab:
     return Tab(**(values | changes))
 
 
+def allowing(document: PolicyDocument) -> PolicyDocument:
+    """A policy of an owner that allows services."""
+    return replace(document, serving=RULES)
+
+
+def served(world: World, offered: SessionTerms, kind: Kind) -> dict[str, Any]:
+    """What a request for a service has; nothing for a batch job."""
+    if kind is not Kind.SESSION:
+        return {}
+    own = address_of(world.provider.public_key)
+    return {
+        "kind": U8(kind),
+        "extension_hash": offered.struct_hash(),
+        "consumer": own,
+        "payer": own,
+        "compute_price": Wei(0),
+    }
+
+
 class Serving:
     """An accepted service of one asset, and a node that asks nothing but the chain."""
 
     def __init__(self, world: World, dealt: Dealt | None = None, **changes: Any) -> None:
         self.world = world
-        self.asset = dealt or world.publish()
-        kind = changes.pop("kind", 2)
-        self.job_id: JobId = world.match(self.asset, kind=U8(kind))
-        world.quote()
+        self.asset = dealt or world.publish(edit_policy=allowing)
+        offered = replace(terms_of(self.asset.asset_id), lease=LEASE)
+        self.job_id: JobId = world.match(self.asset, **served(world, offered, changes.pop("kind", Kind.SESSION)))
+        world.quote(session_terms=HexBytes(offered.canonical()))
         self.node: Node = world.node()
         decision = world.decided(self.node)
         world.accept(decision)
@@ -89,7 +111,7 @@ def test_a_job_that_no_final_block_has_is_refused(serving: Serving) -> None:
 
 def test_a_batch_job_is_refused(world: World) -> None:
     with pytest.raises(RenewalRefused, match="kind 2"):
-        Serving(world, kind=1).sign()
+        Serving(world, kind=Kind.BATCH).sign()
 
 
 def test_a_block_that_is_not_final_is_refused(serving: Serving) -> None:
@@ -182,7 +204,7 @@ def test_an_account_outside_a_consumer_set_is_left_out(world: World) -> None:
     leaves = [merkle.account_leaf(account) for account in (ONE, THREE)]
     granted = terms(consumer_root=merkle.root(leaves))
     world.chain.finality_lag = 1
-    serving = Serving(world, world.publish(policy_terms=terms(), chain_terms=granted))
+    serving = Serving(world, world.publish(policy_terms=terms(), chain_terms=granted, edit_policy=allowing))
     path = merkle.proof(leaves, leaves[0])
     assert serving.sign(ONE, TWO).tabs == ()
     found = serving.sign(ONE, TWO, proofs=((path,), (path,)))
