@@ -103,7 +103,7 @@ def test_an_attached_program_has_the_id_of_the_process_that_was_started() -> Non
 @pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("way", ["_become", "_stay_beside"])
 def test_a_program_heeds_a_signal_that_its_starter_ignores(way: str, ignored: signal.Signals) -> None:
-    program = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+    program = "import os, time; print(os.getpid(), flush=True)\nwhile True: time.sleep(1)"
     starter = f"""
 import os, signal, sys
 from sealmarket import lifeline

@@ -15,6 +15,7 @@ BackendError
 ├── KeyInUse            another request goes under this idempotency key at this moment
 ├── KeyReused           an idempotency key belongs to another request
 ├── StorageFailed       the database does not answer, or takes no writes
+│   └── DiskFailed      its disk is full
 └── Deposed             another process leads this market now
 """
 
@@ -160,6 +161,17 @@ class StorageFailed(BackendError):
         )
         self.detail = detail
         """For the operator alone."""
+
+
+class DiskFailed(StorageFailed):
+    """The database's disk is full; nothing of it was kept."""
+
+    type = "disk-failed"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.message = "the disk of the database takes no writes: it is full"
+        self.remedy = "nothing was kept of it; try again when the operator has made room"
 
 
 class Deposed(BackendError):

@@ -15,6 +15,7 @@ committed: the party that posted it posts it again, which is the same as once.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +29,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from sealmarket_backend.database.dialects import Dialect, Result, Row, dialect_of
 from sealmarket_backend.database.migrate import migrate
-from sealmarket_backend.errors import StorageFailed
+from sealmarket_backend.errors import DiskFailed, StorageFailed
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 T = TypeVar("T")
@@ -36,6 +37,12 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 10.0
 """How long a database that went away may take to come back."""
 _AGAIN_SECONDS = 0.1
+
+
+def _failed(error: Exception) -> StorageFailed:
+    """What a driver's error says: a full disk has taken nothing, of another failure that is not known."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return DiskFailed(str(error)) if code == sqlite3.SQLITE_FULL else StorageFailed(str(error))
 
 
 class Connection:
@@ -56,14 +63,14 @@ class Connection:
         try:
             return self._dialect.execute(self.raw, query, values)  # type: ignore[no-any-return]
         except self._failures as error:
-            raise StorageFailed(str(error)) from error
+            raise _failed(error) from error
 
     def executemany(self, query: str, rows: Iterable[Sequence[object]]) -> None:
         """Run one statement for each of some rows. Raises :class:`StorageFailed`."""
         try:
             self._dialect.execute_many(self.raw, query, rows)
         except self._failures as error:
-            raise StorageFailed(str(error)) from error
+            raise _failed(error) from error
 
 
 class Database:
@@ -173,7 +180,7 @@ class Database:
         try:
             yield
         except self._failures as error:
-            raise StorageFailed(str(error)) from error
+            raise _failed(error) from error
 
     def _asked(self, ask: Callable[[Any], T]) -> T:
         """An answer on any connection; one that was lost is asked for again on another, as long as patience lasts."""
@@ -221,7 +228,7 @@ class Database:
                 return once()
             except self._failures as error:
                 if not self.dialect.is_lost(error) or time.monotonic() >= until:
-                    raise StorageFailed(str(error)) from error
+                    raise _failed(error) from error
                 log.warning("the database is asked again: %s", error)
                 threading.Event().wait(_AGAIN_SECONDS)
 

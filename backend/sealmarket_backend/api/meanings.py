@@ -155,6 +155,7 @@ MEANINGS = {
     "seal": "What on chain commits to the version's bytes.",
     "sealHash": "The hash of the version's seal.",
     "sealed": "The evidence package, sealed to each node of the committee, in the order of its members.",
+    "sessions": "The contract that keeps services and their tabs; null for none.",
     "settle": "The shortest window for the result, in seconds.",
     "settleDeadline": "Until when a result counts, in seconds since 1970; 0 unless shares were reported missing.",
     "settleWindow": "For the provider's result, in seconds from the decision.",

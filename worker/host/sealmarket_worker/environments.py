@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -56,7 +57,7 @@ class Environments:
         target = self._folder / name
         with self._lock:
             if target.exists():
-                os.utime(target)
+                _used(target)
             else:
                 self._install(environment, target)
             self._held[name] += 1
@@ -78,7 +79,7 @@ class Environments:
             environment.interpreter.require_current()
             install(environment, self._wheels, building / target.name)
             os.rename(building / target.name, target)  # noqa: PTH104 - atomic on one file system
-            os.utime(target)
+            _used(target)
         except WorkloadError as error:
             self._lacking[target.name] = (found, error.message)
             raise InputMissing(_ENVIRONMENT, error.message) from error
@@ -96,6 +97,12 @@ class Environments:
             removed = Path(tempfile.mkdtemp(prefix=".removing-", dir=self._folder))
             os.rename(path, removed / path.name)  # noqa: PTH104 - at once, so that none is found half removed
             shutil.rmtree(removed, ignore_errors=True)
+
+
+def _used(folder: Path) -> None:
+    """Note a use by the clock's full resolution: the kernel's own time of a change stands still for milliseconds."""
+    now = time.time_ns()
+    os.utime(folder, ns=(now, now))
 
 
 def _listing(folder: Path) -> _Listing:
