@@ -15,7 +15,7 @@ BackendError
 ├── KeyInUse            another request goes under this idempotency key at this moment
 ├── KeyReused           an idempotency key belongs to another request
 ├── StorageFailed       the database does not answer, or takes no writes
-│   └── DiskFailed      its disk is full
+│   └── DiskFailed      its disk takes no writes
 └── Deposed             another process leads this market now
 """
 
@@ -164,13 +164,13 @@ class StorageFailed(BackendError):
 
 
 class DiskFailed(StorageFailed):
-    """The database's disk is full; nothing of it was kept."""
+    """The database's disk takes no writes; nothing of it was kept."""
 
     type = "disk-failed"
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
-        self.message = "the disk of the database takes no writes: it is full"
+        self.message = "the disk of the database takes no writes"
         self.remedy = "nothing was kept of it; try again when the operator has made room"
 
 

@@ -40,9 +40,9 @@ _AGAIN_SECONDS = 0.1
 
 
 def _failed(error: Exception) -> StorageFailed:
-    """What a driver's error says: a full disk has taken nothing, of another failure that is not known."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return DiskFailed(str(error)) if code == sqlite3.SQLITE_FULL else StorageFailed(str(error))
+    """What a driver's error says: a disk that takes no writes has kept nothing; of others that is not known."""
+    refused = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+    return DiskFailed(str(error)) if refused else StorageFailed(str(error))
 
 
 class Connection:
