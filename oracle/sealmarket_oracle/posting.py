@@ -20,6 +20,8 @@ from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle import keys
 
 _POLL_SECONDS = 2.0
+MOST_BLOCKS = 10_000
+"""Blocks whose events are read at once."""
 log = logging.getLogger(__name__)
 
 
@@ -45,26 +47,55 @@ def post(book: AddressBook, rpc: str, key: Path, job: str, *, development: bool 
 
 
 def follow(book: AddressBook, rpc: str, key: Path, *, development: bool = False) -> None:
-    """Post for each job that reports missing shares or is challenged from now on. Raises as :func:`post`."""
+    """Post for each job that reports missing shares or is challenged, what came before included. Raises as
+    :func:`post`."""
     with closing(Chain(book, rpc)) as chain:
-        releases, challenges = _posters(chain, key, development=development)
-        first = int(chain.head().number)
-        missing: dict[JobId, int] = {}
-        challenged: dict[JobId, int] = {}
+        due = Due(*_posters(chain, key, development=development), int(book.deployed_at))
         while True:
+            reads_on = False
             try:
                 head = chain.head()
-                missing |= releases.reported(first, head.number)
-                challenged |= challenges.challenged(first, head.number)
-                first = head.number + 1
-                missing = {job_id: until for job_id, until in missing.items() if until >= head.timestamp}
-                challenged = {job_id: until for job_id, until in challenged.items() if until >= head.timestamp}
-                for job_id in missing:
-                    releases.post(job_id)
-                challenged = {job: until for job, until in challenged.items() if not challenges.post(job)}
+                reads_on = not due.read(int(chain.final().number), int(head.number))
+                if not reads_on:
+                    due.post(head.timestamp)
             except ChainError as error:
                 log.warning("the chain cannot be read now: %s", error)
-            time.sleep(_POLL_SECONDS)
+            if not reads_on:
+                time.sleep(_POLL_SECONDS)
+
+
+class Due:
+    """The jobs for which something may be posted, as events from a first block on name them."""
+
+    def __init__(self, releases: ReleasePoster, challenges: ChallengePoster, first: int) -> None:
+        self._releases, self._challenges, self._next = releases, challenges, first
+        self._missing: dict[JobId, int] = {}
+        self._challenged: dict[JobId, int] = {}
+
+    def read(self, final: int, head: int) -> bool:
+        """Read on, at most :data:`MOST_BLOCKS` blocks; whether all are read. What is not final is read again later.
+
+        Raises:
+            ChainError: the chain cannot be read; the same blocks are read again.
+        """
+        last = min(head, self._next + MOST_BLOCKS - 1)
+        if self._next <= last:
+            self._missing |= self._releases.reported(self._next, last)
+            self._challenged |= self._challenges.challenged(self._next, last)
+            self._next = max(self._next, min(last, final) + 1)
+        return last == head
+
+    def post(self, now: int) -> None:
+        """Post what nodes signed for each job whose time is not over at a block time.
+
+        Raises:
+            ChainError: the chain cannot be read.
+        """
+        self._missing = {job_id: until for job_id, until in self._missing.items() if until >= now}
+        self._challenged = {job_id: until for job_id, until in self._challenged.items() if until >= now}
+        for job_id in self._missing:
+            self._releases.post(job_id)
+        self._challenged = {job: until for job, until in self._challenged.items() if not self._challenges.post(job)}
 
 
 def _posters(chain: Chain, key: Path, *, development: bool) -> tuple[ReleasePoster, ChallengePoster]:

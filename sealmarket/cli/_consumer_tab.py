@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,7 +34,10 @@ from sealmarket.protocol.moments import beside
 from sealmarket_enclave.protocol.codec import Wei
 
 if TYPE_CHECKING:
+    from sealmarket_enclave.protocol.job import JobSpec
     from sealmarket_enclave.protocol.session import SessionTerms
+
+    _Locking = Callable[[Tabs, JobSpec, SessionTerms, Wei], object]
 
 app = typer.Typer(name="tab", no_args_is_help=True, help="Lock money for a service, and take the rest back.")
 
@@ -63,11 +66,8 @@ def open_command(
     Example: sealmarket consumer tab open 1coin --service ID --provider URL --book market.json --rpc URL
     --key-file user.key
     """
-    wanted, job_id = amount(value), service_option(service)
-    with _tabs(book, rpc, key_file, sending(max_fee, priority_fee), code=accept_code, own=development) as (chain, tabs):
-        spec = read_job(chain, job_id).spec
-        tabs.open(spec, _terms(provider, service), wanted)
-        _said(tabs.status(job_id), f"{coins(wanted)} are locked", as_json)
+    with _tabs(book, rpc, key_file, sending(max_fee, priority_fee), code=accept_code, own=development) as opened:
+        _lock(opened, Tabs.open, amount(value), service, provider, "are locked", as_json=as_json)
 
 
 @app.command()
@@ -89,11 +89,8 @@ def add(
     Example: sealmarket consumer tab add 1coin --service ID --provider URL --book market.json --rpc URL
     --key-file user.key
     """
-    wanted, job_id = amount(value), service_option(service)
-    with _tabs(book, rpc, key_file, sending(max_fee, priority_fee), code=accept_code, own=development) as (chain, tabs):
-        spec = read_job(chain, job_id).spec
-        tabs.add(spec, _terms(provider, service), wanted)
-        _said(tabs.status(job_id), f"{coins(wanted)} more are locked", as_json)
+    with _tabs(book, rpc, key_file, sending(max_fee, priority_fee), code=accept_code, own=development) as opened:
+        _lock(opened, Tabs.add, amount(value), service, provider, "more are locked", as_json=as_json)
 
 
 @app.command()
@@ -141,6 +138,13 @@ def status(service: ServiceId, book: BookFile, rpc: RpcUrl, key_file: KeyFile, a
 def _tabs(book: Path, rpc: str, key_file: Path, limits: Sending, *, code: str | None, own: bool) -> Iterator[_Opened]:
     with market(book, rpc, code) as (chain, store, _):
         yield chain, Tabs(chain, load_key(key_file), store, development=own, sending=limits)
+
+
+def _lock(opened: _Opened, by: _Locking, wanted: Wei, service: str, provider: str, what: str, *, as_json: bool) -> None:
+    chain, tabs = opened
+    job_id = service_option(service)
+    by(tabs, read_job(chain, job_id).spec, _terms(provider, service), wanted)
+    _said(tabs.status(job_id), f"{coins(wanted)} {what}", as_json)
 
 
 def _terms(provider: str, service: str) -> SessionTerms:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +16,7 @@ from sealmarket_enclave.protocol.codec import Address, Wei
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from tests.integration.market import ETHER, Market, development_account
+from tests.patience import until
 
 KEEPS_THE_COIN = bytes.fromhex("6001600c60003960016000f3" + "00")
 """Creates a contract of one byte, STOP: every call succeeds, and what came with it stays."""
@@ -43,8 +43,7 @@ def look_alike(market: Market) -> AddressBook:
 
 
 def _wait_final(market: Market, address: Address) -> None:
-    while not market.chain.code(address, market.chain.final()):
-        time.sleep(0.1)
+    until("its code is final", lambda: market.chain.code(address, market.chain.final()))
 
 
 def _nonce(market: Market, holder: Address) -> object:

@@ -14,6 +14,7 @@ import pytest
 
 from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.protocol.book import AddressBook, Committee, Member
+from sealmarket.protocol.problems import PREFIX, TYPES
 from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket.protocol.services import EvidenceRequest
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint64, decode
@@ -140,7 +141,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 @pytest.mark.parametrize(("method", "path", "status"), [
     ("GET", "/v1/other", 404),
-    ("GET", "/v1/services/0x12", 400),
+    ("GET", "/v1/services/0x12", 422),
     ("GET", f"/v1/services/0x{'00' * 32}", 404),
     ("DELETE", "", 405),
     ("GET", "/requests", 405),
@@ -151,7 +152,10 @@ def test_what_is_no_request_of_a_user_is_refused(host: Host, method: str, path: 
     answer = httpx.request(method, where, timeout=PATIENCE)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["detail"]
+    said = answer.json()
+    assert said["type"].removeprefix(PREFIX) in TYPES
+    assert said["status"] == status
+    assert said["detail"]
 
 
 def test_a_request_that_does_not_open_or_is_too_long_is_refused_with_a_problem(host: Host) -> None:
@@ -164,7 +168,7 @@ def test_evidence_is_sealed_to_a_users_key_and_to_nothing_else(host: Host) -> No
     right = EvidenceRequest(key=HexBytes(key.raw)).canonical()
     assert httpx.post(f"{host.base}/evidence", content=right, timeout=PATIENCE).content == key.raw
     for wrong in (b"{}", b"", b"x" * 5000, EvidenceRequest(key=HexBytes(bytes(32))).canonical()):
-        assert httpx.post(f"{host.base}/evidence", content=wrong, timeout=PATIENCE).status_code in (400, 413)
+        assert httpx.post(f"{host.base}/evidence", content=wrong, timeout=PATIENCE).status_code in (413, 422)
 
 
 def test_a_sealed_request_is_answered_over_http_and_refusals_are_sealed_too(host: Host) -> None:

@@ -6,6 +6,7 @@ a key. What nothing foresaw is answered with 500 and no text of its own; the log
 
 from __future__ import annotations
 
+import errno
 import logging
 from dataclasses import asdict
 
@@ -24,6 +25,7 @@ from sealmarket_enclave.protocol.codec import to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 
 UNAUTHORIZED = 401
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger(__name__)
 _NO_BUCKET = ("the bucket of the blobs does not answer just now", "try again later; the operator's log says why")
@@ -111,8 +113,12 @@ def _unforeseen(_request: Request, _error: Exception) -> JSONResponse:
     return answer_of(problem("internal", "the server failed as nothing foresaw", remedy))
 
 
-def _no_room(_request: Request, error: Exception) -> JSONResponse:
+def _no_room(request: Request, error: Exception) -> JSONResponse:
+    """Of the errors of the system, those that say that the disk takes no writes."""
+    if not isinstance(error, OSError) or error.errno not in _OF_THE_DISK:
+        log.error("a request ends with what nothing foresaw", exc_info=error)
+        return _unforeseen(request, error)
     log.error("the disk takes no writes: %s", error)
-    why = (isinstance(error, OSError) and error.strerror) or "it failed"
+    why = error.strerror or "it failed"
     remedy = "nothing was kept of it; try again when the operator has made room"
     return answer_of(problem("disk-failed", f"the disk takes no writes: {why}", remedy))

@@ -194,7 +194,9 @@ class Postgres:
 
     def __init__(self, url: URL) -> None:
         self.url = url
-        self.begin = f"BEGIN; SELECT pg_advisory_xact_lock({WRITERS}, hashtext(current_schema()))"
+        # Read committed: one that waited for its turn sees what the one before wrote, whatever the server's default.
+        turn = f"SELECT pg_advisory_xact_lock({WRITERS}, hashtext(current_schema()))"
+        self.begin = f"BEGIN ISOLATION LEVEL READ COMMITTED; {turn}"
 
     @property
     def in_memory(self) -> bool:

@@ -115,6 +115,18 @@ def test_a_full_disk_is_said_without_the_path(
     assert b"planted" not in answer.content
 
 
+def test_another_error_of_the_system_is_not_called_a_full_disk(
+    client: Client, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_key: object) -> None:
+        raise TimeoutError(110, "Connection timed out", "/secret/planted")
+
+    monkeypatch.setattr(backend.orders, "order_state", fail)
+    answer = client.get(f"/v1/orders/{ZERO}")
+    assert told(answer).type == "/v1/problems/internal"
+    assert b"planted" not in answer.content
+
+
 def test_every_error_of_the_backend_has_a_type_that_is_documented(client: Client) -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BackendError)]
     assert {kind.type for kind in kinds} <= TYPES.keys()

@@ -79,11 +79,11 @@ class EnclaveLost(HostError):
 
 
 class ServiceOver(HostError):
-    """A service takes no request now. ``status`` is HTTP's."""
+    """A service takes no request now. ``kind`` is a type of :mod:`sealmarket.protocol.problems`."""
 
-    def __init__(self, detail: str, status: int) -> None:
+    def __init__(self, detail: str, kind: str = "service-over") -> None:
         super().__init__(f"the service cannot answer: {detail}", remedy="try again soon, or use another replica")
-        self.status = status
+        self.kind = kind
 
 
 class InputMissing(HostError):

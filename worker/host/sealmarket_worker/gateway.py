@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from sealmarket.protocol.problems import Problem
+from sealmarket.protocol.problems import problem
 from sealmarket.protocol.services import EvidenceRequest
 from sealmarket.serving.requests import Receive, Scope, Send, peer_in
 from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical
@@ -44,10 +44,10 @@ class Hosted:
 class Refused(Exception):
     """A request that the host answers by itself."""
 
-    def __init__(self, status: int, title: str, detail: str, remedy: str = "") -> None:
+    def __init__(self, kind: str, detail: str, remedy: str = "") -> None:
+        """``kind``: a type of :data:`sealmarket.protocol.problems.TYPES`."""
         super().__init__(detail)
-        self.status = status
-        self.problem = Problem(title=title, detail=detail, remedy=remedy)
+        self.problem = problem(kind, detail, remedy)
 
 
 class Gateway:
@@ -76,10 +76,10 @@ class Gateway:
         try:
             await self._routed(scope, receive, send)
         except Refused as error:
-            await _answer(send, error.status, _PROBLEM, error.problem.canonical())
+            await _answer(send, error.problem.status, _PROBLEM, error.problem.canonical())
         except ServiceOver as error:
-            problem = Problem(title="service over", detail=error.message, remedy=error.remedy)
-            await _answer(send, error.status, _PROBLEM, problem.canonical(), retry=5)
+            found = problem(error.kind, error.message, error.remedy)
+            await _answer(send, found.status, _PROBLEM, found.canonical(), retry=5)
 
     async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
         hosted, what = self._found(scope["path"])
@@ -92,18 +92,18 @@ class Gateway:
         elif (method, what) == ("POST", "requests"):
             await self._carry(hosted.link, peer_in(scope), receive, send)
         else:
-            raise Refused(405, "method not allowed", f"{method} is not for this path")
+            raise Refused("method-not-allowed", f"{method} is not for this path")
 
     def _found(self, path: str) -> tuple[Hosted, str]:
         parts = path.split("/")
         if len(parts) not in (4, 5) or parts[:3] != ["", "v1", "services"]:
-            raise Refused(404, "not found", "this host has no such path", "see docs/spec/session.md")
+            raise Refused("no-route", "this host has no such path", "see docs/spec/session.md")
         try:
             hosted = self._hosted.get(JobId(Bytes32.parse(parts[3])))
         except MalformedDocument as error:
-            raise Refused(400, "malformed", error.message, "name a service by its 0x hex id") from None
+            raise Refused("malformed-document", error.message, "name a service by its 0x hex id") from None
         if hosted is None:
-            raise Refused(404, "no such service", "this host serves no service of this id", "ask another host")
+            raise Refused("not-found", "this host serves no service of this id", "ask another host")
         return hosted, parts[4] if len(parts) == 5 else ""
 
     async def _carry(self, link: ServiceLink, peer: str, receive: Receive, send: Send) -> None:
@@ -128,7 +128,7 @@ class Gateway:
     @contextmanager
     def _place(self, peer: str) -> Iterator[None]:
         if self._running[peer] >= MOST_OF_PEER:
-            raise Refused(429, "too many answers", f"{MOST_OF_PEER} answers of {peer} run already", "wait for one")
+            raise Refused("too-many", f"{MOST_OF_PEER} answers of {peer} run already", "wait for one")
         self._running[peer] += 1
         try:
             yield
@@ -150,7 +150,7 @@ async def _stream(heard: asyncio.Queue[tuple[bytes | None, bool]], gone: asyncio
         data, last = part.result()
         if data is None:
             remedy = "seal the request to the key and the service that this host shows"
-            raise Refused(400, "not opened", "the enclave cannot open this request", remedy)
+            raise Refused("not-opened", "the enclave cannot open this request", remedy)
         if not begun:
             begun = True
             headers = [(b"content-type", _BYTES), (b"cache-control", b"no-store")]
@@ -170,10 +170,10 @@ async def _body(receive: Receive, most: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise Refused(400, "cut off", "the body did not come whole")
+            raise Refused("malformed-document", "the body did not come whole")
         body += message.get("body", b"")
         if len(body) > most:
-            raise Refused(413, "too long", f"a body has at most {most} bytes here")
+            raise Refused("too-large", f"a body has at most {most} bytes here")
         if not message.get("more_body", False):
             return bytes(body)
 
@@ -182,7 +182,7 @@ def _key(raw: bytes) -> PublicKey:
     try:
         return PublicKey(decode_canonical(EvidenceRequest, raw).key)
     except (MalformedDocument, InvalidHpkeKey) as error:
-        raise Refused(400, "malformed", error.message, error.remedy or "send an HPKE public key") from None
+        raise Refused("malformed-document", error.message, error.remedy or "send an HPKE public key") from None
 
 
 async def _answer(send: Send, status: int, kind: bytes, body: bytes, retry: int = 0) -> None:

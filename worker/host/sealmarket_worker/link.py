@@ -78,9 +78,9 @@ class ServiceLink:
         """
         with self._lock:
             if not self.serving:
-                raise ServiceOver("it takes no request any more", 503)
+                raise ServiceOver("it takes no request any more")
             if len(self._streams) >= MOST_STREAMS:
-                raise ServiceOver(f"{MOST_STREAMS} answers run already", 429)
+                raise ServiceOver(f"{MOST_STREAMS} answers run already", "too-many")
             self._numbers += 1
             stream = self._streams[self._numbers] = Stream(self, self._numbers, heard)
         self._say(Ask(stream=stream.number, sealed=sealed))
@@ -156,7 +156,7 @@ class ServiceLink:
         with self._asking:
             self._forget_late_answers()
             if not self.serving:
-                raise ServiceOver("it is over", 503)
+                raise ServiceOver("it is over")
             self._awaited = kind
             try:
                 self._say(message)
@@ -166,7 +166,7 @@ class ServiceLink:
             finally:
                 self._awaited = None
             if not isinstance(answer, kind):
-                raise ServiceOver("its enclave is gone", 503)
+                raise ServiceOver("its enclave is gone")
             return answer
 
     def _forget_late_answers(self) -> None:
@@ -180,7 +180,7 @@ class ServiceLink:
             with self._sending:
                 self._send(message)
         except EnclaveLost as error:
-            raise ServiceOver("its enclave is gone", 503) from error
+            raise ServiceOver("its enclave is gone") from error
 
 
 def _nobody(_data: bytes | None, _last: bool) -> None:
