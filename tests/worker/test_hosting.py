@@ -372,3 +372,31 @@ def test_strangers_that_ask_push_no_account_with_a_tab_out_of_a_renewal(host: Ho
     more = [Address(b"\xee" * 20), *paying]
     assert renewals.fetch(Bytes32(bytes(32)), more) is not None
     assert set(more) <= set(asked[-1].accounts)
+
+
+def test_nodes_that_do_not_answer_hold_up_no_renewal_that_enough_others_sign(host: Host) -> None:
+    over, nodes = threading.Event(), host.service.scene.nodes[:3]
+    by_url = {f"http://node-{place}": node for place, node in enumerate(nodes)}
+
+    def ask(url: str, body: bytes) -> bytes | None:
+        where = url.partition("/v1/")[0]
+        if where == "http://node-0":
+            over.wait(PATIENCE)
+            return None
+        renewal = host.service.renewal(decode(RenewalRequest, body).nonce)
+        signature = sign(renewal.digest(CHAIN_ID, MARKET), by_url[where].signing)
+        return SignedRenewal(renewal=renewal, signature=signature).canonical()
+
+    members = tuple(
+        Member(signer=address_of(node.signing.public_key), hpke_public_key=HexBytes(), url=url)
+        for url, node in by_url.items()
+    )
+    book = cast("AddressBook", SimpleNamespace(chain_id=CHAIN_ID, market=MARKET))
+    committee = Committee(epoch=1, threshold=2, members=members)
+    try:
+        found = NodeRenewals(book, committee, host.service.job_id, lambda: 1, ask).fetch(Bytes32(bytes(32)), [])
+        assert found is not None
+        assert found.places == (1, 2)
+        assert len(set(found.signatures)) == 2
+    finally:
+        over.set()

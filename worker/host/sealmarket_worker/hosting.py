@@ -17,7 +17,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -121,16 +123,31 @@ class NodeRenewals:
         request = RenewalRequest(nonce=nonce, block_number=block, accounts=tuple(accounts), proofs=proofs)
         body = request.canonical()
         found: dict[bytes, dict[int, bytes]] = {}
-        for place, member in enumerate(self._committee.members):
-            raw = self._ask(f"{member.url.rstrip('/')}/v1/sessions/{self._job_id}/renewals", body)
-            if raw is not None and (signed := self._checked(raw, member.signer, nonce)) is not None:
-                same = found.setdefault(signed.renewal.canonical(), {})
-                same[place] = signed.signature
-                if len(same) >= self._committee.threshold:
-                    shown = {tab.account for tab in signed.renewal.tabs}
-                    self._known = [account for account in accounts if account in shown]
-                    return SignedRenewals(signed.renewal.canonical(), tuple(same.values()), tuple(same))
+        with closing(self._answers(body)) as answers:
+            for place, raw in answers:
+                signer = self._committee.members[place].signer
+                if raw is not None and (signed := self._checked(raw, signer, nonce)) is not None:
+                    same = found.setdefault(signed.renewal.canonical(), {})
+                    same[place] = signed.signature
+                    if len(same) >= self._committee.threshold:
+                        shown = {tab.account for tab in signed.renewal.tabs}
+                        self._known = [account for account in accounts if account in shown]
+                        places = tuple(sorted(same))
+                        return SignedRenewals(signed.renewal.canonical(), tuple(same[one] for one in places), places)
         return None
+
+    def _answers(self, body: bytes) -> Generator[tuple[int, bytes | None], None, None]:
+        """What each node answers, with its place, as answers come: the lease runs meanwhile, and slow nodes hold up
+        no other."""
+        members = self._committee.members
+        urls = [f"{member.url.rstrip('/')}/v1/sessions/{self._job_id}/renewals" for member in members]
+        pool = ThreadPoolExecutor(len(members), "renewals")
+        try:
+            asked = {pool.submit(self._ask, url, body): place for place, url in enumerate(urls)}
+            for done in as_completed(asked):
+                yield asked[done], done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _accounts(self, wanted: Sequence[Address]) -> list[Address]:
         """Whose tabs the next renewal is to show."""
