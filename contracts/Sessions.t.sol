@@ -3,6 +3,8 @@ pragma solidity ^0.8.27;
 
 import {IJobs} from "./interfaces/IJobs.sol";
 import {ISessions} from "./interfaces/ISessions.sol";
+import {TabWord} from "./libraries/TabWords.sol";
+import {Assertions} from "./testing/Assertions.sol";
 import {SessionFixture} from "./testing/SessionFixture.sol";
 import {vm} from "./testing/Vm.sol";
 import {Terms} from "./types/Assets.sol";
@@ -789,5 +791,29 @@ contract ClosingTest is SessionFixture {
 
     function _refuseAt(bytes memory data, bytes4 expected) private {
         _refuse(address(0), address(sessions), data, expected);
+    }
+}
+
+/// @title The packed word of a tab
+contract TabWordsTest is Assertions {
+    function testFuzz_a_limit_that_does_not_fit_its_field_is_refused(uint88 limit, uint256 amount) public {
+        TabWord tab = TabWord.wrap(0).adding(limit);
+        amount = bound(amount, uint256(type(uint88).max) - limit + 1, type(uint256).max - limit);
+        try this.add(tab, amount) {
+            revert("a limit runs into what is paid");
+        } catch (bytes memory reason) {
+            assertTrue(bytes4(reason) == IJobs.OutOfBounds.selector, "the reason");
+        }
+    }
+
+    function testFuzz_a_limit_up_to_its_field_s_end_leaves_what_is_paid(uint88 limit, uint88 paid, uint88 more) public {
+        more = uint88(bound(more, 0, type(uint88).max - limit));
+        TabWord tab = TabWord.wrap(0).adding(limit).paying(paid).adding(more);
+        assertEq(tab.limit(), uint256(limit) + more, "limit");
+        assertEq(tab.paid(), paid, "paid");
+    }
+
+    function add(TabWord tab, uint256 amount) external pure returns (TabWord) {
+        return tab.adding(amount);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
+import {IJobs} from "../interfaces/IJobs.sol";
 import {Tab} from "../types/Sessions.sol";
 
 /// @notice A Tab in one uint256, in the order of its fields: limit (88 bits), paid (88), requestedBlock (40), closesAt
@@ -10,7 +11,8 @@ type TabWord is uint256;
 using TabWords for TabWord global;
 
 /// @title Reading and changing a TabWord
-/// @dev Sums of amounts need no check: what all tabs hold is one account of the market's ledger, less than 2^88.
+/// @dev A limit counts all that was ever locked, what was paid included: the same money may come again, so `adding`
+/// checks that it fits its field. `paying` needs no check: what is paid stays within the limit.
 library TabWords {
     uint256 private constant AMOUNT = type(uint88).max;
     uint256 private constant TIME = type(uint40).max;
@@ -57,8 +59,10 @@ library TabWords {
         return tab.closesAt() == TIME;
     }
 
-    /// @notice The same tab with more locked; the caller has checked that no account would hold more than 2^88 - 1.
+    /// @notice The same tab with more locked. Reverts where the limit does not fit its field.
     function adding(TabWord tab, uint256 amount) internal pure returns (TabWord) {
+        uint256 sum = tab.limit() + amount;
+        if (sum > AMOUNT) revert IJobs.OutOfBounds("limit", sum, 0, AMOUNT);
         unchecked {
             return TabWord.wrap(TabWord.unwrap(tab) + amount);
         }
