@@ -5,37 +5,30 @@ Nodes have no account on chain. What they sign is served to every caller; enough
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from contextlib import closing
 
 from sealmarket.chain.calls import Call
-from sealmarket.chain.contracts import MarketContract, SettledResult
-from sealmarket.chain.errors import ChainUnavailable, Reverted, RpcRefused
+from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.events import JobChallenged, JobMatched, JobSettled
-from sealmarket.operate.releases import PostingChain, committee_of
+from sealmarket.operate.poster import Poster, PostingChain, ask, committee_of
 from sealmarket.protocol.book import Committee, Member
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import ChallengeStatus, SignedChallengeAnswer
-from sealmarket.service.connection import Connection
-from sealmarket.service.errors import ServiceError
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 
-log = logging.getLogger(__name__)
-_SECONDS = 5.0
 AskChallenge = Callable[[Member, JobId], ChallengeStatus | None]
 """What a node says of a challenge; None where it does not answer."""
 
 
-class ChallengePoster:
-    """Posts what nodes answered. ``send`` sends one transaction and raises as ``Sender.send``."""
+class ChallengePoster(Poster):
+    """Posts what nodes answered."""
 
     def __init__(self, chain: PostingChain, send: Callable[[Call], object], ask: AskChallenge) -> None:
-        self._chain, self._send, self._ask = chain, send, ask
-        self._market = MarketContract(chain.book.market, chain.book.chain_id)
+        super().__init__(chain, send)
+        self._ask = ask
 
     def challenged(self, first: int, last: int) -> dict[JobId, int]:
         """The jobs whose result was challenged from block ``first`` to ``last``, and until when nodes may answer.
@@ -70,7 +63,7 @@ class ChallengePoster:
                 call = self._market.answer_challenge(
                     spec, result, challenger, available, equal, committee, removed=removed
                 )
-                return self._sent(call, job_id)
+                return self._sent(call, f"the answer to the challenge of job {job_id}")
         return False
 
     def _known(self, job_id: JobId) -> tuple[JobSpec, SettledResult, Address] | None:
@@ -106,21 +99,7 @@ class ChallengePoster:
         except SignatureRefused:
             return False
 
-    def _sent(self, call: Call, job_id: JobId) -> bool:
-        try:
-            self._send(call)
-        except (Reverted, RpcRefused, ChainUnavailable) as error:
-            log.warning("the answer to the challenge of job %s is not posted: %s", job_id, error)
-            return False
-        log.info("posted the committee's answer to the challenge of job %s", job_id)
-        return True
-
 
 def ask_challenge(member: Member, job_id: JobId) -> ChallengeStatus | None:
     """What a node says of a challenge, over HTTP and unchecked."""
-    with closing(Connection(member.url, service="oracle node", timeout=_SECONDS)) as connection:
-        try:
-            return connection.read(f"/v1/jobs/{job_id}/challenge", ChallengeStatus, what="challenge")
-        except ServiceError as error:
-            log.warning("node %s does not answer for the challenge of job %s: %s", member.url, job_id, error)
-            return None
+    return ask(member, f"/v1/jobs/{job_id}/challenge", ChallengeStatus, "challenge")

@@ -7,61 +7,31 @@ keeper, an owner or the consumer. The provider then has the shares, whatever it 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
-from contextlib import closing
-from typing import Protocol
 
 from sealmarket.chain.calls import Call
-from sealmarket.chain.contracts import MarketContract
-from sealmarket.chain.errors import ChainUnavailable, Reverted, RpcRefused
-from sealmarket.chain.events import ChainEvent, JobDecided, JobMatched, SharesReportedMissing
-from sealmarket.chain.interface import ViewReader
-from sealmarket.chain.model import Block, Enclave, Interruption
-from sealmarket.protocol.book import AddressBook, Committee, Member
+from sealmarket.chain.events import JobDecided, JobMatched, SharesReportedMissing
+from sealmarket.chain.model import Enclave, Interruption
+from sealmarket.operate.poster import Poster, PostingChain, ask, committee_of
+from sealmarket.protocol.book import Committee, Member
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.wire import NodeStatus
-from sealmarket.service.connection import Connection
-from sealmarket.service.errors import ServiceError
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.release import Release, release_hash
 from sealmarket_enclave.protocol.signing import SignatureRefused, personal_digest, recover
 
-log = logging.getLogger(__name__)
-
-_SECONDS = 5.0
 Ask = Callable[[Member, JobId], NodeStatus | None]
 """What a node says of a job; None where it does not answer."""
 
 
-class PostingChain(Protocol):
-    """What posting reads of a chain."""
-
-    @property
-    def book(self) -> AddressBook:
-        """Where the market is."""
-
-    def head(self) -> Block:
-        """The newest block."""
-
-    def at(self, block: Block) -> ViewReader:
-        """The state at one block."""
-
-    def events(self, first: int, last: int) -> list[ChainEvent]:
-        """The events of the market in a range of blocks."""
-
-    def about_job(self, job_id: Bytes32, last: Block) -> list[ChainEvent]:
-        """All events of one job."""
-
-
-class ReleasePoster:
-    """Posts what nodes released. ``send`` sends one transaction and raises as ``Sender.send``."""
+class ReleasePoster(Poster):
+    """Posts what nodes released."""
 
     def __init__(self, chain: PostingChain, send: Callable[[Call], object], ask: Ask) -> None:
-        self._chain, self._send, self._ask = chain, send, ask
-        self._market = MarketContract(chain.book.market, chain.book.chain_id)
+        super().__init__(chain, send)
+        self._ask = ask
 
     def reported(self, first: int, last: int) -> dict[JobId, int]:
         """The jobs whose shares were reported missing from block ``first`` to ``last``, and until when one may post.
@@ -93,7 +63,7 @@ class ReleasePoster:
         count = 0
         for release in self._missing(job_id, enclave, committee, interruption, removed):
             call = self._market.post_release(spec, enclave, release, committee, removed=removed)
-            count += self._sent(call, release)
+            count += self._sent(call, f"the release of node {release.index} for job {job_id}")
         return count
 
     def _accepted(self, job_id: JobId) -> tuple[JobSpec, Enclave] | None:
@@ -122,23 +92,6 @@ class ReleasePoster:
             if release is not None and _is_of(release, job_id, enclave.evidence_hash, place, member):
                 yield release
 
-    def _sent(self, call: Call, release: Release) -> bool:
-        try:
-            self._send(call)
-        except (Reverted, RpcRefused, ChainUnavailable) as error:
-            log.warning("the release of node %d for job %s is not posted: %s", release.index, release.job_id, error)
-            return False
-        log.info("posted the release of node %d for job %s", release.index, release.job_id)
-        return True
-
-
-def committee_of(book: AddressBook, epoch: int, job_id: JobId) -> Committee | None:
-    """The committee of a job's epoch; None, with a warning, where the address book is older than the epoch."""
-    found = next((committee for committee in book.committees if committee.epoch == epoch), None)
-    if found is None:
-        log.warning("the address book has no epoch %d: update it, nothing is posted for job %s", epoch, job_id)
-    return found
-
 
 def _is_of(release: Release, job_id: JobId, evidence_hash: Bytes32, place: int, member: Member) -> bool:
     if (release.job_id, release.evidence_hash, release.index) != (job_id, evidence_hash, place):
@@ -152,9 +105,4 @@ def _is_of(release: Release, job_id: JobId, evidence_hash: Bytes32, place: int, 
 
 def ask_node(member: Member, job_id: JobId) -> NodeStatus | None:
     """What a node says of a job, over HTTP and unchecked."""
-    with closing(Connection(member.url, service="oracle node", timeout=_SECONDS)) as connection:
-        try:
-            return connection.read(f"/v1/jobs/{job_id}", NodeStatus, what="job")
-        except ServiceError as error:
-            log.warning("node %s does not answer for job %s: %s", member.url, job_id, error)
-            return None
+    return ask(member, f"/v1/jobs/{job_id}", NodeStatus, "job")
