@@ -172,10 +172,12 @@ idempotency_keys = Table(
 nonces = Table(
     "nonces", metadata, _counted(), _bytes("digest"), _words("peer"), _number("expires"),
     UniqueConstraint("digest", name="nonces_by_digest"), Index("nonces_of_peer", "peer", "id"),
+    Index("nonces_by_expiry", "expires"),
 )  # fmt: skip
 sessions = Table(
     "sessions", metadata, _counted(), _bytes("digest"), _bytes("account"), _number("expires"),
     UniqueConstraint("digest", name="sessions_by_digest"), Index("sessions_of_account", "account", "id"),
+    Index("sessions_by_expiry", "expires"),
 )  # fmt: skip
 changes = Table("changes", metadata, _counted(), _words("topic"), _bytes("subject"), _words("state"))
 changes_epoch = Table(
