@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from sealmarket.chain.errors import ChainUnavailable
+from sealmarket.client.renewals import SignedRenewals
 from sealmarket.protocol.book import AddressBook, Committee, Member
 from sealmarket.protocol.problems import PREFIX, TYPES
 from sealmarket.protocol.renewals import RenewalRequest
@@ -37,7 +38,7 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.session import MAX_SEALED, AnswerReader, FrameKind
 from sealmarket_worker.errors import EnclaveLost, ServiceOver
 from sealmarket_worker.gateway import MOST_OF_PEER, Gateway, Hosted, Refused
-from sealmarket_worker.hosting import NEWCOMERS, NodeRenewals, Redeeming, ServiceRun, SignedRenewals, StatementLog
+from sealmarket_worker.hosting import NEWCOMERS, NodeRenewals, Redeeming, ServiceRun, StatementLog
 from sealmarket_worker.link import ServiceLink
 from sealmarket_worker.listener import Server
 from tests.enclave.scene import CHAIN_ID, MARKET

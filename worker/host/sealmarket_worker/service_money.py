@@ -26,14 +26,15 @@ from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import MarketContract
 from sealmarket.chain.errors import NoSessions
 from sealmarket.chain.sessions import ServiceState, SessionsContract
+from sealmarket.client.renewals import SignedRenewals
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Wei, decode_canonical
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape, Wei, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.session import Renewal, SessionTerms, SignedRenewal, SignedStatement
-from sealmarket_worker.hosting import SignedRenewals, StatementLog
+from sealmarket_enclave.protocol.session import Renewal, SessionTerms, SignedStatement
+from sealmarket_worker.hosting import StatementLog
 
 log = logging.getLogger(__name__)
 RECORDS, STATEMENTS = "services", "statements"
@@ -102,16 +103,12 @@ class ServiceMoney:
         """Rule 3. A refusal of the chain costs nothing: the next renewal is claimed in its place."""
         if not self._record.terms.renewal_fee:
             return
-        renewal = decode_canonical(Renewal, found.renewal)
+        renewal = found.read()
         try:
             if not self._is_cheap(renewal, committee):
                 return
             removed = self._chain.at(self._chain.head()).removed_members(committee.epoch)
-            signed = [
-                (place, SignedRenewal(renewal=renewal, signature=HexBytes(signature)))
-                for place, signature in zip(found.places, found.signatures, strict=True)
-            ]
-            self._send(self._contract.claim_renewal(signed, committee, removed))
+            self._send(self._contract.claim_renewal(found.by_place(), committee, removed))
         except ChainError as error:
             log.warning("nodes are paid for a later renewal of service %s: %s", self._job_id, error)
 
