@@ -214,6 +214,24 @@ def test_a_statement_is_on_disk_before_it_is_passed_on_and_a_torn_line_is_left_o
     assert isinstance(signed.statement, Statement)
 
 
+def test_a_log_that_grew_keeps_the_newest_statement_and_each_accounts_last_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sealmarket_worker.hosting.MOST_GROWTH", 20_000)
+    log = StatementLog(tmp_path, JobId(Bytes32(bytes(32))))
+    link, accounts = LinkTwin(), [Address(bytes([place]) * 20) for place in range(1, 11)]
+    for units in range(1, 21):
+        for account in accounts:
+            link.units[account] = units
+            log.keep(link.state([account]))
+    assert len(list(log.all())) < 100, "200 were kept one after the other"
+    found = {entry.account: int(entry.units) for one in log.needed() for entry in one.statement.entries}
+    assert (found, len(log.needed())) == (dict.fromkeys(accounts, 20), len(accounts))
+    assert log.needed()[-1] == link.statement
+    log.remove()
+    assert list(log.all()) == []
+
+
 class LinkTwin:
     """A link to an enclave that served so many units to each account; an entry is due once after it rose."""
 

@@ -202,6 +202,7 @@ def test_after_its_last_statement_owners_are_paid_and_the_bond_returns_at_once(w
     world.state(redeemed=Uint64(30), bond=Wei(1000), last=True, end=world.chain.head().timestamp)
     assert world.tend() == ["Sessions.redeem", "Sessions.payRoyalties", "Sessions.takeBond"]
     assert world.records == 0
+    assert list(world.statements.all()) == []
 
 
 def test_a_silent_chain_leaves_the_record_for_the_next_look(world: World) -> None:

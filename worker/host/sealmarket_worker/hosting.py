@@ -36,17 +36,24 @@ from sealmarket_worker.link import ServiceLink
 log = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
 LOOK_SECONDS = 5.0
+MOST_GROWTH = 1 << 20
 NEWCOMERS = 64
 """Places of a renewal that accounts without a tab in the last one have in any case."""
 
 
 class StatementLog:
-    """The statements of one service, one a line. A line that a crash cut off is left out."""
+    """The statements of one service, one a line. A line that a crash cut off is left out.
+
+    Kept is what the chain may still need: the newest, and before it each one that has an account's newest entry. The
+    rest is removed whenever the file has grown by :data:`MOST_GROWTH` bytes.
+    """
 
     def __init__(self, folder: Path, job_id: JobId) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / f"{job_id.hex()}.jsonl"
         self._last: SignedStatement | None = None
+        self._kept = 0
+        """Bytes of the file when it was last shortened."""
 
     def keep(self, signed: SignedStatement) -> None:
         """Write one down, for good, unless it is the last one again. Raises ``OSError``."""
@@ -56,7 +63,36 @@ class StatementLog:
             file.write(b"\n" + signed.canonical())
             file.flush()
             os.fsync(file.fileno())
+            size = file.tell()
         self._last = signed
+        if size - self._kept > MOST_GROWTH:
+            self._shorten()
+
+    def needed(self) -> list[SignedStatement]:
+        """What the chain may still need, in the order in which it came."""
+        found: list[SignedStatement] = []
+        seen: set[Address] = set()
+        for place, signed in enumerate(reversed(list(self.all()))):
+            accounts = {entry.account for entry in signed.statement.entries}
+            if not place or accounts - seen:
+                found.append(signed)
+            seen |= accounts
+        return found[::-1]
+
+    def remove(self) -> None:
+        """Nothing of the service's money is left on chain."""
+        self._path.unlink(missing_ok=True)
+
+    def _shorten(self) -> None:
+        """Keep what is needed; a crash leaves the old file or the new one."""
+        written = self._path.with_suffix(".new")
+        with written.open("wb") as file:
+            for signed in self.needed():
+                file.write(b"\n" + signed.canonical())
+            file.flush()
+            os.fsync(file.fileno())
+            self._kept = file.tell()
+        written.replace(self._path)
 
     def all(self) -> Iterator[SignedStatement]:
         """Every statement, in the order in which they came."""

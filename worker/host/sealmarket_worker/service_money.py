@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,7 +139,7 @@ class ServiceMoney:
     def _post_last(self, service: ServiceState) -> None:
         if self._chain.head().timestamp > service.last_second:
             return
-        for signed in _needed(list(self._statements.all())):
+        for signed in reversed(self._statements.needed()):
             self.post(signed)
 
     def _service(self) -> ServiceState:
@@ -147,16 +147,6 @@ class ServiceMoney:
 
     def _status(self) -> Status:
         return self._chain.at(self._chain.head()).job(self._record.spec.request_hash).status
-
-
-def _needed(kept: Sequence[SignedStatement]) -> Iterator[SignedStatement]:
-    """The newest statement, and before it each one that has the last entry of an account."""
-    seen: set[Address] = set()
-    for place, signed in enumerate(reversed(kept)):
-        accounts = {entry.account for entry in signed.statement.entries}
-        if not place or accounts - seen:
-            yield signed
-        seen |= accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +176,16 @@ class Treasury:
             try:
                 record = decode_canonical(ServiceRecord, path.read_bytes())
                 if not is_served(self._job_id(record)) and self._money(record).wind_up():
+                    self._statements(record).remove()
                     path.unlink()
             except (ChainError, MalformedDocument, OSError) as error:
                 log.warning("the money of service %s stays where it is for now: %s", path.stem, error)
 
     def _money(self, record: ServiceRecord) -> ServiceMoney:
-        return ServiceMoney(self.chain, self.send, record, StatementLog(self.state / STATEMENTS, self._job_id(record)))
+        return ServiceMoney(self.chain, self.send, record, self._statements(record))
+
+    def _statements(self, record: ServiceRecord) -> StatementLog:
+        return StatementLog(self.state / STATEMENTS, self._job_id(record))
 
     def _job_id(self, record: ServiceRecord) -> JobId:
         return record.spec.job_id(self.chain.book.chain_id, self.chain.book.market)
