@@ -3,7 +3,8 @@
 1. **Final.** A block is final where ``needed`` endpoints have it under one hash, each as final or as an ancestor of its
    final block. Of several, the newest counts. The reader never goes back behind a block that was final.
 2. An endpoint with another hash at that height lies or follows another chain: it is left out for
-   :data:`LEFT_OUT_SECONDS`, with an alarm that names it, and the others go on. So is one whose proof does not hold.
+   :data:`LEFT_OUT_SECONDS`, with an alarm that names it, and the others go on. So is one whose proof does not hold. The
+   same rule gives the block at each earlier number, where it is asked for.
 3. An endpoint has no say while its newest block is more than ``ahead`` seconds ahead of our clock, or old by
    :func:`~sealmarket.chain.agreement.patience_of` while another's is newer. Each is an alarm.
 4. **Head.** What is read at the head is read at the head of every endpoint that has a say. The head's number and time,
@@ -38,6 +39,7 @@ from sealmarket.chain.errors import (
 from sealmarket.chain.model import Block
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.chain.rpc import Rpc
+from sealmarket.chain.spans import NARROWING
 
 T = TypeVar("T")
 LEFT_OUT_SECONDS = 600.0
@@ -137,12 +139,71 @@ class EndpointQuorum:
             try:
                 found.append(AtEndpoint(endpoint, block, self._rpc.at(endpoint, partial(read, block))))
             except ProofRefused as error:
-                self._leave_out(endpoint, error.what, error.expected, error.found)
+                self.leave_out(endpoint, error.what, error.expected, error.found)
             except (ChainUnavailable, NodeDistrusted, RpcRefused, Reverted, AbiMismatch) as error:
                 if len(shown) == 1:
                     raise
                 self.alarms.sound(endpoint, "state at its newest block", "an answer", error.message, _BRIEF)
         return self._enough(found)
+
+    def block(self, number: int) -> Block:
+        """The block at a number that is final, on which enough endpoints agree; one that shows another is left out.
+
+        Raises:
+            EndpointsDisagree, TooFewAgree: they do not.
+        """
+        votes = self.each(lambda: self._numbered_here(number), f"block {number}")
+        agreed, count = Counter(block for _, block in votes).most_common(1)[0]
+        if count < self._needed:
+            raise EndpointsDisagree(number, {endpoint: block.hash for endpoint, block in votes})
+        self._leave_out_others(agreed, votes)
+        return agreed
+
+    def each(self, read: Callable[[], T], what: str) -> Sequence[tuple[str, T]]:
+        """What ``read`` returns at each endpoint that answers.
+
+        Raises:
+            TooFewAgree: fewer do than must agree.
+            ChainError: as one of the others says, where it may answer to a narrower question.
+        """
+        failures = list[ChainError]()
+
+        def note(endpoint: str, error: ChainError) -> None:
+            failures.append(error)
+            if self._rpc.several:
+                self.alarms.sound(endpoint, what, "an answer", error.message, _BRIEF)
+
+        shown = self._rpc.everywhere(read, self._needed, note)
+        narrower = [error for error in failures if isinstance(error, NARROWING)]
+        if len(shown) < self._needed and narrower:
+            raise narrower[0]
+        return self._enough(shown)
+
+    def proven(self, read: Callable[[], T], what: str) -> T:
+        """What ``read`` proves at one endpoint; at the next where that one does not. A false proof is named.
+
+        Raises:
+            ChainError: of the first endpoint, where none proves it.
+        """
+        first: ChainError | None = None
+        for endpoint in self._rpc.in_turn():
+            try:
+                return self._rpc.at(endpoint, read)
+            except ProofRefused as error:
+                self.leave_out(endpoint, error.what, error.expected, error.found)
+                first = first or error
+            except (ChainUnavailable, NodeDistrusted, RpcRefused) as error:
+                self.alarms.sound(endpoint, what, "an answer", error.message, _BRIEF)
+                first = first or error
+        assert first is not None
+        raise first
+
+    def leave_out(self, endpoint: str, what: str, expected: object, found: object) -> None:
+        """Ask an endpoint nothing for a while: what it said of ``what`` was shown to be false."""
+        self.alarms.sound(endpoint, what, expected, found, LEFT_OUT_SECONDS)
+        self._doubts.pop(endpoint, None)
+        if self._rpc.several:
+            self._rpc.leave_out(endpoint, LEFT_OUT_SECONDS)
 
     def doubt(self, endpoint: str, block: Block) -> None:
         """Remember that an endpoint alone speaks for another answer at its newest block. The first doubt stands."""
@@ -207,22 +268,30 @@ class EndpointQuorum:
         return votes
 
     def _numbered(self, endpoint: str, number: int) -> Block:
-        found = self._rpc.at(endpoint, lambda: self._block(hex(number)))
+        return self._rpc.at(endpoint, lambda: self._numbered_here(number))
+
+    def _numbered_here(self, number: int) -> Block:
+        found = self._block(hex(number))
         if found.number != number:
             raise NodeDistrusted(f"block {number}", number, found.number)
         return found
 
     def _agreed(self, agreed: Block, votes: Sequence[tuple[str, Block]]) -> Block:
-        good = [endpoint for endpoint, block in votes if block == agreed]
-        for endpoint, block in votes:
-            if block != agreed:
-                expected = f"{agreed.hash} of {agreed.timestamp}, as {len(good)} others"
-                self._leave_out(endpoint, f"block {agreed.number}", expected, f"{block.hash} of {block.timestamp}")
+        good = self._leave_out_others(agreed, votes)
         self._rpc.prefer(good[0])
         self._settle_doubts(agreed, good[0])
         if self._newest is None or agreed.number > self._newest.number:
             self._newest = agreed
         return self._newest if agreed.number < self._newest.number else agreed
+
+    def _leave_out_others(self, agreed: Block, votes: Sequence[tuple[str, Block]]) -> list[str]:
+        """The endpoints that have the block on which enough agree; the others lie."""
+        good = [endpoint for endpoint, block in votes if block == agreed]
+        for endpoint, block in votes:
+            if block != agreed:
+                expected = f"{agreed.hash} of {agreed.timestamp}, as {len(good)} others"
+                self.leave_out(endpoint, f"block {agreed.number}", expected, f"{block.hash} of {block.timestamp}")
+        return good
 
     def _settle_doubts(self, agreed: Block, good: str) -> None:
         for endpoint, doubted in list(self._doubts.items()):
@@ -230,15 +299,9 @@ class EndpointQuorum:
             if doubted.number > agreed.number:
                 if doubted.timestamp < agreed.timestamp:
                     expected = f"a time from {agreed.timestamp} on, as the final block {agreed.number} has it"
-                    self._leave_out(endpoint, what, expected, doubted.timestamp)
+                    self.leave_out(endpoint, what, expected, doubted.timestamp)
                 continue
             real = agreed if doubted.number == agreed.number else self._numbered(good, doubted.number)
             del self._doubts[endpoint]
             if real.hash != doubted.hash:
-                self._leave_out(endpoint, what, real.hash, doubted.hash)
-
-    def _leave_out(self, endpoint: str, what: str, expected: object, found: object) -> None:
-        self.alarms.sound(endpoint, what, expected, found, LEFT_OUT_SECONDS)
-        self._doubts.pop(endpoint, None)
-        if self._rpc.several:
-            self._rpc.leave_out(endpoint, LEFT_OUT_SECONDS)
+                self.leave_out(endpoint, what, real.hash, doubted.hash)

@@ -18,6 +18,7 @@ from sealmarket.chain.errors import (
     Reverted,
     TooFewAgree,
 )
+from sealmarket.chain.model import Block
 from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
 from sealmarket_enclave.protocol.numbers import BlockNumber
 from tests.chain.node import BOOK, error
@@ -26,6 +27,10 @@ from tests.chain.test_agreement import GENESIS, HEIGHT, PATIENCE, Replica, Silen
 
 def stage(*nodes: Replica, agree: int = 0) -> Stage:
     return Stage(*nodes, trust=ChainTrust(agree=agree, proofs=False))
+
+
+def shown_by_the_last(made: Stage, number: int) -> Block:
+    return made.chain.rpc.at("http://node2.twin", lambda: made.chain._at_one(number))
 
 
 # --- a final block ----------------------------------------------------------------------------------------------
@@ -62,6 +67,22 @@ def test_a_fabricated_chain_at_two_of_three_is_refused_where_three_must_agree() 
 def test_one_silent_endpoint_of_two_is_too_few() -> None:
     with pytest.raises(TooFewAgree, match="1 endpoints of the chain can be relied on, expected 2"):
         stage(Replica(), Silent()).chain.final()
+
+
+@pytest.mark.parametrize("liar", range(3))
+def test_an_earlier_block_is_the_one_that_enough_endpoints_have(liar: int) -> None:
+    """Or one endpoint could say that the chain was rewritten below what is final, and a node would stop."""
+    nodes = [Replica(), Replica(), Replica()]
+    made = stage(*nodes)
+    true = made.chain.block(20)
+    nodes[liar].forked_at = 15
+    assert made.chain.block(20) == true
+    assert [alarm.endpoint for alarm in made.chain.alarms] == [f"http://node{liar}.twin"]
+
+
+def test_an_earlier_block_on_which_too_few_agree_is_refused() -> None:
+    with pytest.raises(EndpointsDisagree, match="block 20"):
+        stage(Replica(), Replica(forked_at=15)).chain.block(20)
 
 
 def test_no_endpoint_that_answers_is_as_unavailable_as_one_alone() -> None:
@@ -221,7 +242,7 @@ def test_an_endpoint_whose_head_shows_what_no_contract_has_stops_no_other(made_u
 def test_an_endpoint_that_made_a_head_up_is_left_out_once_that_height_is_final() -> None:
     nodes = [Replica(), Replica(), Replica(forked_at=HEIGHT)]
     made = stage(*nodes)
-    made.chain.doubt("http://node2.twin", made.chain.rpc.at("http://node2.twin", lambda: made.chain.block(HEIGHT)))
+    made.chain.doubt("http://node2.twin", shown_by_the_last(made, HEIGHT))
     for node in nodes:
         node.height = HEIGHT + 2
     nodes[2].forked_at = 1 << 40  # it shows the true block now
@@ -233,7 +254,7 @@ def test_an_endpoint_that_made_a_head_up_is_left_out_once_that_height_is_final()
 def test_an_endpoint_that_alone_had_the_newer_block_is_right_in_the_end() -> None:
     nodes = [Replica(), Replica(), Replica(HEIGHT + 1)]
     made = stage(*nodes)
-    made.chain.doubt("http://node2.twin", made.chain.rpc.at("http://node2.twin", lambda: made.chain.block(HEIGHT + 1)))
+    made.chain.doubt("http://node2.twin", shown_by_the_last(made, HEIGHT + 1))
     for node in nodes:
         node.height = HEIGHT + 3
     made.now += 3
@@ -246,7 +267,7 @@ def test_a_made_up_head_of_a_height_that_is_never_reached_is_a_lie_by_its_time(h
     """Otherwise one endpoint of three holds each release back for good."""
     nodes = [Replica(), Replica(), Replica()]
     made = stage(*nodes)
-    shown = made.chain.rpc.at("http://node2.twin", lambda: made.chain.block(HEIGHT))
+    shown = shown_by_the_last(made, HEIGHT)
     made.chain.doubt("http://node2.twin", replace(shown, number=BlockNumber(height)))
     assert made.chain.final().number == HEIGHT - 2
     assert list(made.chain.alarms) == []

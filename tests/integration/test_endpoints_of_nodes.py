@@ -20,6 +20,7 @@ import pytest
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain import Block, Chain
 from sealmarket.chain.errors import ChainError, Reverted
+from sealmarket.chain.logs import topic_of
 from sealmarket.chain.quorum import ChainTrust
 from sealmarket.client import JobRecord, SealedAsset, read_job
 from sealmarket.protocol.book import FinalityRule
@@ -273,6 +274,77 @@ def test_a_reorganisation_that_takes_the_verdict_back_is_never_released_on(town:
     becomes(node, record, "released", town.mine)
 
 
+# --- events that one endpoint makes up ---------------------------------------------------------------------------
+
+
+def _beside(log: Any) -> Fault:
+    """One more log than there is, in the newest block that is asked for."""
+
+    def fault(asked: Asked) -> Reply | None:
+        if asked.method != "eth_getLogs":
+            return None
+        found, last = asked.upstream(asked.body)["result"], asked.body["params"][0]["toBlock"]
+        block = asked.upstream(asked.body | {"method": "eth_getBlockByNumber", "params": [last, False]})["result"]
+        place = {"blockNumber": last, "blockHash": block["hash"], "logIndex": "0x50"}
+        return told(asked, result=[*found, log | place])
+
+    return fault
+
+
+def _decided_by_all(log: Any, job_id: Any) -> Any:
+    """The decision on another job, with every node's place among its signers: the third word from the end."""
+    words = bytes.fromhex(log["data"][2:])
+    signers = (0b111).to_bytes(32)
+    topics = [log["topics"][0], str(job_id)]
+    return log | {"topics": topics, "data": "0x" + (words[:-96] + signers + words[-64:]).hex()}
+
+
+def _log_of(town: Town, name: str, job_id: Any) -> Any:
+    query = {"address": town.market.book.market.checksum, "topics": [topic_of("Market", name), str(job_id)]}
+    (log,) = town.market.chain.rpc.call("eth_getLogs", query | {"fromBlock": "0x0", "toBlock": "latest"})
+    return log
+
+
+@pytest.mark.parametrize("first", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_a_decision_in_the_nodes_name_that_one_endpoint_makes_up_does_not_stop_the_node(
+    town: Town, first: bool
+) -> None:
+    """A decision that its journal lacks is the sign of a journal that is lost: the node would sign nothing any more."""
+    decided, keys, package = town.quoted()
+    town.accept(decided, keys, package)
+    made_up = _log_of(town, "JobDecided", decided.job_id)
+    record, keys, package = town.quoted()
+    node = town.node(*town.proxies)
+    liar = town.proxies[0 if first else 2]
+    liar.fault = _beside(_decided_by_all(made_up, record.job_id))
+    town.accept(record, keys, package)
+    becomes(node, record, "released", town.mine)
+    assert any(alarm.startswith(liar.url) for alarm in node.alarms)
+
+
+def test_an_end_that_one_endpoint_makes_up_does_not_end_the_job(town: Town) -> None:
+    """A node leaves a job that has ended alone, for good."""
+    record, keys, package = town.quoted()
+    ended = _log_of(town, "JobMatched", record.job_id)
+    node = town.node(*town.proxies)
+    becomes(node, record, "decided")
+    ended |= {"topics": [topic_of("Market", "JobFailed"), str(record.job_id)], "data": "0x" + "00" * 32 * 12}
+    town.proxies[0].fault = _beside(ended)
+    town.mine()
+    status(node, record)
+    town.accept(record, keys, package)
+    becomes(node, record, "released", town.mine)
+
+
+def test_a_node_acts_on_events_that_the_endpoint_it_asks_first_keeps_back(town: Town) -> None:
+    record, keys, package = town.quoted()
+    town.proxies[0].fault = altered("eth_getLogs", edit=lambda _logs: [])
+    node = town.node(*town.proxies)
+    becomes(node, record, "decided")
+    town.accept(record, keys, package)
+    becomes(node, record, "released", town.mine)
+
+
 # --- and no liar keeps it from coming ---------------------------------------------------------------------------
 
 
@@ -306,7 +378,7 @@ def test_a_release_comes_while_one_endpoint_of_three_lies_about(town: Town, name
     assert found.decision.outcome is Outcome.ACCEPTED
     town.accept(record, keys, package)
     becomes(node, record, "released", town.mine)
-    if name not in ("state", "headers", "proofs"):
+    if name != "state":  # which is asked for by nobody
         assert any(alarm.startswith(town.proxies[0].url) for alarm in node.alarms)
 
 
