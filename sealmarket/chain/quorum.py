@@ -5,8 +5,11 @@
 2. An endpoint with another hash at that height lies or follows another chain: it is left out for
    :data:`LEFT_OUT_SECONDS`, with an alarm that names it, and the others go on. So is one whose proof does not hold. The
    same rule gives the block at each earlier number, where it is asked for.
-3. An endpoint has no say while its newest block is more than ``ahead`` seconds ahead of our clock, or old by
-   :func:`~sealmarket.chain.agreement.patience_of` while another's is newer. Each is an alarm.
+3. An endpoint has no say while its newest block is more than ``ahead`` seconds ahead of our clock, or more than
+   :func:`~sealmarket.chain.agreement.patience_of` behind one that ``needed`` endpoints have reached. That is compared
+   with each other and not with a clock: fewer liars than that silence nobody, and nor does a clock that is wrong. One
+   that only one newer head speaks against keeps its say. Each is an alarm, and so is a clock that is behind ``needed``
+   heads.
 4. **Head.** What is read at the head is read at the head of every endpoint that has a say. The head's number and time,
    where one is asked for, is the newest that ``needed`` endpoints have reached: fewer liars cannot move it forward.
 5. An endpoint whose head speaks for another answer than those of the others is in doubt (:meth:`doubt`). Once the
@@ -45,6 +48,8 @@ T = TypeVar("T")
 LEFT_OUT_SECONDS = 600.0
 MOST_AHEAD = 60
 """Seconds. Block times of public chains are bounded to a few seconds ahead of their own clocks."""
+MOST_BEHIND = 15
+"""Seconds by which our clock may be behind blocks before that is an alarm."""
 _BRIEF = 60.0
 """For how long an alarm about a newest block stands after it was last seen."""
 
@@ -75,6 +80,11 @@ class AtEndpoint(Generic[T]):
     value: T
 
 
+def _reached_by(times: Sequence[int], count: int) -> int:
+    """The latest time that so many have; 0 for fewer."""
+    return sorted(times, reverse=True)[count - 1] if len(times) >= count else 0
+
+
 class EndpointQuorum:
     """The endpoints of one chain.
 
@@ -83,7 +93,7 @@ class EndpointQuorum:
         block: the block of a tag or number there.
         needed: how many endpoints must agree.
         ahead: seconds by which a newest block may be ahead of our clock.
-        patience: seconds after which a newest block is old.
+        patience: seconds by which a newest block may be behind others.
     """
 
     def __init__(
@@ -230,24 +240,38 @@ class EndpointQuorum:
     def _with_a_say(self, read: Callable[[], tuple[Block, T]]) -> Sequence[tuple[str, tuple[Block, T]]]:
         """What each endpoint shows whose newest block, the first of the pair, is neither old nor of the future."""
         shown = self._rpc.everywhere(read, self._needed, self._note_failure)
-        newest = max(head.timestamp for _, (head, _) in shown)
-        return self._enough([one for one in shown if self._has_a_say(one[0], one[1][0], newest)])
+        now = int(self._clock())
+        times = [head.timestamp for _, (head, _) in shown]
+        self._check_clock(now, _reached_by(times, self._needed))
+        past = [time for time in times if time <= now + self._ahead]
+        reached, newest = _reached_by(past, self._needed), max(past, default=now)
+        return self._enough([one for one in shown if self._has_a_say(one[0], one[1][0], now, reached, newest)])
+
+    def _check_clock(self, now: int, claimed: int) -> None:
+        if claimed > now + MOST_BEHIND:
+            expected = f"about {claimed}, as the newest blocks of {self._needed} endpoints have it"
+            self.alarms.sound("this machine", "clock", expected, now, _BRIEF)
 
     def _note_failure(self, endpoint: str, error: ChainError) -> None:
         if self._rpc.several:
             self.alarms.sound(endpoint, "newest block", "an answer", error.message, _BRIEF)
 
-    def _has_a_say(self, endpoint: str, head: Block, newest: int) -> bool:
-        now = int(self._clock())
+    def _has_a_say(self, endpoint: str, head: Block, now: int, reached: int, newest: int) -> bool:
+        """``reached``: the time that enough newest blocks have; ``newest``: the latest of any; not of the future."""
         what, found = "newest block", f"block {head.number} of {head.timestamp}"
         if head.timestamp > now + self._ahead:
             expected = f"a time until {now + self._ahead}, by this machine's clock"
             self.alarms.sound(endpoint, what, expected, found, _BRIEF)
             return False
-        if head.timestamp < min(newest, now + self._ahead) and now - head.timestamp > self._patience:
-            expected = f"a time from {now - self._patience} on, as another endpoint has it"
+        if head.timestamp < reached - self._patience:
+            expected = f"a time from {reached - self._patience} on, as {self._needed} endpoints have {reached}"
             self.alarms.sound(endpoint, what, expected, found, _BRIEF)
             return False
+        if head.timestamp < newest - self._patience:
+            expected = (
+                f"a time from {newest - self._patience} on, if another endpoint's newest block of {newest} is real"
+            )
+            self.alarms.sound(endpoint, what, expected, found, _BRIEF)
         return True
 
     def _enough(self, found: list[T]) -> list[T]:

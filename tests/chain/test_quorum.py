@@ -19,7 +19,7 @@ from sealmarket.chain.errors import (
     TooFewAgree,
 )
 from sealmarket.chain.model import Block
-from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
+from sealmarket.chain.quorum import MOST_AHEAD, MOST_BEHIND, ChainTrust
 from sealmarket_enclave.protocol.numbers import BlockNumber
 from tests.chain.node import BOOK, error
 from tests.chain.test_agreement import GENESIS, HEIGHT, PATIENCE, Replica, Silent, Stage
@@ -158,14 +158,20 @@ def test_no_liar_alone_makes_a_block_final(heights: list[int], liar: int, fork: 
 # --- the head ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("skew", [-3600, 3600])
-def test_no_head_counts_by_a_clock_that_is_far_from_the_chains(skew: int) -> None:
-    """A clock that is behind sees blocks of the future; one ahead leaves the staleness to the node."""
+def test_no_head_counts_by_a_clock_that_is_far_behind_the_chain() -> None:
     made = stage(Replica(), Replica(HEIGHT - 1), Replica(HEIGHT - 2))
-    made.now = GENESIS + HEIGHT + skew
-    with pytest.raises(TooFewAgree, match=r"check this machine's clock|newest block") as refused:
+    made.now = GENESIS + HEIGHT - 3600
+    with pytest.raises(TooFewAgree, match="this machine: clock: expected about") as refused:
         made.chain.head()
     assert "clock" in str(refused.value.remedy)
+
+
+def test_by_a_clock_that_is_far_ahead_every_head_is_as_old_as_it_says() -> None:
+    """How old a head may be is for its reader to say; no endpoint is blamed for our clock."""
+    made = stage(Replica(), Replica(HEIGHT - 1), Replica(HEIGHT - 2))
+    made.now = GENESIS + HEIGHT + 3600
+    assert made.now - made.chain.head().timestamp > 3600
+    assert list(made.chain.alarms) == []
 
 
 def test_a_block_of_the_future_at_one_endpoint_moves_no_reader() -> None:
@@ -184,6 +190,40 @@ def test_an_endpoint_that_stands_still_has_no_say() -> None:
         "http://node2.twin",
     ]
     assert made.chain.alarms[0].endpoint == "http://node0.twin"
+
+
+@pytest.mark.parametrize("skew", [-MOST_AHEAD, 0, 100 * PATIENCE])
+def test_an_endpoint_stands_still_by_the_blocks_of_others_and_not_by_our_clock(skew: int) -> None:
+    later = HEIGHT + PATIENCE + 1
+    made = stage(Replica(later), Replica(), Replica(later))
+    made.now = GENESIS + later + skew
+    assert made.chain.head().number == later
+    assert {one.endpoint for one in made.chain.heads(lambda view: view.block)} == {
+        "http://node0.twin",
+        "http://node2.twin",
+    }
+    assert "http://node1.twin" in {alarm.endpoint for alarm in made.chain.alarms}
+
+
+def test_one_endpoint_alone_with_a_newer_block_silences_no_other_and_keeps_its_say() -> None:
+    """It may have made the block up, or the two others stand still: all have a say against a release, none is asked
+    alone, and the alarm names those that may stand still."""
+    made = stage(Replica(), Replica(), Replica(HEIGHT + PATIENCE + 1))
+    made.now += PATIENCE + 1
+    assert len(made.chain.heads(lambda view: view.block)) == 3
+    assert made.chain.head().number == HEIGHT
+    assert {alarm.endpoint for alarm in made.chain.alarms} == {"http://node0.twin", "http://node1.twin"}
+
+
+def test_a_clock_that_is_behind_the_blocks_of_enough_endpoints_is_an_alarm() -> None:
+    made = stage(Replica(), Replica(), Replica(HEIGHT + MOST_AHEAD + 1))
+    made.now -= MOST_BEHIND
+    made.chain.head()
+    assert "this machine" not in {alarm.endpoint for alarm in made.chain.alarms}
+    made.now -= 1
+    made.chain.head()
+    (alarm,) = [alarm for alarm in made.chain.alarms if alarm.endpoint == "this machine"]
+    assert (alarm.what, alarm.found) == ("clock", str(made.now))
 
 
 def test_a_chain_without_new_blocks_silences_no_endpoint() -> None:
