@@ -45,7 +45,7 @@ from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.answers import Answers, StopRecord
 from sealmarket_oracle.challenges import ChallengeAnswers
 from sealmarket_oracle.documents import DocumentCache, open_evidence, open_package, posted_evidence, with_promise
-from sealmarket_oracle.errors import NotOnCommittee, StaleChain
+from sealmarket_oracle.errors import NotOnCommittee
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.chain_rules import slot_against
 from sealmarket_oracle.gate.decide import decide
@@ -58,6 +58,7 @@ from sealmarket_oracle.gate.inputs import (
     MarketRef,
 )
 from sealmarket_oracle.handed import HandedEvidence
+from sealmarket_oracle.head_clock import HeadClock
 from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision
 from sealmarket_oracle.keys import NodeKeys
 from sealmarket_oracle.log.entries import EntryKind
@@ -139,10 +140,9 @@ class Node:
         self.handed = HandedEvidence(journal, self.market)
         self.results = results
         self._challenges = ChallengeAnswers(journal, results) if results is not None else None
-        self.renewals = Renewals(
-            chain, journal, self.market, keys, max_head_age_seconds=policy.max_head_age_seconds, clock=clock
-        )
-        self._clock, self._monotonic = clock, monotonic
+        self._present = HeadClock(policy.max_head_age_seconds, clock)
+        self.renewals = Renewals(chain, journal, self.market, keys, self._present)
+        self._monotonic = monotonic
         self._pauses: dict[JobId, _Pause] = {}
         self._newest_head = 0
         self._known_timing: MarketTiming | None = None
@@ -179,7 +179,7 @@ class Node:
     def _begin(self, head: Block, final: Block) -> None:
         """Note when this process began: what it may sign depends on it (:mod:`witnesses`)."""
         self._journal.append(EntryKind.START, JobId(ZERO_HASH), block=(final.number, final.hash))
-        self._start = Start(head.number, int(self._clock()))
+        self._start = Start(head.number, int(self._present.now()))
         self._witnesses.announce()
 
     def _unproven(self, what: str, at: tuple[int, int], confirmations: int) -> Defer | None:
@@ -195,15 +195,11 @@ class Node:
     def _head(self, final: Block) -> Block:
         """The newest block. It must be recent, and no older than any seen before, or a revocation could go unseen."""
         head = self._chain.head()
-        self._require_recent(head.timestamp)
+        self._present.require_recent(head.timestamp)
         self._require_newest(head.number, final)
+        self._present.saw(head)
         self._newest_head = head.number
         return head
-
-    def _require_recent(self, timestamp: int) -> None:
-        age = int(self._clock()) - timestamp
-        if age > self._policy.max_head_age_seconds:
-            raise StaleChain(age, self._policy.max_head_age_seconds)
 
     def _require_newest(self, number: int, final: Block) -> None:
         newest = max(self._newest_head, final.number)
@@ -383,7 +379,7 @@ class Node:
             raise AssertionError("a release takes a quorum")
         decision, timing = own.decision if own else None, self._timing(case.at)
         heads = self._chain.heads(lambda view: self._at_head(record.spec, view))  # now, not at the tick's beginning
-        self._require_recent(min(head.block.timestamp for head in heads))
+        self._present.require_recent(min(head.block.timestamp for head in heads))
         self._require_newest(max(head.block.number for head in heads), case.at)
         verdicts = [judge(record.spec, decision, quorum, case.slot, head.value, timing) for head in heads]
         for alone in outvoted(verdicts):
