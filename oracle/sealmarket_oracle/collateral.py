@@ -24,6 +24,7 @@ from sealmarket.attestation.collateral.own import OwnCollateral
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKind
 from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.attestation.core.tee import Harvest
 from sealmarket.http import HttpClient, HttpError
 from sealmarket.protocol.wire import EvidencePackage
@@ -32,6 +33,7 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_oracle.gate.collateral_rules import is_proven, kind_of
 from sealmarket_oracle.gate.inputs import AppraisalInput, Defer
+from sealmarket_oracle.outlook import Outlooks, OutlookView, Sighting
 
 REFRESH_SECONDS = 6 * 3600
 """Between two looks at a vendor's server, and at each peer: a quarter of the delay after which collateral counts."""
@@ -39,6 +41,8 @@ RETRY_SECONDS = 600
 """After a server did not answer."""
 MOST_KINDS = 512
 """Kinds of platforms. Vendors have issued collateral for some 100."""
+MOST_SHOWN = 1000
+"""Platforms that fall out, of which a report tells."""
 _MOST_SHARED = 4 << 20
 _LOOK_SECONDS = 600.0
 _ANSWER_SECONDS = 10.0
@@ -87,13 +91,22 @@ class ListView(Shape, frozen=True, kw_only=True):
 
 
 class CollateralView(Shape, frozen=True, kw_only=True):
-    """A node's own collateral. ``asked``: the TEEs whose vendor or cache is asked, ``peers``: how many nodes are."""
+    """A node's own collateral. ``asked``: the TEEs whose vendor or cache is asked, ``peers``: how many nodes are.
+
+    ``platforms``: how many were seen since the process began, ``falling_out``: those that newer collateral refuses.
+    """
 
     asked: tuple[str, ...]
     peers: int
     kinds: tuple[KindView, ...]
     lists: tuple[ListView, ...]
     problems: tuple[str, ...]
+    platforms: int
+    falling_out: tuple[OutlookView, ...]
+
+
+NO_COLLATERAL = CollateralView(asked=(), peers=0, kinds=(), lists=(), problems=(), platforms=0, falling_out=())
+"""Of a node that keeps none."""
 
 
 @dataclass(slots=True)
@@ -115,10 +128,11 @@ class CollateralKeeper:
         asked: frozenset[Tee],
         peers: Sequence[str],
         ask_peer: AskPeer,
+        outlooks: Outlooks,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._own, self._source, self._tees, self._peers, self._ask_peer = own, source, asked, tuple(peers), ask_peer
-        self._clock = clock
+        self._outlooks, self._clock = outlooks, clock
         self._kinds: dict[PlatformKind, _Asked] = {}
         self._lists = {tee: _Asked() for tee in asked}
         self._wake, self._stopped = threading.Event(), threading.Event()
@@ -147,6 +161,10 @@ class CollateralKeeper:
             self._kinds[kind] = _Asked()
             self._wake.set()
 
+    def saw(self, sighting: Sighting) -> None:
+        """A job's evidence, for the forecast."""
+        self._outlooks.saw(sighting)
+
     def awaits(self, tee: Tee, kind: PlatformKind | None) -> bool:
         """Whether a vendor or its cache is being asked for the first time: the answer may be better than none."""
         if tee not in self._tees:
@@ -170,6 +188,7 @@ class CollateralKeeper:
             self._attempt(state, partial(self._take_lists, tee), f"{tee.slug} revocation lists")
         for kind, state in list(self._kinds.items()):
             self._attempt(state, partial(self._take, kind), f"{kind.tee.slug} {kind.fmspc} {kind.ca}")
+        self._outlooks.look(self._now(), self._stopped.is_set)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -228,6 +247,8 @@ class CollateralKeeper:
             kinds=tuple(_kind_view(kind, self._own.of_kind(kind), self._kinds.get(kind), now) for kind in kinds),
             lists=tuple(self._list_views()),
             problems=tuple(f"{tee.slug}: {one.problem}" for tee, one in self._lists.items() if one.problem),
+            platforms=self._outlooks.known,
+            falling_out=self._outlooks.view()[:MOST_SHOWN],
         )
 
     def _list_views(self) -> Iterator[ListView]:
@@ -269,6 +290,8 @@ def own_for(
     kind = kind_of(package, roots)
     if kind is not None and is_proven(package, kind, roots):
         keeper.learn(kind)
+        evidence = Evidence(tee=package.tee, raw=bytes(package.quote))
+        keeper.saw(Sighting(case.spec.provider, kind, evidence, case.quoted.timestamp))
     if keeper.awaits(package.tee, kind) and case.at.timestamp <= case.patient_until:
         return Defer(f"asking for collateral of its own until {case.patient_until}")
     return keeper.counting(package.tee, kind, case.quoted.timestamp)

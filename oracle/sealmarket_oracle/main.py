@@ -38,6 +38,7 @@ from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.mark import TailMark
 from sealmarket_oracle.node_folder import NodeRecord, load_keys, load_record
+from sealmarket_oracle.outlook import Outlooks
 from sealmarket_oracle.passphrase import passphrase
 from sealmarket_oracle.peers import HttpTell, Peers
 from sealmarket_oracle.report import Reporter
@@ -125,7 +126,7 @@ def _collateral(config: Config, committee: Committee | None, keys: NodeKeys) -> 
     peers = [member.url for member in members if member.signer != keys.signer.address]
     own = OwnCollateral(settings.folder, config.roots)
     with Fetcher(settings.endpoints) as fetcher, closing(HttpAskPeer()) as ask:
-        keeper = CollateralKeeper(own, fetcher, settings.asked, peers, ask)
+        keeper = CollateralKeeper(own, fetcher, settings.asked, peers, ask, Outlooks(own, config.roots))
         keeper.start()
         try:
             yield keeper

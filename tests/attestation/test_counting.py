@@ -54,6 +54,8 @@ def entry(hours: int, number: int = 20, lifetime: timedelta = 30 * DAY) -> Entry
 
 
 SIGNED = st.builds(entry, st.integers(0, 24 * 40), st.integers(18, 22))
+Fetched = tuple[Entry, int, int]
+"""Collateral, and after how many hours each of two verifiers had it."""
 FETCHED = st.lists(st.tuples(SIGNED, st.integers(0, 23), st.integers(0, 23)), max_size=25)
 
 
@@ -68,10 +70,9 @@ def kept_by(arrivals: list[tuple[datetime, Entry]]) -> list[Entry]:
 
 
 @given(FETCHED, st.integers(0, int(PAST / HOUR)))
-def test_verifiers_to_whom_the_same_came_within_the_delay_count_the_same(
-    fetched: list[tuple[Entry, int, int]], hours: int
-) -> None:
-    first, second = (kept_by([(one[0].issued + one[place] * HOUR, one[0]) for one in fetched]) for place in (1, 2))
+def test_verifiers_to_whom_the_same_came_within_the_delay_count_the_same(fetched: list[Fetched], hours: int) -> None:
+    first = kept_by([(one.issued + after * HOUR, one) for one, after, _ in fetched])
+    second = kept_by([(one.issued + after * HOUR, one) for one, _, after in fetched])
     at = NOW - hours * HOUR
     assert counting(first, at) == counting(second, at)
 

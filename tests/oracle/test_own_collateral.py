@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+import uvicorn
 
 from sealmarket.attestation.collateral.bundle import Bundle
 from sealmarket.attestation.collateral.counting import Counting
@@ -20,20 +24,28 @@ from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.policy.verify import authenticate
 from sealmarket.attestation.raw import parse_raw
+from sealmarket.http import HttpError
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket.protocol.wire import EvidencePackage
+from sealmarket.serving.start import listen, url_of
 from sealmarket_devices.tdx import VirtualTdx
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, HexBytes
 from sealmarket_enclave.protocol.numbers import JobId, Tee
-from sealmarket_oracle.collateral import REFRESH_SECONDS, RETRY_SECONDS, CollateralKeeper
+from sealmarket_oracle.api import create_app
+from sealmarket_oracle.collateral import REFRESH_SECONDS, RETRY_SECONDS, CollateralKeeper, HttpAskPeer
 from sealmarket_oracle.gate.collateral_rules import basis_of, kind_of
+from sealmarket_oracle.outlook import OutlookView
 from sealmarket_oracle.release import core_of
+from sealmarket_oracle.report import NodeReport
+from sealmarket_oracle.report_text import collateral_lines, is_well
+from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 from tests.forge.amd import AmdForge, pem
 from tests.forge.intel import IntelForge
 from tests.oracle.vendor import DAY, HOUR, KIND, MOMENT, Server, device_of_last_month, keeper, signed
 from tests.oracle.world import NOW, World
+from tests.patience import PATIENCE
 
 OLD = MOMENT - 20 * DAY
 
@@ -57,7 +69,7 @@ def old(aged: VirtualTdx) -> IntelCollateral:
 
 def _quote(market: World, shown: IntelCollateral | str, matched_at: int | None = None) -> None:
     """A job whose provider shows this collateral."""
-    match = {} if matched_at is None else {"matched_at": matched_at}
+    match: dict[str, Any] = {} if matched_at is None else {"matched_at": matched_at}
     market.match(market.publish(), **match)
     text = shown if isinstance(shown, str) else shown.to_json().decode()
     market.quote(collateral=text)
@@ -344,3 +356,97 @@ def test_what_an_operator_puts_into_the_folder_counts_from_the_next_look(
     assert _counts(kept) is None
     kept.turn()
     assert _counts(kept) == 21
+
+
+# --- what is coming -----------------------------------------------------------------------------------------------
+
+
+def _foreseen(market: World, kept: CollateralKeeper, shown: IntelCollateral) -> tuple[OutlookView, ...]:
+    _quote(market, shown)
+    assert market.decided(market.node(collateral=kept)).outcome is Outcome.ACCEPTED
+    kept.turn()
+    return kept.view().falling_out
+
+
+def test_a_platform_that_newer_collateral_refuses_is_told_with_the_moment_from_which_on(
+    market: World, aged: VirtualTdx, old: IntelCollateral
+) -> None:
+    coming = signed(aged, MOMENT - 5 * HOUR, 21, "OutOfDate")
+    kept = keeper(market.folder / "own", market.roots, None, old, coming)
+    (found,) = _foreseen(market, kept, old)
+    assert (found.before, found.after) == ("UpToDate", "OutOfDate")
+    assert found.since == NOW + 19 * 3600
+    assert found.provider == market.spec.provider
+    assert "tcb_status_too_low" in found.reasons
+    kept.turn()
+    assert kept.view().falling_out == (found,)
+    assert not is_well(_report_of(kept))
+    text = "\n".join(collateral_lines(_report_of(kept)))
+    assert "UpToDate -> OutOfDate in 19 hours" in text
+
+
+def test_a_platform_that_newer_collateral_takes_is_not_told(
+    market: World, aged: VirtualTdx, old: IntelCollateral
+) -> None:
+    kept = keeper(market.folder / "own", market.roots, None, old, signed(aged, MOMENT - 5 * HOUR, 21))
+    assert _foreseen(market, kept, old) == ()
+    assert kept.view().platforms == 1
+    assert is_well(_report_of(kept))
+
+
+def test_evidence_that_is_not_authentic_is_no_platform(market: World, old: IntelCollateral, tmp_path: Path) -> None:
+    stranger = device_of_last_month(tmp_path / "stranger")
+    kept = keeper(market.folder / "own", market.roots, None, old)
+    market.match(market.publish())
+    market.quote(device=stranger, collateral=old.to_json().decode())
+    market.decided(market.node(collateral=kept))
+    kept.turn()
+    assert kept.view().platforms == 0
+
+
+def test_collateral_that_does_not_come_or_does_not_count_is_not_well(tmp_path: Path, market: World) -> None:
+    kept = keeper(tmp_path / "own", market.roots, Server())
+    kept.learn(KIND)
+    kept.turn()
+    assert not is_well(_report_of(kept))
+    text = "\n".join(collateral_lines(_report_of(kept)))
+    assert "NONE OF ITS OWN COUNTS" in text
+    assert "the server is down" in text
+
+
+def _report_of(kept: CollateralKeeper) -> NodeReport:
+    return cast("NodeReport", SimpleNamespace(collateral=kept.view(), at=NOW))
+
+
+# --- between real nodes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.loopback
+def test_a_node_gets_collateral_of_another_over_http(market: World, aged: VirtualTdx, tmp_path: Path) -> None:
+    first = keeper(tmp_path / "first", market.roots, None, signed(aged, MOMENT - 2 * DAY, 21))
+    node = market.node(collateral=first)
+    with closing(HttpAskPeer()) as ask, _served(node) as url:
+        second = keeper(tmp_path / "second", market.roots, peers=[url], ask=ask)
+        second.learn(KIND)
+        second.turn()
+        assert _counts(second) == 21
+        assert second.view().kinds[0].problem == ""
+        nothing = PlatformKind(Tee.SGX, "00" * 6, "processor")
+        assert ask(url, nothing).intel == ()
+        with pytest.raises(HttpError, match="422"):
+            ask(url, PlatformKind(Tee.TDX, "x" * 33, "platform"))
+
+
+@contextmanager
+def _served(node: Node) -> Iterator[str]:
+    """A node behind a socket of this machine."""
+    with closing(listen("127.0.0.1", 0)) as listener:
+        app = create_app(node, Runner(node, 1.0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        try:
+            yield url_of(listener)
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE)

@@ -22,6 +22,7 @@ from sealmarket_devices.pki import Validity, revocation_list
 from sealmarket_devices.tdx import VirtualTdx
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_oracle.collateral import CollateralKeeper
+from sealmarket_oracle.outlook import Outlooks
 from tests.oracle.world import NOW
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -43,10 +44,10 @@ def signed(
     info = documents.tcb_info("TDX", FMSPC, period) | {"tcbEvaluationDataNumber": number}
     info["tcbLevels"][0]["tcbStatus"] = status
     quoting = documents.qe_identity("TDX", QE_MR_SIGNER, _QE_PROD_ID["TDX"], period)
-    texts = [
-        documents.sign_text(hierarchy.tcb_signing, one) for one in (info, quoting | {"tcbEvaluationDataNumber": number})
-    ]
-    parts = json.loads(documents.assemble(hierarchy, *texts, period))
+    quoting["tcbEvaluationDataNumber"] = number
+    tcb = documents.sign_text(hierarchy.tcb_signing, info)
+    identity = documents.sign_text(hierarchy.tcb_signing, quoting)
+    parts = json.loads(documents.assemble(hierarchy, tcb, identity, period))
     if revoked:
         serial = hierarchy.pck.certificate.serial_number
         parts["pck_crl"] = revocation_list(hierarchy.platform_ca, period, (serial,)).hex()
@@ -90,4 +91,4 @@ def keeper(
     for one in held:
         own.take(one, KIND, datetime.fromtimestamp(clock(), UTC))
     asked = frozenset({Tee.TDX} if server is not None else ())
-    return CollateralKeeper(own, server or Server(), asked, peers, ask, clock)
+    return CollateralKeeper(own, server or Server(), asked, peers, ask, Outlooks(own, roots), clock)
