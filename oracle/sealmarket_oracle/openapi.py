@@ -22,6 +22,7 @@ from sealmarket_oracle.runner import Health
 Answers = dict[int, tuple[str, type[Shape] | None]]
 _HASH = {"type": "string", "pattern": "^0x[0-9a-f]{64}$"}
 PROBLEM_TYPE = "application/problem+json"
+_WORD = {"type": "string", "pattern": "^[0-9a-z]{1,32}$"}
 _COUNT = {"type": "string", "pattern": "^[0-9]{1,15}$"}
 
 
@@ -103,6 +104,13 @@ OPERATIONS = (
         ),
         (_JOB,),
         body=RenewalRequest,
+    ),
+    Operation(
+        "/v1/collateral/{tee}/{fmspc}/{ca}",
+        "get",
+        "The vendor's collateral of a kind of platform that the node keeps, as a collateral bundle. For other nodes.",
+        _read({200: ("The bundle; empty where the node keeps none.", None)}),
+        (("tee", _WORD), ("fmspc", _WORD), ("ca", _WORD)),
     ),
     Operation(
         "/v1/tails",

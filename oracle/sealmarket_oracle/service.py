@@ -44,6 +44,7 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.answers import Answers, StopRecord
 from sealmarket_oracle.challenges import ChallengeAnswers
+from sealmarket_oracle.collateral import CollateralKeeper, own_for
 from sealmarket_oracle.documents import DocumentCache, open_evidence, open_package, posted_evidence, with_promise
 from sealmarket_oracle.errors import NotOnCommittee
 from sealmarket_oracle.follower import JournalReader
@@ -123,6 +124,7 @@ class Node:
         witnesses: Witnesses,
         *,
         results: KeptResults | None = None,
+        collateral: CollateralKeeper | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -138,7 +140,7 @@ class Node:
         )
         self._documents = DocumentCache(store)
         self.handed = HandedEvidence(journal, self.market)
-        self.results = results
+        self.results, self.collateral = results, collateral
         self._challenges = ChallengeAnswers(journal, results) if results is not None else None
         self._present = HeadClock(policy.max_head_age_seconds, clock)
         self.renewals = Renewals(chain, journal, self.market, keys, self._present)
@@ -286,11 +288,13 @@ class Node:
         documents = self._documents.with_materials(documents, case.spec, case.assets)
         package = self._evidence(case)
         documents = with_promise(documents, case.spec, package)
-        shown = (
-            package
-            if isinstance(package, EvidenceUnavailable)
-            else EvidenceShown(package=package, named=self._named(package, case))
-        )
+        shown: EvidenceShown | EvidenceUnavailable
+        if isinstance(package, EvidenceUnavailable):
+            shown = package
+        elif isinstance(held := own_for(self.collateral, package, case, self._policy.roots), Defer):
+            return held
+        else:
+            shown = EvidenceShown(package=package, named=self._named(package, case), own=held)
         decided = decide(case, documents, shown, self._keys.hpke, self._policy.roots)
         if isinstance(decided, Defer):
             return decided

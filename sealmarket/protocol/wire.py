@@ -119,11 +119,16 @@ class LogHead(Shape, frozen=True, kw_only=True):
     root: Bytes32
 
 
+CollateralSource = Literal["none", "host", "own"]
+"""Whose collateral a node judged by: nobody's, what the host showed, or its own, which was newer."""
+
+
 class DecisionDetail(Shape, frozen=True, kw_only=True):
     """What one node saw: its own block, collateral and findings. Its Keccak-256 is ``Decision.detail``.
 
-    No identity of hardware is in here, since it is public. ``log`` is the node's audit log before this decision: the
-    detail's hash goes on chain with the decision, which anchors the log there.
+    ``collateral`` says whose collateral it judged by, ``collateral_digest`` which: Keccak-256 of its text, or of the
+    revocation lists that the node added. No identity of hardware is in here, since it is public. ``log`` is the node's
+    audit log before this decision: the detail's hash goes on chain with the decision, which anchors the log there.
     """
 
     version: Literal["sealmarket/decision-detail/1"] = "sealmarket/decision-detail/1"
@@ -135,6 +140,7 @@ class DecisionDetail(Shape, frozen=True, kw_only=True):
     findings: tuple[FindingNote, ...]
     warnings: tuple[FindingNote, ...]
     log: LogHead | None = None
+    collateral: CollateralSource = "host"
 
 
 class SignedDecision(Shape, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from sealmarket.attestation.collateral.counting import NONE, Counting
 from sealmarket.chain.model import AssetState, Block, JobSlot
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Decision
@@ -99,11 +100,12 @@ class JobDocuments:
 class EvidenceShown:
     """Evidence that this node could open and that hashes to what is on chain. ``named`` is the block that it names.
 
-    ``named`` is None when this chain has no such block.
+    ``named`` is None when this chain has no such block. ``own`` is what counts of the node's own collateral.
     """
 
     package: EvidencePackage
     named: Block | None
+    own: Counting = NONE
 
 
 @dataclass(frozen=True, slots=True)
