@@ -52,11 +52,13 @@ class LogReader:
     def __init__(self, book: AddressBook, rpc: Rpc, header: Callable[[int | None], Header]) -> None:
         self._book, self._rpc, self._header = book, rpc, header
         self._names = {book.registry: "AssetRegistry", book.committee: "OracleCommittee", book.market: "Market"}
+        if book.sessions is not None:
+            self._names[book.sessions] = "Sessions"
         self._absence = Absence(rpc, header)
         self._span, self._few_span = Span(MAX_RANGE), Span(_EVERYTHING)
 
     def events(self, first: int, last: int) -> list[ChainEvent]:
-        """All events of the three contracts from block ``first`` to ``last``, both included, in order.
+        """All events of the contracts from block ``first`` to ``last``, both included, in order.
 
         Raises:
             NodeDistrusted: logs that cannot be of this market, out of range, removed, kept back, or contradicting the
