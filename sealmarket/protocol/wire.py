@@ -293,6 +293,7 @@ class JobView(Shape, frozen=True, kw_only=True):
     receipt: Bytes32 | None = None
     units: U32 = 0
     challenger: Address | None = None
+    available: bool | None = None
     interruption: InterruptionView | None = None
     waiting_for: Text = ""
     history: tuple[JobEvent, ...] = ()

@@ -18,6 +18,7 @@ MEANINGS = {
     "assetId": "The asset.",
     "assetIndex": "Which of the job's assets failed, counted from 0.",
     "assets": "The assets, in the order in which the workload reads them.",
+    "available": "Whether the committee found a challenged ciphertext available; null without an answer.",
     "backend": "Where the market's API is reached: a URL.",
     "blockNumber": "The number of the block.",
     "budget": "The privacy budget of the version, in millionths of epsilon.",
