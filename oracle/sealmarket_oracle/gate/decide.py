@@ -39,6 +39,8 @@ it could change the row; afterwards it counts as withheld.
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.policy.owners import OwnersPolicy
 from sealmarket.protocol.decisions import Decision, Outcome
@@ -191,4 +193,5 @@ def _detail(
         collateral_digest=collateral,
         findings=tuple(dict.fromkeys(violation.note for violation in violations)),
         warnings=appraised.warnings,
+        evidence_content=shown.content if isinstance(shown, EvidenceShown) else UNSET,
     )
