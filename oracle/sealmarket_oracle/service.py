@@ -29,7 +29,6 @@ from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     ChallengeStatus,
-    EvidencePackage,
     FindingNote,
     NodeInfo,
     NodeStatus,
@@ -45,7 +44,7 @@ from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.answers import Answers, StopRecord
 from sealmarket_oracle.challenges import ChallengeAnswers
 from sealmarket_oracle.collateral import CollateralKeeper, own_for
-from sealmarket_oracle.documents import DocumentCache, open_evidence, open_package, posted_evidence, with_promise
+from sealmarket_oracle.documents import DocumentCache, open_evidence, stored_evidence, with_promise
 from sealmarket_oracle.errors import NotOnCommittee
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.chain_rules import slot_against
@@ -54,6 +53,7 @@ from sealmarket_oracle.gate.inputs import (
     AppraisalInput,
     AssetFacts,
     Defer,
+    EvidenceOpened,
     EvidenceShown,
     EvidenceUnavailable,
     MarketRef,
@@ -286,15 +286,11 @@ class Node:
     def _decide(self, case: AppraisalInput) -> Defer | None:
         documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
         documents = self._documents.with_materials(documents, case.spec, case.assets)
-        package = self._evidence(case)
-        documents = with_promise(documents, case.spec, package)
-        shown: EvidenceShown | EvidenceUnavailable
-        if isinstance(package, EvidenceUnavailable):
-            shown = package
-        elif isinstance(held := own_for(self.collateral, package, case, self._policy.roots), Defer):
-            return held
-        else:
-            shown = EvidenceShown(package=package, named=self._named(package, case), own=held)
+        opened = self._evidence(case)
+        documents = with_promise(documents, case.spec, opened)
+        shown = opened if isinstance(opened, EvidenceUnavailable) else self._shown(opened, case)
+        if isinstance(shown, Defer):
+            return shown
         decided = decide(case, documents, shown, self._keys.hpke, self._policy.roots)
         if isinstance(decided, Defer):
             return decided
@@ -302,7 +298,7 @@ class Node:
             head = self._head(case.at)
             if (wait := time_to_release(case.spec, case.at, head, self._timing(case.at))) is not None:
                 return wait
-        enclave_key = package.enclave_key if isinstance(package, EvidencePackage) else b""
+        enclave_key = shown.package.enclave_key if isinstance(shown, EvidenceShown) else b""
         own = self._journal.decide(decided, enclave_key)
         self._witnesses.announce()
         self._unkept.append(own.detail.canonical())
@@ -312,18 +308,22 @@ class Node:
         _log.info("job %s: decided %s on %s: %s", case.job_id, outcome.name.lower(), kind, reasons)
         return None
 
-    def _evidence(self, case: AppraisalInput) -> EvidencePackage | EvidenceUnavailable:
+    def _evidence(self, case: AppraisalInput) -> EvidenceOpened | EvidenceUnavailable:
         """What the provider handed in, or else what the store has."""
         handed = self.handed.find(case.job_id)
-        if handed is not None and isinstance(found := open_package(case, handed, self._keys.hpke), EvidencePackage):
+        if handed is not None and isinstance(found := open_evidence(case, handed, self._keys.hpke), EvidenceOpened):
             return found
-        return open_evidence(case, posted_evidence(self._store, case.job_id), self._keys.hpke)
+        return open_evidence(case, stored_evidence(self._store, case.job_id, case.evidence_hash), self._keys.hpke)
 
-    def _named(self, package: EvidencePackage, case: AppraisalInput) -> Block | None:
+    def _shown(self, opened: EvidenceOpened, case: AppraisalInput) -> EvidenceShown | Defer:
+        held = own_for(self.collateral, opened.package, case, self._policy.roots)
+        if isinstance(held, Defer):
+            return held
         # Only blocks that could pass are asked for: the number comes from the evidence, which is not trusted.
-        if not case.matched.number <= package.block_number <= case.quoted.number:
-            return None
-        return self._chain.block(package.block_number)
+        number = opened.package.block_number
+        could_pass = case.matched.number <= number <= case.quoted.number
+        named = self._chain.block(number) if could_pass else None
+        return EvidenceShown(package=opened.package, content=opened.content, named=named, own=held)
 
     def _case(self, record: JobRecord, view: ProvableView) -> AppraisalInput:
         spec = record.spec

@@ -40,6 +40,8 @@ it could change the row; afterwards it counts as withheld.
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.policy.owners import OwnersPolicy
 from sealmarket.protocol.decisions import Decision, Outcome
@@ -190,4 +192,5 @@ def _detail(case: AppraisalInput, appraised: Appraised, violations: list[Violati
         collateral=basis.source if basis is not None else "none",
         findings=tuple(dict.fromkeys(violation.note for violation in violations)),
         warnings=appraised.warnings,
+        evidence_content=shown.content if isinstance(shown, EvidenceShown) else UNSET,
     )
