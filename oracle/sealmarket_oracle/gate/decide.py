@@ -152,7 +152,7 @@ def _decided(
     violations: list[Violation],
     deciding: tuple[Violation, ...],
 ) -> Decided:
-    detail = _detail(case, appraised, violations)
+    detail = _detail(case, shown, appraised, violations)
     signer, key_hash, grade, expiry = ZERO_ADDRESS, ZERO_HASH, 0, case.decide_by
     outcome = _OUTCOMES[deciding[0].row] if deciding else Outcome.ACCEPTED
     if not deciding:
@@ -181,7 +181,12 @@ def _enclave(shown: EvidenceShown | EvidenceUnavailable, appraised: Appraised) -
     return package.enclave_signer, keccak(package.enclave_key), int(appraised.report.grade)
 
 
-def _detail(case: AppraisalInput, appraised: Appraised, violations: list[Violation]) -> DecisionDetail:
+def _detail(
+    case: AppraisalInput,
+    shown: EvidenceShown | EvidenceUnavailable,
+    appraised: Appraised,
+    violations: list[Violation],
+) -> DecisionDetail:
     report, basis = appraised.report, appraised.basis
     return DecisionDetail(
         block_number=case.at.number,
