@@ -8,7 +8,6 @@ the journal before they take effect, so a tick may end at any instruction.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 import traceback
 from collections import deque
@@ -45,7 +44,7 @@ from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.answers import Answers, StopRecord
 from sealmarket_oracle.challenges import ChallengeAnswers
 from sealmarket_oracle.documents import DocumentCache, open_evidence, open_package, posted_evidence, with_promise
-from sealmarket_oracle.errors import NotOnCommittee, StaleChain
+from sealmarket_oracle.errors import JournalTaken, JournalUnwritable, NotOnCommittee, StaleChain
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.chain_rules import slot_against
 from sealmarket_oracle.gate.decide import decide
@@ -173,6 +172,7 @@ class Node:
         for ended in self._pauses.keys() - still_open:
             del self._pauses[ended]
         self.handed.keep_only(still_open)
+        self._journal.settle()
         self._keep_details()
         return final
 
@@ -227,7 +227,7 @@ class Node:
     def _attend(self, record: JobRecord, final: Block) -> None:
         try:
             wait = self._step(record, final)
-        except (ChainUnavailable, OSError, sqlite3.OperationalError):
+        except (ChainUnavailable, OSError, JournalUnwritable, JournalTaken):
             raise  # not about this job: the chain is away, or the disk takes no writes
         except SealmarketError as error:
             wait = Defer(str(error))
