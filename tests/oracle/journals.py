@@ -8,14 +8,14 @@ from pathlib import Path
 
 from sealmarket.chain.model import Block
 from sealmarket_enclave.protocol.codec import Address, Bytes32
-from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.numbers import BlockNumber, JobId
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.mark import TailMark
 from sealmarket_oracle.storage.databases import Database
 from tests.patience import PATIENCE
 
 ONE = Bytes32(b"\x01" * 32)
-BLOCK = Block(1, ONE, 1, ONE)
+BLOCK = Block(BlockNumber(1), ONE, 1, ONE)
 IDENTITY = JournalIdentity(
     chain_id=1, market=Address(bytes(20)), signer=Address(bytes(20)), hpke_key=ONE, epoch=1, name=ONE
 )
