@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sealmarket.chain.events import JobStopped, OtherEvent, ReleasePosted, SharesReportedMissing
+from sealmarket.chain.events import JobStopped, ReleasePosted, SharesReportedMissing
+from sealmarket.chain.ledger_events import UnspentReturned
 from sealmarket.chain.model import places
 from sealmarket.protocol.wire import InterruptionView
 from sealmarket_backend.tables import Connection, Database
@@ -46,9 +47,9 @@ def apply(connection: Connection, event: InterruptingEvent) -> None:
             )
 
 
-def apply_return(connection: Connection, event: OtherEvent) -> None:
+def apply_return(connection: Connection, event: UnspentReturned) -> None:
     """Record that a provider has back what its nodes did not take."""
-    connection.execute("UPDATE interruptions SET returned = 1 WHERE request_hash = ?", (event.fields["request_hash"],))
+    connection.execute("UPDATE interruptions SET returned = 1 WHERE request_hash = ?", (event.request_hash,))
 
 
 def view(database: Database, job_id: Bytes32) -> InterruptionView | None:

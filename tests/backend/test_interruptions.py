@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain.calls import Call
-from sealmarket.chain.events import OtherEvent
+from sealmarket.chain.ledger_events import UnspentReturned
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import InterruptionView
@@ -17,7 +17,7 @@ from sealmarket_backend.book import OrderBook
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, HexBytes, Uint, Wei
 from sealmarket_enclave.protocol.job import Settlement, SharesMissing
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.release import Release, ReleasedShare
@@ -152,8 +152,8 @@ def test_what_was_set_aside_is_returned_once(stage: Stage) -> None:
     stage.chain.end(stage.job, Status.EXPIRED)
     stage.chain.mine(seconds=700)
     assert stage.turn() == ["returnUnspent"]
-    fields: dict[str, object] = {"request_hash": spec().request_hash}
-    stage.chain._mine(lambda _state, at: [OtherEvent(at, "Market", "UnspentReturned", fields)])
+    one, nothing = spec(), Wei(0)
+    stage.chain._mine(lambda _, at: [UnspentReturned(at, one.request_hash, one.provider, ZERO_ADDRESS, nothing)])
     assert stage.turn() == []
 
 

@@ -28,7 +28,7 @@ from sealmarket_enclave.protocol.signing import address_of
 from tests.integration.market import EnclaveKeys, Market, development_account
 
 EVIDENCE, RESULT, RECEIPT = keccak(b"evidence"), keccak(b"result"), keccak(b"receipt")
-FOLLOWED = ("assets", "jobs", "job_events", "interruptions", "unreadable")
+FOLLOWED = ("assets", "jobs", "events", "interruptions", "unreadable")
 
 
 class Miner:
