@@ -42,6 +42,7 @@ from sealmarket_backend.proposals import Proposals
 from sealmarket_backend.sessions import Sessions
 from sealmarket_backend.sets import Sets
 from sealmarket_backend.signatures import Signatures
+from sealmarket_backend.spending import KeeperSettings, Spending
 from sealmarket_backend.sweep import sweep
 from sealmarket_backend.tables import Database
 from sealmarket_backend.uploads import Uploads
@@ -83,6 +84,7 @@ class Backend:
         database: str | None = None,
         bucket: Objects | None = None,
         store: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
+        keeping: KeeperSettings = KeeperSettings(),  # noqa: B008 - frozen
     ) -> None:
         self.chain = chain
         self.addresses = chain.book
@@ -107,6 +109,7 @@ class Backend:
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
+        self.spending = Spending(self._database, keeping, sender, self.clock)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
             chain,
@@ -120,6 +123,7 @@ class Backend:
             sets=Sets(self.blobs),
             suspect=self._honesty.suspect,
             require_lead=self._leadership.require,
+            spending=self.spending,
         )
         self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
         self._pause = pause

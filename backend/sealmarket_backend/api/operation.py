@@ -46,5 +46,6 @@ def add_routes(app: FastAPI, backend: Backend, settings: ApiSettings, metrics: M
     def get_metrics(request: Request) -> Response:
         if peer_in(request.scope) not in settings.metrics_peers:
             raise NotFound("metrics are for the operator's machine", remedy="set SEALMARKET_API_METRICS_PEERS there")
-        text = metrics.text(found.get(), streams.count, backend.blobs.ledger.health())
+        gas = {"spent": backend.spending.today(), "limit": backend.spending.settings.gas_gwei_per_day}
+        text = metrics.text(found.get(), streams.count, backend.blobs.ledger.health(), gas)
         return Response(text, media_type=MEDIA_TYPE)
