@@ -1,4 +1,4 @@
-"""What the keeper gave for gas, and the jobs that it goes round."""
+"""What the keeper gave for gas, the jobs that it goes round, and the committees' epochs."""
 
 from __future__ import annotations
 
@@ -16,4 +16,5 @@ def upgrade() -> None:
         f"CREATE TABLE gas_spent (day BIGINT NOT NULL, account {kind} NOT NULL, gwei BIGINT NOT NULL, "
         "PRIMARY KEY (day, account))"
     )
+    connection.exec_driver_sql("CREATE INDEX epochs_announced ON events (block) WHERE name = 'EpochAnnounced'")
     connection.exec_driver_sql("CREATE INDEX unfinished_jobs ON jobs (sequence) WHERE status IN (1, 2, 3, 4, 6)")
