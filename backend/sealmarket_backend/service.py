@@ -111,7 +111,6 @@ class Backend:
         self.catalogue = Catalogue(self._database, self.blobs)
         self.expiring = Expiring(self._database, self.blobs)
         self.ending: dict[str, int] = {}
-        """What ends soon, of each kind, when it was counted last."""
         self.spending = Spending(self._database, keeping, sender, self.clock)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
@@ -132,8 +131,7 @@ class Backend:
         self._pause = pause
         self._due = threading.Event()
         self._stopped = threading.Event()
-        self._trouble = ""
-        self._next_sweep = 0.0
+        self._trouble, self._next_sweep = "", 0.0
         self._term = 0
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self.notices.subscribe(self._hear)

@@ -4,7 +4,7 @@
    data, or sign its decisions. The operator names them.
 2. Everything else is paid out of a budget for each day (UTC), in billionths of the native coin. Matches may use half of
    it, so that jobs which are under way come to their end; one account, as consumer or provider, a tenth.
-3. What is not sent is left to whoever wants it: any account may send each of these steps.
+3. What is not sent is left to the parties: any account may send each of these steps.
 
 A step is counted when it is sent, at the price offered for its gas, and set right once a block has it. The day's counts
 are in the database: neither a restart nor another leader spends them twice.

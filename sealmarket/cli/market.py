@@ -143,7 +143,7 @@ def order_command(
 def warnings(book: BookFile, rpc: RpcUrl, key_file: KeyFile, as_json: AsJson = False) -> None:
     """What of yours ends within a week, or holds no more: terms, offers, requests, promises and epochs.
 
-    You sign in with your account: a backend shows it to nobody else. That it is all is the backend's statement.
+    You sign in with your account: a backend shows it to no other. That it is all is the backend's statement.
 
     Example: sealmarket market warnings --book market.json --rpc URL --key-file owner.key
     """
