@@ -164,8 +164,11 @@ class Together:
         made: list[tuple[_Change[Any], Any]] = []
         try:
             with self._around(), self._database.write() as connection:
-                for change in changes:
-                    self._make(connection, change, made)
+                if len(changes) == 1:
+                    made.append((changes[0], changes[0].make(connection)))  # its refusal takes all back
+                else:
+                    for change in changes:
+                        self._make(connection, change, made)
         except BaseException as error:  # noqa: BLE001 - each caller gets it
             for change in changes:
                 change.error = change.error or error
