@@ -5,7 +5,7 @@
 ``GET /v1/jobs/{jobId}/challenge`` ChallengeStatus; ``GET /v1/documents/{hash}`` and ``/v1/containers/{root}`` the
 sealed results that were challenged and that this node found, as a store serves them.
 ``GET /v1/collateral/{tee}/{fmspc}/{ca}`` what this node keeps of a kind of platform, as a collateral bundle.
-``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes.
+``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the sealed package, as bytes.
 ``POST /v1/sessions/{jobId}/renewals`` RenewalRequest gives a SignedRenewal. No request changes what the node has
 decided or promised. Errors are :class:`Problem` (RFC 9457).
 """
@@ -25,7 +25,7 @@ from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.chain.errors import ChainError
 from sealmarket.protocol.problems import TYPES, Problem, problem
 from sealmarket.protocol.renewals import MOST_BYTES, RenewalRequest
-from sealmarket.protocol.wire import SIGNATURE_HEADER
+from sealmarket.protocol.wire import SEALED_HEADER, SIGNATURE_HEADER
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, JobId
@@ -56,8 +56,9 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     @app.put("/v1/jobs/{job_id}/evidence/{evidence_hash}")
     async def evidence(job_id: str, evidence_hash: str, request: Request) -> Response:
         job, signature = JobId(Bytes32.parse(job_id)), HexBytes.parse(request.headers.get(SIGNATURE_HEADER, ""))
-        await run_in_threadpool(node.handed.expect, job, Bytes32.parse(evidence_hash), signature)
-        node.handed.keep(job, await request.body())
+        sealed_hash = Bytes32.parse(request.headers.get(SEALED_HEADER, ""))
+        await run_in_threadpool(node.handed.expect, job, Bytes32.parse(evidence_hash), sealed_hash, signature)
+        await run_in_threadpool(node.handed.take, job, sealed_hash, await request.body())
         return Response(status_code=204)
 
     @app.get("/healthz")

@@ -78,14 +78,14 @@ def test_a_node_on_a_full_disk_promises_nothing_says_so_and_goes_on_when_there_i
     world.accept(world.decided(node))
     runner, journal = Runner(node, 0.1), node._journal
     before = journal.head()
-    journal._one("PRAGMA max_page_count = 1")  # no page more than there are
+    journal._run("PRAGMA max_page_count = 1")  # no page more than there are
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Release, "canonical", lambda _self: b"x" * (1 << 20), raising=False)
         assert runner._tick() is False
     assert "takes no writes" in runner._health.problem
     assert node.status(world.job_id).release is None
     assert (journal.head(), journal.promised(world.job_id)) == (before, None)
-    journal._one("PRAGMA max_page_count = 1000000")
+    journal._run("PRAGMA max_page_count = 1000000")
     assert runner._tick() is True
     assert node.status(world.job_id).state == "released"
 

@@ -40,6 +40,8 @@ it could change the row; afterwards it counts as withheld.
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.policy.owners import OwnersPolicy
 from sealmarket.protocol.decisions import Decision, Outcome
@@ -150,7 +152,7 @@ def _decided(
     violations: list[Violation],
     deciding: tuple[Violation, ...],
 ) -> Decided:
-    detail = _detail(case, appraised, violations)
+    detail = _detail(case, shown, appraised, violations)
     signer, key_hash, grade, expiry = ZERO_ADDRESS, ZERO_HASH, 0, case.decide_by
     outcome = _OUTCOMES[deciding[0].row] if deciding else Outcome.ACCEPTED
     if not deciding:
@@ -179,7 +181,12 @@ def _enclave(shown: EvidenceShown | EvidenceUnavailable, appraised: Appraised) -
     return package.enclave_signer, keccak(package.enclave_key), int(appraised.report.grade)
 
 
-def _detail(case: AppraisalInput, appraised: Appraised, violations: list[Violation]) -> DecisionDetail:
+def _detail(
+    case: AppraisalInput,
+    shown: EvidenceShown | EvidenceUnavailable,
+    appraised: Appraised,
+    violations: list[Violation],
+) -> DecisionDetail:
     report, basis = appraised.report, appraised.basis
     return DecisionDetail(
         block_number=case.at.number,
@@ -190,4 +197,5 @@ def _detail(case: AppraisalInput, appraised: Appraised, violations: list[Violati
         collateral=basis.source if basis is not None else "none",
         findings=tuple(dict.fromkeys(violation.note for violation in violations)),
         warnings=appraised.warnings,
+        evidence_content=shown.content if isinstance(shown, EvidenceShown) else UNSET,
     )

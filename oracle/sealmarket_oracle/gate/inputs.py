@@ -97,13 +97,20 @@ class JobDocuments:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceShown:
-    """Evidence that this node could open and that hashes to what is on chain. ``named`` is the block that it names.
-
-    ``named`` is None when this chain has no such block. ``own`` is what counts of the node's own collateral.
-    """
+class EvidenceOpened:
+    """Evidence that this node could open and that hashes to what is on chain, with its package's content hash."""
 
     package: EvidencePackage
+    content: Bytes32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceShown(EvidenceOpened):
+    """The same with the block that it names, and what counts of the node's own collateral.
+
+    ``named`` is None when this chain has no such block.
+    """
+
     named: Block | None
     own: Counting = NONE
 
