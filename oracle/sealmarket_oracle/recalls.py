@@ -182,7 +182,7 @@ class Recalls:
         self._sightings.keep(job_id, machines)
 
     def touched_by(self, advisory: Advisory) -> Recall:
-        """The jobs that a statement touches, whoever signed it and from whenever it counts."""
+        """The jobs that a statement touches, by whatever issuer and from whenever it counts."""
         sightings = tuple(self._sightings.all())
         found = dict.fromkeys(job_id for job_id, seen in sightings if touched(seen, advisory) is not None)
         jobs = [job for job_id in found if (job := self._job(job_id)) is not None]
