@@ -389,6 +389,11 @@ class Journal(AuditLog):
             row = (bytes(job_id), bytes(result.result_hash), bytes(result.receipt_hash), result.units)
             self._run("INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
 
+    def settled(self, job_id: JobId) -> SettledResult | None:
+        """What a job was settled with."""
+        row = self._one("SELECT result_hash, receipt_hash, units FROM results WHERE job_id = ?", bytes(job_id))
+        return SettledResult(Bytes32(row[0]), Bytes32(row[1]), row[2]) if row else None
+
     def add_challenge(self, job_id: JobId, challenger: Address, since: int, deadline: int) -> None:
         """A settled job's result was challenged; once for each job."""
         with self.writing():
