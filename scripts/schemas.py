@@ -30,7 +30,6 @@ SHAPES: dict[str, type] = {
     "compute-order": orders.ComputeOrder,
     "data-card": card.Card,
     "decision-detail": wire.DecisionDetail,
-    "evidence-envelope": wire.EvidenceEnvelope,
     "evidence-package": wire.EvidencePackage,
     "job-spec": job.JobSpec,
     "job-view": wire.JobView,

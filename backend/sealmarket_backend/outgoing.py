@@ -19,7 +19,7 @@ from typing import Protocol
 from sealmarket.chain import Mined, NotMined, Replaced, Reverted
 from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import BATCH_GAS, MarketContract
-from sealmarket.chain.events import OtherEvent
+from sealmarket.chain.ledger_events import BatchEntryFailed
 from sealmarket.chain.reverts import decode_revert
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import SealmarketError
@@ -132,11 +132,9 @@ def _call_off(group: Sequence[_Entry]) -> None:
 
 def _tell_failures(group: Sequence[_Entry], mined: Mined) -> None:
     for event in mined.events:
-        if isinstance(event, OtherEvent) and event.name == "BatchEntryFailed":
-            entry = group[int(str(event.fields["index"]))]
-            reason = event.fields["reason"]
-            said = decode_revert(reason) if isinstance(reason, bytes) else reason
-            log.info("%s: the contract refuses it for now: %s", entry.what, said)
+        if isinstance(event, BatchEntryFailed):
+            entry = group[event.index]
+            log.info("%s: the contract refuses it for now: %s", entry.what, decode_revert(event.reason))
             entry.failed()
 
 

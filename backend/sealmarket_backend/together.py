@@ -1,12 +1,18 @@
 """Changes of several threads in one transaction: what one of them waits for, the disk, the others wait for with it.
 
-The thread that comes first carries out the changes of all that have come by then. Each stands for itself: one that is
-refused is taken back alone. All of them are on disk when their callers go on, or none is.
+1. The thread that comes first carries out the changes of all that have come by then; the first that comes meanwhile
+   does so after it. The others sleep until their own change is over.
+2. Before it writes, it waits for as many as came together last time, at most as long as the last transaction took and
+   never longer than :data:`LONGEST_WAIT`. So a lone caller waits for none, and a crowd does not pay for one transaction
+   each.
+3. Each change stands for itself: one that is refused is taken back alone. All of them are on disk when their callers go
+   on, or none is.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -18,6 +24,8 @@ from sealmarket_backend.tables import Connection, Database
 T = TypeVar("T")
 MOST_TOGETHER = 64
 """Changes of one transaction."""
+LONGEST_WAIT = 0.01
+"""Seconds for which a change may wait for others to come."""
 
 
 class _Change(Generic[T]):
@@ -27,10 +35,20 @@ class _Change(Generic[T]):
         self.make = make
         self.made: list[T] = []
         self.error: BaseException | None = None
+        self._turn = threading.Lock()
+        self._turn.acquire()
 
     @property
     def is_over(self) -> bool:
         return bool(self.made) or self.error is not None
+
+    def wait(self) -> None:
+        """Sleep until :meth:`wake`: it is over, or its caller is the next to carry out."""
+        self._turn.acquire()
+
+    def wake(self) -> None:
+        """Once for each :meth:`wait`."""
+        self._turn.release()
 
     def result(self) -> T:
         if self.error is not None:
@@ -50,7 +68,12 @@ class Together:
         """``tell`` says, within each transaction, that there was one."""
         self._database, self._around, self._tell = database, around, tell
         self._waiting: deque[_Change[Any]] = deque()
-        self._writing = threading.Lock()
+        self._lock = threading.Lock()
+        """Of what waits and who carries out."""
+        self._came = threading.Condition(self._lock)
+        self._carrying = False
+        self._expected, self._seconds = 1, 0.0
+        """How many came together last time, and how long the transaction took."""
 
     def write(self, make: Callable[[Connection], T]) -> T:
         """Carry out a change; returns what it made, once that is on disk.
@@ -60,11 +83,42 @@ class Together:
             and what the change itself raises, which then changed nothing.
         """
         change = _Change(make)
-        self._waiting.append(change)
-        with self._writing:
-            while not change.is_over:
-                self._carry_out([self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))])
+        with self._lock:
+            self._waiting.append(change)
+            is_first, self._carrying = not self._carrying, True
+            if len(self._waiting) >= self._expected:
+                self._came.notify()
+        if not is_first:
+            change.wait()
+        if not change.is_over:
+            self._take_turn(change)
         return change.result()
+
+    def _take_turn(self, own: _Change[Any]) -> None:
+        """Carry out what has come, wake its callers, and hand over to the first that came meanwhile."""
+        changes: list[_Change[Any]] = []
+        try:
+            changes = self._gathered()
+            start = time.monotonic()
+            self._carry_out(changes)
+            self._expected, self._seconds = len(changes), time.monotonic() - start
+        finally:
+            with self._lock:
+                following = self._waiting[0] if self._waiting else None
+                self._carrying = following is not None
+            if following is not None:
+                following.wake()
+            for change in changes:
+                if change is not own:
+                    change.wake()
+
+    def _gathered(self) -> list[_Change[Any]]:
+        with self._lock:
+            if self._expected > 1:
+                self._came.wait_for(
+                    lambda: len(self._waiting) >= self._expected, timeout=min(self._seconds, LONGEST_WAIT)
+                )
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
 
     def _carry_out(self, changes: list[_Change[Any]]) -> None:
         made: list[tuple[_Change[Any], Any]] = []

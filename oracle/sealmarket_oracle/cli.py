@@ -188,6 +188,27 @@ def status(
         raise typer.Exit(1)
 
 
+@app.command()
+def collateral(
+    folder: Annotated[Path, typer.Argument(help="The state folder of a node that runs here.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show a node's own collateral: ages, when it is looked for again, and which platforms fall out from when on.
+
+    Exit 1 if something does not come, does not count, or a platform falls out.
+
+    Example: sealmarket oracle collateral oracle-1
+    """
+    from sealmarket_oracle import report_text
+    from sealmarket_oracle.admin import read_report
+
+    report = read_report(folder)
+    text = "\n".join(report_text.collateral_lines(report))
+    typer.echo(report.collateral.canonical().decode() if as_json else text)
+    if not report_text.is_well(report):
+        raise typer.Exit(1)
+
+
 def _status_of_url(url: str, job: str | None) -> None:
     from sealmarket.http import HttpClient, HttpError
 

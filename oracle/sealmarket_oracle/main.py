@@ -14,7 +14,10 @@ from pathlib import Path
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sealmarket.attestation.collateral.fetch import Fetcher
+from sealmarket.attestation.collateral.own import OwnCollateral
 from sealmarket.chain import Chain
+from sealmarket.protocol.book import Committee
 from sealmarket.protocol.limits import MAXIMUM_HANDED
 from sealmarket.serving.connections import Connections
 from sealmarket.serving.limits import ServerLimits, from_environment
@@ -28,12 +31,14 @@ from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle.admin import serving_admin
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.backup import require_tried
+from sealmarket_oracle.collateral import CollateralKeeper, HttpAskPeer
 from sealmarket_oracle.config import Config, load
 from sealmarket_oracle.epochs import Destroyed, destroy_keys, require_over
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.mark import TailMark
 from sealmarket_oracle.node_folder import NodeRecord, load_keys, load_record
+from sealmarket_oracle.outlook import Outlooks
 from sealmarket_oracle.passphrase import passphrase
 from sealmarket_oracle.peers import HttpTell, Peers
 from sealmarket_oracle.report import Reporter
@@ -102,13 +107,31 @@ def _built(config: Config, record: NodeRecord, keys: NodeKeys) -> Iterator[Built
         closing(Store(config.store, timeout=STORE_SECONDS)) as store,
         closing(HttpTell()) as tell,
         closing(KeptResults(config.state / RESULTS_FOLDER, store)) as results,
+        _collateral(config, committee, keys) as collateral,
     ):
         peers = Peers(book, committee, journal, keys.signer, tell)
         peers.start()
         try:
-            yield Built(Node(chain, journal, store, keys, policy, peers, results=results), journal, peers, record, keys)
+            node = Node(chain, journal, store, keys, policy, peers, results=results, collateral=collateral)
+            yield Built(node, journal, peers, record, keys)
         finally:
             peers.stop()
+
+
+@contextmanager
+def _collateral(config: Config, committee: Committee | None, keys: NodeKeys) -> Iterator[CollateralKeeper]:
+    """The node's own collateral, kept fresh until the block ends."""
+    settings = config.collateral
+    members = committee.members if committee is not None and settings.peers else ()
+    peers = [member.url for member in members if member.signer != keys.signer.address]
+    own = OwnCollateral(settings.folder, config.roots)
+    with Fetcher(settings.endpoints) as fetcher, closing(HttpAskPeer()) as ask:
+        keeper = CollateralKeeper(own, fetcher, settings.asked, peers, ask, Outlooks(own, config.roots))
+        keeper.start()
+        try:
+            yield keeper
+        finally:
+            keeper.stop()
 
 
 def destroy(path: Path | None, agreed: Callable[[int], None]) -> Destroyed:

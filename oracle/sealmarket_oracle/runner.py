@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from typing import Literal
 
@@ -69,7 +68,7 @@ class Runner:
             final = self._node.tick()
         except SealmarketError as error:
             return self._waiting(str(error), ticks)
-        except (OSError, sqlite3.OperationalError) as error:
+        except OSError as error:
             return self._waiting(f"the journal's disk takes no writes: {error} (make room in the state folder)", ticks)
         except Exception as error:  # noqa: BLE001 - an unexpected error stops deciding until a later tick succeeds
             return self._waiting(f"unexpected {type(error).__name__}", ticks)

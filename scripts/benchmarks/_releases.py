@@ -187,7 +187,7 @@ class ReleaseMarket:
         world.chain.finalise()
         self.tick()
         world.chain.drop_history()
-        world.store.envelopes.clear()
+        world.store.packages.clear()
         world.store.parameters.clear()
         world.store.documents = dict(self.documents)
 

@@ -59,11 +59,13 @@ class LogReader:
     ) -> None:
         self._book, self._rpc, self._header, self._proven = book, rpc, header, proven
         self._names = {book.registry: "AssetRegistry", book.committee: "OracleCommittee", book.market: "Market"}
+        if book.sessions is not None:
+            self._names[book.sessions] = "Sessions"
         self._absence = Absence(rpc, header)
         self._span, self._few_span = Span(MAX_RANGE), Span(_EVERYTHING)
 
     def events(self, first: int, last: int) -> list[ChainEvent]:
-        """All events of the three contracts from block ``first`` to ``last``, both included, in order.
+        """All events of the contracts from block ``first`` to ``last``, both included, in order.
 
         Raises:
             NodeDistrusted: logs that cannot be of this market, out of range, removed, kept back, or contradicting the

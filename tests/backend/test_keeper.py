@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sealmarket.chain import Reverted
 from sealmarket.chain.calls import Call
 from sealmarket.chain.errors import ChainUnavailable, NotMined
-from sealmarket.chain.events import OtherEvent
+from sealmarket.chain.ledger_events import BatchEntryFailed
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account
 from sealmarket.client.nodes import Nodes
@@ -303,9 +303,7 @@ def test_two_requests_of_one_turn_do_not_get_the_last_job_of_one_offer(database:
 
 
 def refused_in_its_block(contract: Contract) -> None:
-    failed = OtherEvent(
-        cast(Any, None), "Market", "BatchEntryFailed", {"index": 0, "reason": "a wallet changed its mind"}
-    )
+    failed = BatchEntryFailed(cast(Any, None), Uint(0), HexBytes(b"a wallet changed its mind"))
     contract.look = lambda _transaction: SimpleNamespace(events=[failed])  # type: ignore[method-assign]
 
 

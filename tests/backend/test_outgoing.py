@@ -10,9 +10,9 @@ import pytest
 from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import MarketContract
 from sealmarket.chain.errors import ChainUnavailable, NotMined, Replaced, Reverted
-from sealmarket.chain.events import OtherEvent
+from sealmarket.chain.ledger_events import BatchEntryFailed
 from sealmarket_backend.outgoing import MOST_GAS, MOST_GAS_EACH, Outgoing
-from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint
 from sealmarket_enclave.protocol.errors import SealmarketError
 from tests.backend.orders import BOOK
 
@@ -53,8 +53,7 @@ class Sender:
         if self.refused:
             raise self.refused
         at: Any = None
-        fields = [{"index": place, "reason": NOT_ENOUGH_GAS} for place in self.failing]
-        return Receipt([OtherEvent(at, "Market", "BatchEntryFailed", dict(one)) for one in fields])
+        return Receipt([BatchEntryFailed(at, Uint(place), HexBytes(NOT_ENOUGH_GAS)) for place in self.failing])
 
 
 def outgoing_of(sender: Sender) -> Outgoing:

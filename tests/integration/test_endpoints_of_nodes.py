@@ -26,11 +26,10 @@ from sealmarket.chain.quorum import ChainTrust
 from sealmarket.client import JobRecord, SealedAsset, read_job
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.orders import Quote
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus
+from sealmarket.protocol.wire import EvidencePackage, NodeStatus
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.codec import HexBytes, canonical_json
+from sealmarket_enclave.protocol.codec import HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import evidence_hash, report_data, terms_digest
 from sealmarket_enclave.protocol.numbers import Grade, Tee
@@ -38,9 +37,7 @@ from sealmarket_enclave.protocol.signing import address_of
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from sealmarket_oracle import service
-from sealmarket_oracle.documents import evidence_context
 from sealmarket_oracle.errors import JournalError, OracleError
-from sealmarket_oracle.gate.inputs import MarketRef
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.service import Node
@@ -122,7 +119,7 @@ class Town:
         )
         posted = evidence_hash(package.quote, signer, keccak(key), named.hash)
         market.provider_sender.send(market.chain.market.quote(record.spec, posted))
-        self._post(package, posted)
+        market.show(package, posted)
         self.mine()
         return record, keys, package
 
@@ -143,17 +140,6 @@ class Town:
         found = read_job(self.market.chain, record.job_id, self.market.chain.head()).quoted
         assert found is not None
         return self.market.chain.block(found.at.block_number).timestamp
-
-    def _post(self, package: EvidencePackage, posted: Any) -> None:
-        book, job_id = self.market.book, package.job_id
-        ref = MarketRef(chain_id=book.chain_id, address=book.market, registry=book.registry)
-        sealed = tuple(
-            HexBytes(k.public.seal(package.canonical(), evidence_context(ref, job_id, 1, k.public.digest)))
-            for k in self.market.node_hpke
-        )
-        signature = HexBytes(bytes(Quote(job_id=job_id, evidence_hash=posted).struct_hash()))
-        envelope = EvidenceEnvelope(job_id=job_id, evidence_hash=posted, epoch=1, sealed=sealed, signature=signature)
-        self.market.backend.answers[f"evidence/{job_id}"] = canonical_json([envelope])
 
 
 @pytest.fixture(scope="module")

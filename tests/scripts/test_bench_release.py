@@ -61,5 +61,5 @@ def test_each_client_of_a_wave_is_served_by_every_node_and_the_twins_forget_the_
         assert [journal.counts()[EntryKind.RELEASE] for journal in market.journals] == [3, 3]
         assert bare(market, 1) > 0
         assert memory(market, 2, clients=1)["releases"] == 1
-        assert not market.world.store.envelopes
+        assert not market.world.store.packages
         assert not market.journals[0].open_jobs()

@@ -84,10 +84,16 @@ jobs = Table(
     Index("jobs_by_status", "status", "sequence"),
     Index("jobs_by_sequence", "sequence", unique=True),
 )  # fmt: skip
-job_events = Table(
-    "job_events", metadata,
-    _bytes("job_id"), _number("block"), _number("log_index"), _bytes("body"),
-    PrimaryKeyConstraint("job_id", "block", "log_index"),
+_SUBJECT, _ACCOUNT, _OTHER = (text(f"{one} IS NOT NULL") for one in ("subject", "account", "counterpart"))
+events = Table(
+    "events", metadata,
+    _number("block"), _number("log_index"), _bytes("block_hash"), _bytes("transaction_hash"), _number("block_time"),
+    _words("name"), _bytes("subject", empty=True), _bytes("account", empty=True), _bytes("counterpart", empty=True),
+    _bytes("body"),
+    PrimaryKeyConstraint("block", "log_index"),
+    Index("events_of_subject", "subject", "block", "log_index", sqlite_where=_SUBJECT, postgresql_where=_SUBJECT),
+    Index("events_of_account", "account", "block", "log_index", sqlite_where=_ACCOUNT, postgresql_where=_ACCOUNT),
+    Index("events_of_counterpart", "counterpart", "block", "log_index", sqlite_where=_OTHER, postgresql_where=_OTHER),
 )  # fmt: skip
 assets = Table(
     "assets", metadata,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from sealmarket.attestation.collateral.counting import NONE, Counting
 from sealmarket.chain.model import AssetState, Block, JobSlot
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Decision
@@ -96,14 +97,22 @@ class JobDocuments:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceShown:
-    """Evidence that this node could open and that hashes to what is on chain. ``named`` is the block that it names.
+class EvidenceOpened:
+    """Evidence that this node could open and that hashes to what is on chain, with its package's content hash."""
+
+    package: EvidencePackage
+    content: Bytes32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceShown(EvidenceOpened):
+    """The same with the block that it names, and what counts of the node's own collateral.
 
     ``named`` is None when this chain has no such block.
     """
 
-    package: EvidencePackage
     named: Block | None
+    own: Counting = NONE
 
 
 @dataclass(frozen=True, slots=True)

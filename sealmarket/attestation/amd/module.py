@@ -124,6 +124,11 @@ class SnpModule(TeeModule):
     def explain(self, rules: Shape | None) -> Iterator[str]:
         return explain(_section(rules))
 
+    def fetch_shared(self, get: Get, endpoints: Mapping[str, str]) -> Harvest:
+        from sealmarket.attestation.amd.fetch import fetch_lists
+
+        return fetch_lists(get, endpoints["amd"])
+
     def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Harvest:
         from sealmarket.attestation.amd.fetch import fetch_endorsements
         from sealmarket.attestation.amd.report import read_report

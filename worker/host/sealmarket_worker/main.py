@@ -90,7 +90,7 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], e
                 driver=driver,
                 materials=MaterialStore(store, config.state, _environments(config, promised)),
                 journal=journal,
-                sign=lambda quote: signing.sign(account, config.book, quote),
+                sign=lambda seal: signing.sign(account, config.book, seal),
                 state=config.state,
                 stop=ending.stop,
                 drain=ending.drain,
