@@ -406,7 +406,7 @@ class Node:
     def _promise_release(self, record: JobRecord, case: AppraisalInput, own: OwnDecision) -> None:
         documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
         release = seal_release(case, own.decision, own.enclave_key, documents, self._keys)
-        self._journal.promise(record.job_id, "release", release.canonical(), block=case.at)
+        self._journal.promise(record.job_id, "release", release.raw, block=case.at)
         self._witnesses.announce()
         _log.info("job %s: released %d shares, sealed to the enclave", record.job_id, len(release.shares))
 
