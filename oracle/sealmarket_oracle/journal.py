@@ -377,7 +377,7 @@ class Journal(AuditLog):
         return int(row[0]) if row else 0
 
     def promised(self, job_id: JobId) -> tuple[Promise, bytes] | None:
-        """What this node promised for a job: ``("release", Release)`` or ``("stop", Stop with findings)``, as JSON."""
+        """What this node promised for a job: the bytes of a release, or a stop with its findings as JSON."""
         row = self._one("SELECT kind, body FROM promises WHERE job_id = ?", bytes(job_id))
         return (row[0], row[1]) if row else None
 
