@@ -4,7 +4,7 @@
    ends, the lock goes with it, and so does the transaction.
 2. Who takes the lock takes the next **fencing token**. Each transaction reads the token first, under a lock of its row,
    and is refused where another one was given out since. So of two processes that both believe that they write, as after
-   a failover or where one was stopped for a minute, one does; the other is told, and signs nothing any more.
+   a failover or where one was stopped for a minute, one does; the other learns it, and signs nothing any more.
 3. A process whose session was cut opens another one. It goes on only if it gets the lock and its token is still the
    last: otherwise another process has signed since, and what this one has in memory is no longer the journal.
 4. A commit whose answer is lost may have been made. Nothing of it is served before a later session has read it.
