@@ -1,4 +1,4 @@
-"""What programs that write to a PostgreSQL share: how a session is set up, a value is written, and what counts as a loss.
+"""What programs that write to a PostgreSQL share: how a session is set up, a value written, and what is a loss.
 
 Statements are written once, in the SQL that SQLite reads as well, with ``?`` for each value.
 """

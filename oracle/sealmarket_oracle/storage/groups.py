@@ -89,7 +89,7 @@ class Groups:
             yield
 
     def _enter(self) -> _Group:
-        """Wait for a turn. The thread that waits here ends the group that it finds, or leaves it to the next that waits."""
+        """Wait for a turn. The thread that waits here ends the group that it finds, or leaves it to the next."""
         with self._counting:
             self._waiting += 1
         self._turn.acquire()

@@ -1,6 +1,6 @@
 """A journal's connections: one writes, for all threads in groups, and one reads what is committed.
 
-No thread sees what is not on disk: a thread reads through the writer inside of its own :meth:`JournalStore.writing`, and
+No thread sees what is not on disk: it reads through the writer inside of its own :meth:`JournalStore.writing`, and
 else through the reader, which waits while a commit is under way.
 """
 
