@@ -42,7 +42,7 @@ from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.ledger_events import OrderCancelled, RequestCancelled, UnspentReturned
 from sealmarket.chain.model import Block
 from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.transitions import ENDS, Status
 from sealmarket.protocol.wire import InterruptionView, JobEvent, JobView
 from sealmarket_backend import event_rows, interruptions, undo
 from sealmarket_backend.database.dialects import Row
@@ -91,6 +91,7 @@ HISTORY = (
     "JobEnded",
 )
 """The events of a job that its view names."""
+_WAITING = ", ".join(str(int(status)) for status in Status if status not in {*ENDS, Status.NONE})
 _WITHIN_A_STAGE = {"JobStopped", "SharesReportedMissing", "ReleasePosted", "ChallengeAnswered"}
 
 
@@ -243,17 +244,14 @@ class Index:
         query = f"SELECT * FROM jobs WHERE {where} ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - columns are ours
         return list(readable(self._database.rows(query, *(value for _, value in given), limit), self._view))
 
-    def unfinished(self) -> list[JobView]:
-        """Jobs that wait for a party's action, oldest first."""
+    def unfinished(self, after: int = 0, limit: int = MOST_JOBS) -> list[tuple[int, JobView | None]]:
+        """Jobs that wait for a party's action, behind a place, oldest first; None for one that does not read."""
         rows = self._database.rows(
-            "SELECT * FROM jobs WHERE status IN (?, ?, ?, ?, ?) ORDER BY sequence",
-            Status.MATCHED,
-            Status.QUOTED,
-            Status.ACCEPTED,
-            Status.SETTLED,
-            Status.CHALLENGED,
+            f"SELECT * FROM jobs WHERE status IN ({_WAITING}) AND sequence > ? ORDER BY sequence LIMIT ?",  # noqa: S608
+            after,
+            limit,
         )
-        return list(readable(rows, self._view))
+        return [(row["sequence"], next(iter(readable([row], self._view)), None)) for row in rows]
 
     def asset(self, asset_id: Bytes32, version: int) -> IndexedAsset:
         """One version of an asset. Raises :class:`NotFound`."""
@@ -267,9 +265,9 @@ class Index:
         rows = self._database.rows("SELECT * FROM assets ORDER BY sequence DESC LIMIT 1000")
         return list(readable(rows, asset_of))
 
-    def unspent(self, now: int) -> list[interruptions.Unspent]:
-        """What providers set aside for nodes and may have to be given back."""
-        return interruptions.unspent(self._database, now)
+    def unspent(self, now: int, after: int, limit: int) -> list[tuple[int, interruptions.Unspent]]:
+        """What providers set aside for nodes and may have to be given back, by the places of their jobs."""
+        return interruptions.unspent(self._database, now, after, limit)
 
     def job_id_of(self, request_hash: Bytes32) -> Bytes32 | None:
         """The job that consumed a request, if one did."""

@@ -11,6 +11,7 @@ from sealmarket.chain.events import JobStopped, ReleasePosted, SharesReportedMis
 from sealmarket.chain.ledger_events import UnspentReturned
 from sealmarket.chain.model import places
 from sealmarket.protocol.wire import InterruptionView
+from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.tables import Connection, Database
 from sealmarket_enclave.protocol.codec import Bytes32
 
@@ -66,14 +67,21 @@ def view(database: Database, job_id: Bytes32) -> InterruptionView | None:
     )
 
 
-def unspent(database: Database, now: int) -> list[Unspent]:
-    """Jobs whose window for releases is over, and of which nothing was returned yet, oldest first."""
+def unspent(database: Database, now: int, after: int, limit: int) -> list[tuple[int, Unspent]]:
+    """Jobs whose window for releases is over, and of which nothing was returned yet, by their places, oldest first."""
     rows = database.rows(
-        "SELECT * FROM interruptions WHERE shares_deadline > 0 AND shares_deadline < ? AND returned = 0"
-        " ORDER BY shares_deadline, job_id",
+        "SELECT interruptions.*, sequence FROM interruptions JOIN jobs ON jobs.job_id = interruptions.job_id"
+        " WHERE shares_deadline > 0 AND shares_deadline < ? AND returned = 0 AND sequence > ?"
+        " ORDER BY sequence LIMIT ?",
         now,
+        after,
+        limit,
     )
-    return [Unspent(Bytes32(row["job_id"]), Bytes32(row["request_hash"]), tuple(places(row["posted"]))) for row in rows]
+    return [(row["sequence"], _unspent(row)) for row in rows]
+
+
+def _unspent(row: Row) -> Unspent:
+    return Unspent(Bytes32(row["job_id"]), Bytes32(row["request_hash"]), tuple(places(row["posted"])))
 
 
 def _bits(members: tuple[int, ...]) -> int:

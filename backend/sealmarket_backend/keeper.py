@@ -1,8 +1,9 @@
 """The keeper: submits what anyone could submit, as soon as the contract would accept it.
 
 It matches open requests, submits decisions once a quorum of nodes signed one common core, settles what enclaves
-signed, passes acknowledgements on, and closes what is overdue. It holds no right that others lack: each of its
-transactions is checked by the contract against signatures of others, and each may be sent by anyone else.
+signed, passes acknowledgements and nodes' answers to challenges on, and closes what is overdue. It holds no right that
+others lack: each of its transactions is checked by the contract against signatures of others, and each may be sent by
+anyone else.
 
 A step that cannot be done now is tried again at the next turn; one that fails for one job never holds up another.
 No turn waits for a block: while something about one job is sent and in no block, the turns serve the others.
@@ -22,6 +23,7 @@ from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import AssetOffer, Match, SettledResult, core_of
 from sealmarket.chain.model import Enclave
 from sealmarket.client.nodes import Nodes
+from sealmarket.operate.challenges import answer_call
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.fitting import Proof, Rules
@@ -47,6 +49,7 @@ from sealmarket_backend.outgoing import Outgoing, Sends
 from sealmarket_backend.rota import Rota
 from sealmarket_backend.sets import LIST_BYTES, LoneSets
 from sealmarket_backend.tables import Database
+from sealmarket_backend.turns import Turns
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.errors import SealmarketError
@@ -56,6 +59,8 @@ from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+MOST_UNSPENT = 16
+"""Ended jobs of which one turn looks whether a provider gets something back."""
 SORTED_EACH = 4096
 """Offers that one turn sorts to where searches that missed them need not look: some hundredths of a second."""
 MOST_OFFERS_TRIED = 16
@@ -95,6 +100,9 @@ class Keeper:
         self._nodes = nodes
         self._lacking = lacking
         self._rota = Rota()
+        self._now = 0
+        self._jobs: Turns[JobView] = Turns(index.unfinished)
+        self._unspent: Turns[Unspent] = Turns(lambda after, limit: index.unspent(self._now, after, limit))
         self._finder = Finder(orders, rules, sets)
         self._suspect, self._require_lead = suspect, require_lead
 
@@ -111,9 +119,10 @@ class Keeper:
         self._orders.take_new()
         now = self._chain.head().timestamp
         self._orders.close_expired(now)
-        for view in self._index.unfinished():
+        for view in self._jobs.due():
             self._guarded(f"job {view.job_id}", partial(self._job, view, now))
-        for waiting in self._index.unspent(now):
+        self._now = now
+        for waiting in self._unspent.due(MOST_UNSPENT):
             self._guarded(f"job {waiting.job_id}", partial(self._return_unspent, waiting))
         self._match_some(now)
         self._require_lead()
@@ -235,6 +244,8 @@ class Keeper:
             self._finish(view, now)
         elif slot.status == Status.SETTLED:
             self._acknowledge(view)
+        elif slot.status == Status.CHALLENGED:
+            self._answer_challenge(view)
 
     def _decide(self, view: JobView) -> None:
         committee = self._committee(view.spec.epoch)
@@ -332,6 +343,16 @@ class Keeper:
         signed = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
         if signed and view.result_hash and self._acknowledges(signed, view.result_hash):
             self._send(view, self._chain.market.acknowledge(view.spec, _settled_result(view), signed.signature))
+
+    def _answer_challenge(self, view: JobView) -> None:
+        """Pass on what enough nodes say of a challenged result: their fees come out of the bond or the penalty."""
+        committee = self._committee(view.spec.epoch)
+        told = self._nodes.challenges(committee.members, view.job_id)
+        removed = self._removed(view.spec.epoch) if any(told) else frozenset()
+        challenger = view.challenger or ZERO_ADDRESS
+        call = answer_call(self._chain.book, view.spec, _settled_result(view), challenger, committee, removed, told)
+        if call is not None:
+            self._send(view, call)
 
     @staticmethod
     def _acknowledges(signed: SignedAcknowledgement, result_hash: Bytes32) -> bool:

@@ -15,13 +15,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
-from sealmarket.attestation.collateral.bundle import Bundle
+from sealmarket.attestation.collateral.bundle import EMPTY_BUNDLE
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.chain.errors import ChainError
 from sealmarket.protocol.problems import TYPES, Problem, problem
@@ -117,8 +116,8 @@ def _share_collateral(app: FastAPI, node: Node) -> None:
             kind = kind_named(tee, fmspc, ca)
         except CollateralError as error:
             raise MalformedDocument(error.message, remedy=error.remedy) from error
-        found = node.collateral.share(kind) if node.collateral is not None else Bundle(intel=())
-        return Response(msgspec.json.encode(found), media_type="application/json")
+        found = node.collateral.share(kind) if node.collateral is not None else EMPTY_BUNDLE
+        return Response(found, media_type="application/json")
 
 
 def _renew_services(app: FastAPI, node: Node) -> None:

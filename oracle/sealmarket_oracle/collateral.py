@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
+import msgspec
+
 from sealmarket.attestation.collateral.bundle import Bundle, read_bundle
 from sealmarket.attestation.collateral.counting import DELAY, NONE, Counting, counting
 from sealmarket.attestation.collateral.own import OwnCollateral
@@ -135,6 +137,7 @@ class CollateralKeeper:
         self._outlooks, self._clock = outlooks, clock
         self._kinds: dict[PlatformKind, _Asked] = {}
         self._lists = {tee: _Asked() for tee in asked}
+        self._shared: dict[PlatformKind, tuple[tuple[Entry, ...], bytes]] = {}
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="collateral", daemon=True)
 
@@ -172,9 +175,15 @@ class CollateralKeeper:
         state = self._kinds.get(kind) if kind is not None else self._lists[tee]
         return state is not None and not state.once
 
-    def share(self, kind: PlatformKind) -> Bundle:
-        """What is kept of a kind, for another node."""
-        return self._own.share(kind)
+    def share(self, kind: PlatformKind) -> bytes:
+        """What is kept of a kind, for another node: a collateral bundle in JSON, made once for many callers."""
+        entries = self._own.of_kind(kind)
+        known = self._shared.get(kind)
+        if known is None or known[0] != entries:
+            known = (entries, msgspec.json.encode(self._own.share(kind)))
+            if entries:
+                self._shared[kind] = known
+        return known[1]
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -298,7 +307,7 @@ def own_for(
 
 
 class HttpAskPeer:
-    """Asks other nodes over HTTP (``GET /v1/collateral/{tee}/{fmspc}/{ca}``)."""
+    """Asks other nodes over HTTP, by the path ``/v1/collateral`` with TEE, FMSPC and authority."""
 
     def __init__(self) -> None:
         self._client = HttpClient(seconds=_ANSWER_SECONDS)

@@ -57,7 +57,7 @@ def collateral_lines(report: NodeReport) -> Iterator[str]:
 
 
 def is_well(report: NodeReport) -> bool:
-    """Whether the node's own collateral needs nobody: it comes, it counts, and no platform falls out."""
+    """Whether the node's own collateral needs no operator: it comes, it counts, and no platform falls out."""
     view = report.collateral
     return not view.problems and not view.falling_out and all(one.issued and not one.problem for one in view.kinds)
 

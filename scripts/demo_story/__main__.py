@@ -16,7 +16,7 @@ from typing import Any
 from scripts.demo_story import chain, hospitals
 from scripts.demo_story.console import StoryConsole
 from scripts.demo_story.inference import story as inference
-from scripts.demo_story.stage import Stage, Story, StoryBroken, StoryUnavailable, Told
+from scripts.demo_story.stage import Stage, Story, StoryBroken, StoryResult, StoryUnavailable
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_localnet.processes import ProcessError, Supervisor
 
@@ -36,11 +36,11 @@ EPILOG = """examples:
 
 
 UNAVAILABLE = 3
-"""The exit status of a story that cannot be told on this machine, because what it needs cannot be fetched."""
+"""The exit status of a story that cannot run on this machine, because what it needs cannot be fetched."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run the story; the exit status is 0 when every check of it holds, :data:`UNAVAILABLE` when it cannot be told."""
+    """Run the story; the exit status is 0 when every check of it holds, :data:`UNAVAILABLE` when it cannot run."""
     options = _options(arguments)
     console = StoryConsole(quiet=options.json, fast=options.fast, record=options.svg is not None)
     folder = Path(tempfile.mkdtemp(prefix="sealmarket-"))
@@ -48,10 +48,10 @@ def main(arguments: list[str]) -> int:
     began, worthless = time.monotonic(), False
     try:
         with Supervisor(logs=folder / "logs") as programs:
-            told = _perform(console, programs, folder, options)
-            _report(console, told, options, round(time.monotonic() - began, 3))
+            result = _perform(console, programs, folder, options)
+            _report(console, result, options, round(time.monotonic() - began, 3))
             if options.keep:
-                told.show_kept()
+                result.show_kept()
                 worthless = not chain.is_url(options.chain)  # keys of a foreign chain still hold coin
                 threading.Event().wait()
     except KeyboardInterrupt:
@@ -94,7 +94,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _perform(console: StoryConsole, programs: Supervisor, folder: Path, options: argparse.Namespace) -> Told:
+def _perform(console: StoryConsole, programs: Supervisor, folder: Path, options: argparse.Namespace) -> StoryResult:
     story = STORIES[options.story]
     console.title(*story.title)
     console.act(
@@ -106,29 +106,29 @@ def _perform(console: StoryConsole, programs: Supervisor, folder: Path, options:
     return story.perform(Stage(console=console, programs=programs, folder=folder, chain=selected, keep=options.keep))
 
 
-def _report(console: StoryConsole, told: Told, options: argparse.Namespace, total: float) -> None:
+def _report(console: StoryConsole, result: StoryResult, options: argparse.Namespace, total: float) -> None:
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        for name, content in told.outputs.items():
+        for name, content in result.outputs.items():
             (options.out / name).write_bytes(content)
-        for path in (told.market.book_file, *told.paths):
+        for path in (result.market.book_file, *result.paths):
             shutil.copy(path, options.out)
     console.say("")
-    console.terminal.print(f"[bold green]Everything checked out[/] in {total:.0f} s. Next: {told.next_steps}")
+    console.terminal.print(f"[bold green]Everything checked out[/] in {total:.0f} s. Next: {result.next_steps}")
     if options.svg:
         console.picture(options.svg)
     if options.json:
-        print(json.dumps(_document(console, told, total), indent=2))
+        print(json.dumps(_document(console, result, total), indent=2))
 
 
-def _document(console: StoryConsole, told: Told, total: float) -> dict[str, Any]:
-    book = told.market.book
+def _document(console: StoryConsole, result: StoryResult, total: float) -> dict[str, Any]:
+    book = result.market.book
     return {
         "ok": True,
         "simulated": True,
         "chain": {"id": book.chain_id, "finality": book.finality.describe()},
         "seconds": {"total": total} | console.seconds,
-        **told.facts,
+        **result.facts,
     }
 
 

@@ -9,7 +9,7 @@ from scripts.demo_story.chain import return_coin
 from scripts.demo_story.data import parts
 from scripts.demo_story.proof import prove
 from scripts.demo_story.refusals import refuse_all
-from scripts.demo_story.stage import Stage, Told
+from scripts.demo_story.stage import Stage, StoryResult
 from scripts.demo_story.story import Story
 from sealmarket_localnet.market import LocalMarket, coin
 
@@ -21,8 +21,8 @@ TITLE = (
 )
 
 
-def perform(stage: Stage) -> Told:
-    """Tell it, on a chain that runs. Raises :class:`StoryBroken`, and whatever a party raises."""
+def perform(stage: Stage) -> StoryResult:
+    """Run it, on a chain that runs. Raises :class:`StoryBroken`, and whatever a party raises."""
     state = _prepare(stage, stage.start_market())
     story.seal_and_publish(state)
     story.offer_compute(state)
@@ -43,7 +43,7 @@ def perform(stage: Stage) -> Told:
         "scores": {name: round(score, 6) for name, score in state.scores.items()},
         **state.facts,
     }
-    return Told(
+    return StoryResult(
         market=state.market,
         facts=facts,
         outputs=state.outputs,

@@ -1,4 +1,4 @@
-"""What every story is told on: a console, a chain, a market whose parties are processes; and what a story leaves."""
+"""What every story runs on: a console, a chain, a market whose parties are processes; and what a story leaves."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class StoryBroken(AssertionError):
 
 
 class StoryUnavailable(RuntimeError):
-    """A story that cannot be told on this machine."""
+    """A story that cannot run on this machine."""
 
     def __init__(self, why: str, remedy: str) -> None:
-        super().__init__(f"This story cannot be told here: {why}\n{remedy}")
+        super().__init__(f"This story cannot run here: {why}\n{remedy}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class StoryResult:
     """What a story leaves behind.
 
     ``facts`` go into the JSON document. ``outputs`` and ``paths`` are kept by ``--out``. ``show_kept`` prints what
@@ -70,7 +70,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One story: its headline with what follows it, and how it is told."""
+    """One story: its headline with what follows it, and how it runs."""
 
     title: tuple[str, ...]
-    perform: Callable[[Stage], Told]
+    perform: Callable[[Stage], StoryResult]

@@ -51,7 +51,7 @@ _EVERYTHING = 1 << 40
 class LogReader:
     """Logs of one market. ``header`` reads the header at a number, None for the newest.
 
-    ``proven`` gives the logs of a range by proof; without it, one endpoint's word counts.
+    ``proven`` gives the logs of a range by proof; without it, what one endpoint answers counts.
     """
 
     def __init__(

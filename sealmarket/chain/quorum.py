@@ -6,10 +6,10 @@
    :data:`LEFT_OUT_SECONDS`, with an alarm that names it, and the others go on. So is one whose proof does not hold. The
    same rule gives the block at each earlier number, where it is asked for.
 3. An endpoint has no say while its newest block is more than ``ahead`` seconds ahead of our clock, or more than
-   :func:`~sealmarket.chain.agreement.patience_of` behind one that ``needed`` endpoints have reached. That is compared
-   with each other and not with a clock: fewer liars than that silence nobody, and nor does a clock that is wrong. One
-   that only one newer head speaks against keeps its say. Each is an alarm, and so is a clock that is behind ``needed``
-   heads.
+   :func:`~sealmarket.chain.agreement.patience_of` behind one that ``needed`` endpoints have reached. Heads are compared
+   with each other and not with a clock: fewer liars than that silence no endpoint, and nor does a clock that is wrong.
+   One that only one newer head speaks against keeps its say. Each is an alarm, and so is a clock that is behind
+   ``needed`` heads.
 4. **Head.** What is read at the head is read at the head of every endpoint that has a say. The head's number and time,
    where one is asked for, is the newest that ``needed`` endpoints have reached: fewer liars cannot move it forward.
 5. An endpoint whose head speaks for another answer than those of the others is in doubt (:meth:`doubt`). Once the

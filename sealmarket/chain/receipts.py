@@ -124,7 +124,7 @@ def _encoded(receipt: Any, what: str) -> bytes:
     ]
     if kind == _DEPOSIT:
         fields += [_number(receipt[name], name) for name in _DEPOSIT_FIELDS if receipt.get(name) is not None]
-    return rlp.encode(fields) if kind == _LEGACY else bytes([kind]) + rlp.encode(fields)
+    return (b"" if kind == _LEGACY else bytes([kind])) + bytes(rlp.encode(fields))
 
 
 def _outcome(receipt: dict[str, Any]) -> bytes:

@@ -106,7 +106,7 @@ class LogHead(Shape, frozen=True, kw_only=True):
 
 
 CollateralSource = Literal["none", "host", "own"]
-"""Whose collateral a node judged by: nobody's, what the host showed, or its own, which was newer."""
+"""Whose collateral a node judged by: none, what the host showed, or its own, which was newer."""
 
 
 class DecisionDetail(Shape, frozen=True, kw_only=True):

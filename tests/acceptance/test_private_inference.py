@@ -28,7 +28,7 @@ def play(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+def story_result(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """The story's document, and the folder with what it leaves."""
     folder = tmp_path_factory.mktemp("out")
     done = play("--json", "--out", str(folder))
@@ -45,8 +45,8 @@ def test_a_chain_of_somebody_elses_is_refused_before_anything_starts(tmp_path: P
     assert (done.returncode, "a chain that the demo starts" in done.stderr) == (2, True)
 
 
-def test_both_users_read_the_text_of_plain_serving_under_receipts_that_hold(told: tuple[Any, Path]) -> None:
-    story, folder = told
+def test_both_users_read_the_text_of_plain_serving_under_receipts_that_hold(story_result: tuple[Any, Path]) -> None:
+    story, folder = story_result
     assert story["equalToPlain"]
     for user, text in story["answers"].items():
         assert (folder / f"{user}.txt").read_text() == text
@@ -55,12 +55,12 @@ def test_both_users_read_the_text_of_plain_serving_under_receipts_that_hold(told
     assert len(set(story["answers"].values())) == 2
 
 
-def test_a_revoked_model_answers_no_more_after_its_lease(told: tuple[Any, Path]) -> None:
-    assert told[0]["goneAfterSeconds"] <= LEASE_SECONDS
+def test_a_revoked_model_answers_no_more_after_its_lease(story_result: tuple[Any, Path]) -> None:
+    assert story_result[0]["goneAfterSeconds"] <= LEASE_SECONDS
 
 
-def test_users_pay_their_receipts_and_the_owner_gets_its_terms_to_the_coin(told: tuple[Any, Path]) -> None:
-    story, _ = told
+def test_users_pay_their_receipts_and_the_owner_gets_its_terms_to_the_coin(story_result: tuple[Any, Path]) -> None:
+    story, _ = story_result
     changes = {name: int(value) for name, value in story["changes"].items()}
     units = sum(story["tokens"].values())
     for user, count in story["tokens"].items():

@@ -42,12 +42,17 @@ def log(number: int) -> dict[str, Any]:
 
 def encoded(found: dict[str, Any]) -> bytes:
     """A receipt as EIP-2718 and EIP-658 have it."""
-    raw = lambda value: bytes.fromhex(value[2:])  # noqa: E731
-    logs = [[raw(one["address"]), [raw(topic) for topic in one["topics"]], raw(one["data"])] for one in found["logs"]]
-    body = [int(found["status"], 16), int(found["cumulativeGasUsed"], 16), raw(found["logsBloom"]), logs]
+    logs = [
+        [_raw(one["address"]), [_raw(topic) for topic in one["topics"]], _raw(one["data"])] for one in found["logs"]
+    ]
+    body: list[Any] = [int(found["status"], 16), int(found["cumulativeGasUsed"], 16), _raw(found["logsBloom"]), logs]
     body += [int(found[name], 16) for name in ("depositNonce", "depositReceiptVersion") if name in found]
     kind = int(found["type"], 16)
-    return (bytes([kind]) if kind else b"") + rlp.encode(body)
+    return (bytes([kind]) if kind else b"") + bytes(rlp.encode(body))
+
+
+def _raw(value: str) -> bytes:
+    return bytes.fromhex(value[2:])
 
 
 def shown(receipts: Any, root: bytes) -> list[dict[str, Any]]:
@@ -63,7 +68,7 @@ def shown(receipts: Any, root: bytes) -> list[dict[str, Any]]:
 
 
 def root_of(receipts: list[dict[str, Any]]) -> bytes:
-    return Trie({rlp.encode(place): encoded(one) for place, one in enumerate(receipts)}).root  # type: ignore[misc]
+    return Trie({rlp.encode(place): encoded(one) for place, one in enumerate(receipts)}).root
 
 
 TRUE = [receipt(0, log(1)), receipt(1, type="0x0"), receipt(2, log(2), log(3))]
@@ -97,7 +102,16 @@ def test_two_receipts_of_one_transaction_are_refused() -> None:
         shown(same, root_of(TRUE))
 
 
-SHAPES = [None, 7, {}, [7], [{}], [{"logs": 1}], [receipt(0, type="0xff")], [receipt(0, logs=[{"topics": 1}])]]
+SHAPES: list[Any] = [
+    None,
+    7,
+    {},
+    [7],
+    [{}],
+    [{"logs": 1}],
+    [receipt(0, type="0xff")],
+    [receipt(0, logs=[{"topics": 1}])],
+]
 
 
 @pytest.mark.parametrize("receipts", SHAPES, ids=repr)
@@ -133,5 +147,5 @@ def test_a_deposit_of_an_op_chain_has_two_fields_more() -> None:
 @given(st.lists(st.binary(min_size=1, max_size=80), min_size=1, max_size=40), st.integers(0, 300))
 def test_the_root_of_any_list_is_that_of_its_trie(values: list[bytes], more: int) -> None:
     whole = [*values, *(b"%d" % number for number in range(more))]
-    trie = Trie({rlp.encode(place): value for place, value in enumerate(whole)})  # type: ignore[misc]
+    trie = Trie({rlp.encode(place): value for place, value in enumerate(whole)})
     assert ordered_root(whole) == trie.root

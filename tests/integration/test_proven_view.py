@@ -24,7 +24,7 @@ from sealmarket_localnet.processes import Supervisor
 from tests.chain.faulty_rpc import Asked, Body, Fault, Proxy, Reply, faulty, real, says
 from tests.integration.market import Market
 
-Edit = Callable[[Asked, Body], Any]
+Edit = Callable[[Asked, Any], Any]
 
 
 @pytest.fixture(scope="module")

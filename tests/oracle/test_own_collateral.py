@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 import uvicorn
 
-from sealmarket.attestation.collateral.bundle import Bundle
+from sealmarket.attestation.collateral.bundle import Bundle, read_bundle
 from sealmarket.attestation.collateral.counting import Counting
 from sealmarket.attestation.collateral.store import describe
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
@@ -225,7 +225,12 @@ def test_nodes_of_which_one_alone_reaches_the_vendor_hold_the_same_by_the_time_i
     server = Server(signed(aged, MOMENT - 2 * DAY, 21, "OutOfDate"))
     first = keeper(market.folder / "own-0", market.roots, server)
     others = [
-        keeper(market.folder / f"own-{place}", market.roots, peers=["one"], ask=lambda _url, kind: first.share(kind))
+        keeper(
+            market.folder / f"own-{place}",
+            market.roots,
+            peers=["one"],
+            ask=asking(first),
+        )
         for place in (1, 2)
     ]
     for one in (first, *others):
@@ -235,6 +240,11 @@ def test_nodes_of_which_one_alone_reaches_the_vendor_hold_the_same_by_the_time_i
     nodes = [market.node(place, collateral=one) for place, one in enumerate((first, *others))]
     for node in nodes:
         _expect(market.decided(node), Outcome.TERMS_REFUSED, Reason.TCB_STATUS_TOO_LOW)
+
+
+def asking(peer: CollateralKeeper) -> Callable[[str, PlatformKind], Bundle]:
+    """Asks one node without a socket."""
+    return lambda _url, kind: read_bundle(peer.share(kind))
 
 
 # --- servers and peers --------------------------------------------------------------------------------------------

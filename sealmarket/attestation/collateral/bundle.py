@@ -28,6 +28,10 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     documents: Mapping[str, tuple[str, ...]] = {}
 
 
+EMPTY_BUNDLE = msgspec.json.encode(Bundle(intel=()))
+"""Nothing, as a file."""
+
+
 def export_bundle(store: CollateralStore) -> bytes:
     """Everything that holds in a store, as one JSON file."""
     kept = store.everything()

@@ -6,7 +6,7 @@
 3. Of all that was signed on one day (UTC), the earliest of the day's highest evaluation is kept. Verifiers who have
    exchanged what they fetched within the delay hold the same, however often a vendor signs anew.
 4. What no quote of the last :data:`PAST` can need is dropped. So a kind of platform takes one document for each day of
-   a document's validity at most, whoever sends how many.
+   a document's validity at most, however many are sent.
 """
 
 from __future__ import annotations
