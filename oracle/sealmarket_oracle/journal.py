@@ -52,7 +52,7 @@ _DECODED = 1024
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS cursor (
-    only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL, hash BLOB NOT NULL
+    "only" INTEGER PRIMARY KEY CHECK ("only" = 1), number INTEGER NOT NULL, hash BLOB NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS seals (
     asset_id BLOB NOT NULL, version INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (asset_id, version)
@@ -85,7 +85,8 @@ CREATE TABLE IF NOT EXISTS log (
     sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL, leaf BLOB NOT NULL, words TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS log_state (
-    only INTEGER PRIMARY KEY CHECK (only = 1), size INTEGER NOT NULL, peaks BLOB NOT NULL, witnessed INTEGER NOT NULL
+    "only" INTEGER PRIMARY KEY CHECK ("only" = 1),
+    size INTEGER NOT NULL, peaks BLOB NOT NULL, witnessed INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS deferrals (job_id BLOB NOT NULL, rules BLOB NOT NULL, PRIMARY KEY (job_id, rules)) STRICT;
 CREATE TABLE IF NOT EXISTS peer_tails (signer BLOB PRIMARY KEY, size INTEGER NOT NULL, tail BLOB NOT NULL) STRICT;
@@ -201,7 +202,7 @@ class Journal(AuditLog):
         with self.writing():
             self._run(
                 "INSERT INTO cursor VALUES (1, ?, ?)"
-                " ON CONFLICT (only) DO UPDATE SET number = excluded.number, hash = excluded.hash",
+                ' ON CONFLICT ("only") DO UPDATE SET number = excluded.number, hash = excluded.hash',
                 (end.number, bytes(end.hash)),
             )
 

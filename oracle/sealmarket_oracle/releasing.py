@@ -48,7 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A promise that is not written yet, so nobody may see it. ``words`` is what the log says once it is."""
+    """A promise that is not written yet, so no reader may see it. ``words`` is what the log says once it is."""
 
     candidate: Candidate
     kind: Promise
