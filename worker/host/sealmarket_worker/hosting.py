@@ -5,7 +5,7 @@
    account has asked that has no tab in the last one, and again soon where the last one did not come.
 3. A statement is taken as often as the host looks. It is posted when half a lease of units, or half a lease's seconds
    with any unit, is not posted yet, and at once for an account whose tab closes: with an entry for each account that no
-   posted statement has. Then a renewal is due.
+   posted statement has, 256 in each statement. Then a renewal is due.
 4. The service ends when its terms say so, when an asset is revoked, when the host drains, or when
    :attr:`ServiceRun.over` is set. A chain or an enclave that does not answer for a moment ends nothing.
 5. The service is opened on chain before the first renewal, since nodes renew no other.
@@ -188,25 +188,49 @@ class OthersMoney:
 
 
 class Redeeming:
-    """Which statement is posted, and when (rule 3)."""
+    """Which statements are posted, and when (rule 3).
+
+    A statement has at most :data:`MAX_TABS` entries: of more accounts several are posted, one behind the other, those
+    first whose tabs close.
+    """
 
     def __init__(self, link: ServiceLink, terms: SessionTerms, post: Post) -> None:
         self._link, self._terms, self._post = link, terms, post
         self._waiting: dict[Address, None] = {}
         self._closed: set[Address] = set()
-        self._posted, self._due = 0, 0.0
+        self._posted, self._due, self._behind = 0, 0.0, False
 
     def turn(self, now: float) -> bool:
         """Look once. Whether a statement was posted."""
-        brought = self._link.statement  # by the last renewal, where tabs close in it
-        signed = self._link.state()
-        entries = (*(brought.statement.entries if brought is not None else ()), *signed.statement.entries)
-        self._waiting |= dict.fromkeys(entry.account for entry in entries if entry.account not in self._closed)
-        closes = any(entry.last and entry.account not in self._closed for entry in entries)
-        rise = signed.statement.total - self._posted
-        if not closes and (not rise or (rise * 2 < self._terms.lease and now < self._due)):
+        total, closing = self._look()
+        rise = total - self._posted
+        if not closing and not self._behind and (not rise or (rise * 2 < self._terms.lease and now < self._due)):
             return False
-        accounts = list(self._waiting)[:MAX_TABS]
+        accounts = [*closing, *(account for account in self._waiting if account not in closing)]
+        posted = 0
+        for start in range(0, max(1, len(accounts)), MAX_TABS):
+            if not self._post_part(accounts[start : start + MAX_TABS], now):
+                break
+            posted += 1
+        self._behind = bool(posted and self._waiting)
+        return posted > 0
+
+    def _look(self) -> tuple[int, dict[Address, None]]:
+        """Note which accounts wait. The newest total, and those of them whose tabs close."""
+        brought = self._link.statement  # by the last renewal, where tabs close in it
+        entries = list(brought.statement.entries) if brought is not None else []
+        while True:
+            shown = self._link.state().statement
+            entries += shown.entries
+            before = len(self._waiting)
+            self._waiting |= dict.fromkeys(entry.account for entry in entries if entry.account not in self._closed)
+            if len(shown.entries) < MAX_TABS or len(self._waiting) == before:
+                break
+        closing = (entry.account for entry in entries if entry.last and entry.account not in self._closed)
+        return shown.total, dict.fromkeys(closing)
+
+    def _post_part(self, accounts: Sequence[Address], now: float) -> bool:
+        """Post one statement with these accounts' entries. Whether the chain took it."""
         whole = self._link.state(accounts)
         if not self._post(whole):
             return False
