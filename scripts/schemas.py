@@ -13,7 +13,7 @@ from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.registry import VendorRules
 from sealmarket.client.asset_card import AssetCard
 from sealmarket.client.platform_evidence import PlatformEvidence
-from sealmarket.protocol import book, capability, orders, output_rules, proposals, wire
+from sealmarket.protocol import advisories, book, capability, orders, output_rules, proposals, wire
 from sealmarket.protocol.schema import json_schema
 from sealmarket.sealing.chunk_proof import ChunkProof
 from sealmarket_enclave.protocol import card, job, policy, receipt, session, terms
@@ -22,6 +22,7 @@ from sealmarket_enclave.sealed.shares import ShareSet
 
 FOLDER = ROOT / "docs" / "spec" / "schemas"
 SHAPES: dict[str, type] = {
+    "advisory": advisories.SignedAdvisory,
     "address-book": book.AddressBook,
     "asset-card": AssetCard,
     "asset-order": orders.AssetOrder,

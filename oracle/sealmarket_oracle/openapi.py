@@ -17,11 +17,13 @@ from sealmarket.protocol.wire import SEALED_HEADER, SIGNATURE_HEADER, ChallengeS
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.session import SignedRenewal
 from sealmarket_oracle.log.entries import HeldTail, LogPart, TailStep
+from sealmarket_oracle.recalls import PublishedAdvisories
 from sealmarket_oracle.runner import Health
 
 Answers = dict[int, tuple[str, type[Shape] | None]]
 _HASH = {"type": "string", "pattern": "^0x[0-9a-f]{64}$"}
 PROBLEM_TYPE = "application/problem+json"
+_WORD = {"type": "string", "pattern": "^[0-9a-z]{1,32}$"}
 _COUNT = {"type": "string", "pattern": "^[0-9]{1,15}$"}
 
 
@@ -103,6 +105,19 @@ OPERATIONS = (
         ),
         (_JOB,),
         body=RenewalRequest,
+    ),
+    Operation(
+        "/v1/collateral/{tee}/{fmspc}/{ca}",
+        "get",
+        "The vendor's collateral of a kind of platform that the node keeps, as a collateral bundle. For other nodes.",
+        _read({200: ("The bundle; empty where the node keeps none.", None)}),
+        (("tee", _WORD), ("fmspc", _WORD), ("ca", _WORD)),
+    ),
+    Operation(
+        "/v1/advisories",
+        "get",
+        "The statements about platforms that the node applies, and since when.",
+        {200: ("All of them.", PublishedAdvisories)},
     ),
     Operation(
         "/v1/tails",

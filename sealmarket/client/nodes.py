@@ -14,7 +14,7 @@ import httpx
 
 from sealmarket.protocol.book import AddressBook, Committee, Member
 from sealmarket.protocol.signatures import require_signer
-from sealmarket.protocol.wire import SEALED_HEADER, SIGNATURE_HEADER, NodeStatus, SignedDecision
+from sealmarket.protocol.wire import SEALED_HEADER, SIGNATURE_HEADER, ChallengeStatus, NodeStatus, SignedDecision
 from sealmarket.sealing.evidence import SealedEvidence
 from sealmarket.service.connection import Connection
 from sealmarket.service.errors import ContentMismatch, ServiceError, ServiceRefused
@@ -24,6 +24,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+S = TypeVar("S", NodeStatus, ChallengeStatus)
 
 NODE = "oracle node"
 """How errors name the service."""
@@ -62,10 +63,17 @@ class Nodes:
 
     def statuses(self, members: Sequence[Member], job_id: Bytes32) -> list[NodeStatus | None]:
         """What each member says of a job, in their order and unchecked; None from one that did not answer properly."""
+        return self._each(members, job_id, lambda node: node.status(job_id))
+
+    def challenges(self, members: Sequence[Member], job_id: Bytes32) -> list[ChallengeStatus | None]:
+        """What each member says of a job's challenge; as :meth:`statuses`."""
+        return self._each(members, ("challenge", job_id), lambda node: node.challenge(job_id))
+
+    def _each(self, members: Sequence[Member], subject: Hashable, ask: Callable[[_Node], T | None]) -> list[T | None]:
         nodes = [self._node(member.url) for member in members]
-        asked = [node.begin(job_id, partial(node.status, job_id)) for node in nodes]
+        asked = [node.begin(subject, partial(ask, node)) for node in nodes]
         wait([one for node, one in zip(nodes, asked, strict=True) if one and not node.is_slow()], self._patience)
-        return [node.take(job_id, one) if one else None for node, one in zip(nodes, asked, strict=True)]
+        return [node.take(subject, one) if one else None for node, one in zip(nodes, asked, strict=True)]
 
     def hand_in(self, member: Member, sealed: SealedEvidence) -> bool:
         """Hand a member a package. True once it has that, or refuses it for good.
@@ -144,9 +152,17 @@ class _Node:
 
     def status(self, job_id: Bytes32) -> NodeStatus | None:
         """What the node says of a job; None if it does not answer properly."""
+        return self._said(job_id, lambda: _status(self._connection, job_id))
+
+    def challenge(self, job_id: Bytes32) -> ChallengeStatus | None:
+        """What the node says of a job's challenge; None if it does not answer properly."""
+        path = f"/v1/jobs/{job_id}/challenge"
+        return self._said(job_id, lambda: self._connection.read(path, ChallengeStatus, what="challenge"))
+
+    def _said(self, job_id: Bytes32, read: Callable[[], S]) -> S | None:
         began = time.monotonic()
         try:
-            status = _status(self._connection, job_id)
+            status = read()
         except ServiceError as error:
             log.info("node %s does not answer for job %s: %s", self._connection.base, job_id, error)
             return None

@@ -104,13 +104,18 @@ class LogHead(Shape, frozen=True, kw_only=True):
     root: Bytes32
 
 
+CollateralSource = Literal["none", "host", "own"]
+"""Whose collateral a node judged by: none, what the host showed, or its own, which was newer."""
+
+
 class DecisionDetail(Shape, frozen=True, kw_only=True):
     """What one node saw: its own block, collateral and findings. Its Keccak-256 is ``Decision.detail``.
 
-    No identity of hardware is in here, since it is public. ``log`` is the node's audit log before this decision: the
-    detail's hash goes on chain with the decision, which anchors the log there. ``evidence_content`` is the content hash
-    of the sealed package that this node opened, absent where it opened none: nodes that were shown different packages
-    say so.
+    ``collateral`` says whose collateral it judged by, ``collateral_digest`` which: Keccak-256 of its text, or of the
+    revocation lists that the node added. No identity of hardware is in here, since it is public. ``log`` is the node's
+    audit log before this decision: the detail's hash goes on chain with the decision, which anchors the log there.
+    ``evidence_content`` is the content hash of the sealed package that this node opened, absent where it opened none:
+    nodes that were shown different packages say so.
     """
 
     version: Literal["sealmarket/decision-detail/1"] = "sealmarket/decision-detail/1"
@@ -122,6 +127,7 @@ class DecisionDetail(Shape, frozen=True, kw_only=True):
     findings: tuple[FindingNote, ...]
     warnings: tuple[FindingNote, ...]
     log: LogHead | None = None
+    collateral: CollateralSource = "host"
     evidence_content: Bytes32 | UnsetType = UNSET
 
 
@@ -279,6 +285,7 @@ class JobView(Shape, frozen=True, kw_only=True):
     receipt: Bytes32 | None = None
     units: U32 = 0
     challenger: Address | None = None
+    available: bool | None = None
     interruption: InterruptionView | None = None
     waiting_for: Text = ""
     history: tuple[JobEvent, ...] = ()

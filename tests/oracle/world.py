@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import coincurve
@@ -227,6 +228,8 @@ class World:
         committee: Committee | None = None,
         edit_policy: Callable[[PolicyDocument], PolicyDocument] = lambda document: document,
         edit_sealed: Callable[[list[bytes]], list[bytes]] = lambda sealed: sealed,
+        dealt_for: Mapping[str, Any] = MappingProxyType({}),
+        edit_share_set: Callable[[ShareSet], ShareSet] = lambda share_set: share_set,
         seal_epoch: int = 1,
         keep_shares: bool = True,
         keep_policy: bool = True,
@@ -238,15 +241,9 @@ class World:
         granted = policy_terms or terms()
         document = edit_policy(policy(asset, granted, evidence or rules(), workloads, committee))
         key, content = shares.generate_key(), Bytes32(bytes([number + 100]) * 32)
-        dealing = shares.Dealing(
-            chain_id=CHAIN_ID,
-            registry=REGISTRY,
-            asset_id=asset,
-            asset_version=1,
-            content_root=content,
-            policy_hash=document.digest(),
-            epoch=1,
-        )
+        here: dict[str, Any] = {"chain_id": CHAIN_ID, "registry": REGISTRY, "asset_id": asset, "epoch": 1}
+        named = {"asset_version": 1, "content_root": content, "policy_hash": document.digest()}
+        dealing = shares.Dealing(**{**here, **named, **dealt_for})
         members = [(m.signer, PrivateKeyOf.public(m)) for m in committee.members]
         share_set, sealed = shares.deal(key, committee.threshold, members, dealing)
         changed = edit_sealed(list(sealed))
@@ -255,6 +252,7 @@ class World:
                 replace(member, sealed=keccak(raw)) for member, raw in zip(share_set.members, changed, strict=True)
             )
             share_set = replace(share_set, members=renamed)
+        share_set = edit_share_set(share_set)
         seal = Seal(
             content_root=content,
             content_version=1,
