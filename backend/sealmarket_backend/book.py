@@ -27,6 +27,7 @@ from sealmarket_backend.offers.clauses import Row as OfferRow
 from sealmarket_backend.offers.resting import RestingOffers
 from sealmarket_backend.rota import Waiting
 from sealmarket_backend.signatures import Signatures
+from sealmarket_backend.spelling import SignedOrder, order_json
 from sealmarket_backend.standing import Standing
 from sealmarket_backend.tables import Connection, Database, readable
 from sealmarket_backend.together import Together
@@ -103,7 +104,9 @@ class OrderBook:
         self._assets = Decoded(SignedAssetOrder)
         self.offers = RestingOffers()
         """The offers that can be matched, as in the table: each change goes to both, or to neither."""
-        self._together = Together(database, self.offers.change, tell)
+        self.together = Together(database, self.offers.change)
+        """What changes the tables and the offers; other small changes may go with it."""
+        self._tell = tell
         self._leading, self._seen = False, 0
         self._own: set[bytes] = set()
         """Offers that this process let rest as it accepted them, and that :meth:`take_new` has not come to."""
@@ -312,7 +315,7 @@ class OrderBook:
                 "INSERT INTO asset_orders (order_hash, asset_id, version, body, expiry, sequence)"
                 " VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM asset_orders))"
                 " ON CONFLICT DO NOTHING",
-                (key, order.asset_id, order.version, canonical_json(signed), min(order.expiry, NEVER)),
+                (key, order.asset_id, order.version, order_json(signed), min(order.expiry, NEVER)),
             )
             count = connection.execute(
                 "SELECT COUNT(*) FROM asset_orders WHERE asset_id = ? AND state = 'open'", (order.asset_id,)
@@ -403,14 +406,14 @@ class OrderBook:
         self,
         table: str,
         key: Bytes32,
-        body: object,
+        body: SignedOrder,
         order: Request | ComputeOrder,
         account: Address,
         by_contract: bool,
         then: Callable[[Connection, int], None],
     ) -> None:
         """Keep an order with what belongs to it, unless it is kept already: ``then`` gets its place, or 0."""
-        document, values = canonical_json(body), (account, min(order.expiry, NEVER), str(order.salt))
+        document, values = order_json(body), (account, min(order.expiry, NEVER), str(order.salt))
 
         def keep(connection: Connection) -> None:
             if by_contract:
@@ -421,8 +424,9 @@ class OrderBook:
                 if connection.execute(query, (account,)).fetchone()[0] > MAX_OPEN_ORDERS_PER_ACCOUNT:
                     raise _no_room(account.checksum)
             then(connection, kept[0][0] if kept else 0)
+            self._tell(connection)
 
-        self._together.write(keep)
+        self.together.write(keep)
 
     def _require_current(self, expiry: int, now: int) -> None:
         if expiry <= now:

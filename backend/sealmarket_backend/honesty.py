@@ -16,15 +16,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from sealmarket.chain import ChainError, Reverted
-from sealmarket.chain.events import (
-    AssetRevoked,
-    ChainEvent,
-    JobEnded,
-    JobMatched,
-    JobSettled,
-    OtherEvent,
-)
+from sealmarket.chain.events import AssetRevoked, ChainEvent, JobEnded, JobMatched, JobSettled
 from sealmarket.chain.interface import ChainReader, ViewReader
+from sealmarket.chain.ledger_events import AllOrdersCancelled, OrderCancelled, OrderUsed, Staked, UnstakeBegun, Unstaked
 from sealmarket.protocol.orders import AssetOrder
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import Deposed, NotFound, StorageFailed
@@ -36,15 +30,6 @@ LOOKS = 32
 """Accounts, orders and versions that one turn looks at."""
 NOT_FINAL = "; the block that says so is not final yet"
 log = logging.getLogger(__name__)
-_NAMED = {
-    "Staked": ("holder",),
-    "UnstakeBegun": ("holder",),
-    "Unstaked": ("holder",),
-    "AllOrdersCancelled": ("signer",),
-    "OrderUsed": ("order_hash",),
-    "OrderCancelled": ("order_hash",),
-}
-"""What of an event is looked at again."""
 
 
 class Honesty:
@@ -68,10 +53,12 @@ class Honesty:
                     self.suspect(event.job_id)
                 case AssetRevoked():
                     self.suspect(event.asset_id)
-                case OtherEvent():
-                    for named in _NAMED.get(event.name, ()):
-                        if isinstance(subject := event.fields.get(named), (Address, Bytes32)):
-                            self.suspect(subject)
+                case Staked() | UnstakeBegun() | Unstaked():
+                    self.suspect(event.holder)
+                case AllOrdersCancelled():
+                    self.suspect(event.signer)
+                case OrderUsed() | OrderCancelled():
+                    self.suspect(event.order_hash)
 
     def begin(self) -> None:
         """Look at everything: this process leads from now on."""

@@ -20,6 +20,7 @@ from sealmarket.chain.events import (
     AllowListReplaced,
     AssetRevoked,
     ChainEvent,
+    ChallengeAnswered,
     JobChallenged,
     JobDecided,
     JobEnded,
@@ -28,7 +29,6 @@ from sealmarket.chain.events import (
     JobQuoted,
     JobSettled,
     JobStopped,
-    OtherEvent,
     ReleasePosted,
     SharesReportedMissing,
     SuspensionLifted,
@@ -39,14 +39,16 @@ from sealmarket.chain.events import (
 )
 from sealmarket.chain.follow import Cursor, EventRange, Follower, Rewound
 from sealmarket.chain.interface import ChainReader
-from sealmarket.chain.model import Block, EventRef
+from sealmarket.chain.ledger_events import OrderCancelled, RequestCancelled, UnspentReturned
+from sealmarket.chain.model import Block
 from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.transitions import ENDS, Status
 from sealmarket.protocol.wire import InterruptionView, JobEvent, JobView
-from sealmarket_backend import interruptions, undo
+from sealmarket_backend import event_rows, interruptions, undo
 from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.interruptions import InterruptingEvent
+from sealmarket_backend.job_rows import JobRows
 from sealmarket_backend.status_text import waiting_for
 from sealmarket_backend.tables import Connection, Database, readable
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode, from_builtins, to_builtins
@@ -54,12 +56,13 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 log = logging.getLogger(__name__)
+StepEvent = JobQuoted | JobDecided | JobSettled | JobChallenged | ChallengeAnswered | JobFailed | JobEnded
 AssetEvent = VersionPublished | TermsTightened | AllowListReplaced | AssetRevoked | VersionSuspended | SuspensionLifted
 _FORGET = (
     "DELETE FROM cursor",
     "DELETE FROM assets",
     "DELETE FROM jobs",
-    "DELETE FROM job_events",
+    "DELETE FROM events",
     "DELETE FROM interruptions",
     "DELETE FROM unreadable",
     "UPDATE requests SET state = 'open', job_id = NULL WHERE state IN ('matched', 'cancelled')",
@@ -74,7 +77,22 @@ ON CONFLICT (asset_id, version) DO UPDATE SET owner = excluded.owner, seal = exc
 """
 MOST_JOBS = 200
 """On one page of jobs."""
-_WITHIN_A_STAGE = {"JobStopped", "SharesReportedMissing", "ReleasePosted"}
+HISTORY = (
+    "JobMatched",
+    "JobQuoted",
+    "JobDecided",
+    "JobStopped",
+    "SharesReportedMissing",
+    "ReleasePosted",
+    "JobSettled",
+    "JobChallenged",
+    "ChallengeAnswered",
+    "JobFailed",
+    "JobEnded",
+)
+"""The events of a job that its view names."""
+_WAITING = ", ".join(str(int(status)) for status in Status if status not in {*ENDS, Status.NONE})
+_WITHIN_A_STAGE = {"JobStopped", "SharesReportedMissing", "ReleasePosted", "ChallengeAnswered"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +182,11 @@ class Index:
     def store(self, read: EventRange) -> None:
         """Apply a range's events, and move the cursor with them."""
         with self._database.lead() as connection, undo.recorded(connection, read.end):
+            event_rows.add(connection, read)
+            jobs = JobRows(connection)
             for event in read.events:
-                self._apply(connection, event, read.block_of(event).timestamp)
+                _apply(connection, jobs, event)
+            jobs.write()
             connection.execute(
                 "INSERT INTO cursor (id, block, hash) VALUES (1, ?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET block = excluded.block, hash = excluded.hash",
@@ -223,17 +244,14 @@ class Index:
         query = f"SELECT * FROM jobs WHERE {where} ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - columns are ours
         return list(readable(self._database.rows(query, *(value for _, value in given), limit), self._view))
 
-    def unfinished(self) -> list[JobView]:
-        """Jobs that wait for a party's action, oldest first."""
+    def unfinished(self, after: int = 0, limit: int = MOST_JOBS) -> list[tuple[int, JobView | None]]:
+        """Jobs that wait for a party's action, behind a place, oldest first; None for one that does not read."""
         rows = self._database.rows(
-            "SELECT * FROM jobs WHERE status IN (?, ?, ?, ?, ?) ORDER BY sequence",
-            Status.MATCHED,
-            Status.QUOTED,
-            Status.ACCEPTED,
-            Status.SETTLED,
-            Status.CHALLENGED,
+            f"SELECT * FROM jobs WHERE status IN ({_WAITING}) AND sequence > ? ORDER BY sequence LIMIT ?",  # noqa: S608
+            after,
+            limit,
         )
-        return list(readable(rows, self._view))
+        return [(row["sequence"], next(iter(readable([row], self._view)), None)) for row in rows]
 
     def asset(self, asset_id: Bytes32, version: int) -> IndexedAsset:
         """One version of an asset. Raises :class:`NotFound`."""
@@ -247,9 +265,9 @@ class Index:
         rows = self._database.rows("SELECT * FROM assets ORDER BY sequence DESC LIMIT 1000")
         return list(readable(rows, asset_of))
 
-    def unspent(self, now: int) -> list[interruptions.Unspent]:
-        """What providers set aside for nodes and may have to be given back."""
-        return interruptions.unspent(self._database, now)
+    def unspent(self, now: int, after: int, limit: int) -> list[tuple[int, interruptions.Unspent]]:
+        """What providers set aside for nodes and may have to be given back, by the places of their jobs."""
+        return interruptions.unspent(self._database, now, after, limit)
 
     def job_id_of(self, request_hash: Bytes32) -> Bytes32 | None:
         """The job that consumed a request, if one did."""
@@ -271,91 +289,12 @@ class Index:
         cursor = self.cursor()
         return cursor.number if cursor else self._start - 1
 
-    def _apply(self, connection: Connection, event: ChainEvent, time: int) -> None:
-        match event:
-            case UnreadableLog():
-                _leave_alone(connection, event)
-            case OtherEvent():
-                _apply_to_orders(connection, event)
-            case JobMatched():
-                self._matched(connection, event, time)
-            case JobQuoted():
-                self._step(connection, event, time, Status.QUOTED, evidenceHash=str(event.evidence_hash))
-            case JobDecided():
-                status = Status.ACCEPTED if event.outcome == Outcome.ACCEPTED else Status.REFUSED
-                core = to_builtins(event.core)
-                self._step(connection, event, time, status, decision=core, reasons=str(event.core.reasons))
-            case JobStopped():
-                self._interrupted(connection, event, time, reasons=str(event.reasons))
-            case SharesReportedMissing() | ReleasePosted():
-                self._interrupted(connection, event, time)
-            case JobSettled():
-                self._step(
-                    connection,
-                    event,
-                    time,
-                    Status.SETTLED,
-                    resultHash=str(event.result_hash),
-                    receipt=str(event.receipt_hash),
-                    units=event.units,
-                )
-            case JobChallenged():
-                self._step(connection, event, time, Status.CHALLENGED, challenger=str(event.challenger))
-            case JobFailed():
-                self._step(connection, event, time, Status.FAILED, receipt=str(event.receipt_hash))
-            case JobEnded():
-                self._step(connection, event, time, event.status)
-            case _ if isinstance(event, AssetEvent):
-                _apply_to_assets(connection, event)
-            case _:
-                return
-
-    def _matched(self, connection: Connection, event: JobMatched, time: int) -> None:
-        spec = event.spec
-        connection.execute(
-            "INSERT INTO jobs (job_id, request_hash, provider, consumer, status, spec, facts, sequence)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM jobs)) ON CONFLICT DO NOTHING",
-            (event.job_id, spec.request_hash, spec.provider, spec.consumer, Status.MATCHED, spec.canonical(), b"{}"),
-        )
-        connection.execute(
-            "UPDATE requests SET state = 'matched', job_id = ?, explanation = '[]' WHERE request_hash = ?",
-            (event.job_id, spec.request_hash),
-        )
-        _record(connection, event.job_id, "JobMatched", event.at, time)
-
-    def _step(
-        self,
-        connection: Connection,
-        event: JobQuoted | JobDecided | JobSettled | JobChallenged | JobFailed | JobEnded | InterruptingEvent,
-        time: int,
-        status: Status | None = None,
-        **facts: Any,
-    ) -> None:
-        """A job's event; without ``status`` it leaves the job where it is."""
-        row = connection.execute("SELECT facts FROM jobs WHERE job_id = ?", (event.job_id,)).fetchone()
-        if row is None and _is_unreadable(connection, event.job_id):
-            return
-        if row is None:
-            raise NotFound(f"an event of job {event.job_id}, which was never matched", remedy="index from deployment")
-        known = json.loads(row["facts"]) | facts
-        connection.execute(
-            "UPDATE jobs SET status = COALESCE(?, status), facts = ? WHERE job_id = ?",
-            (status, json.dumps(known).encode(), event.job_id),
-        )
-        _record(connection, event.job_id, type(event).__name__, event.at, time)
-
-    def _interrupted(self, connection: Connection, event: InterruptingEvent, time: int, **facts: Any) -> None:
-        """The job stays accepted: a settlement still counts."""
-        self._step(connection, event, time, **facts)
-        interruptions.apply(connection, event)
-
     def _view(self, row: Row) -> JobView:
         job_id = Bytes32(row["job_id"])
         spec = decode(JobSpec, row["spec"])
         facts = json.loads(row["facts"])
-        events = self._database.rows("SELECT body FROM job_events WHERE job_id = ? ORDER BY block, log_index", job_id)
         status = Status(row["status"])
-        history = tuple(decode(JobEvent, event["body"]) for event in events)
+        history = tuple(map(_told, event_rows.history(self._database, job_id, HISTORY)))
         interruption = interruptions.view(self._database, job_id)
         shape: dict[str, Any] = {
             "jobId": str(job_id),
@@ -369,6 +308,66 @@ class Index:
             **facts,
         }
         return from_builtins(JobView, shape)
+
+
+def _apply(connection: Connection, jobs: JobRows, event: ChainEvent) -> None:
+    match event:
+        case UnreadableLog():
+            _leave_alone(connection, event)
+        case OrderCancelled() | RequestCancelled():
+            _apply_to_orders(connection, event)
+        case UnspentReturned():
+            interruptions.apply_return(connection, event)
+        case JobMatched():
+            jobs.matched(event)
+        case JobStopped() | SharesReportedMissing() | ReleasePosted():
+            _interrupted(connection, jobs, event)
+        case _ if isinstance(event, StepEvent):
+            _step(connection, jobs, event, *_stage_and_facts(event))
+        case _ if isinstance(event, AssetEvent):
+            _apply_to_assets(connection, event)
+        case _:
+            return
+
+
+def _stage_and_facts(event: StepEvent) -> tuple[Status | None, dict[str, Any]]:
+    """Where an event leaves its job (None: where it is), and what it adds to the job's view."""
+    match event:
+        case JobQuoted():
+            return Status.QUOTED, {"evidenceHash": str(event.evidence_hash)}
+        case JobDecided():
+            status = Status.ACCEPTED if event.outcome == Outcome.ACCEPTED else Status.REFUSED
+            return status, {"decision": to_builtins(event.core), "reasons": str(event.core.reasons)}
+        case JobSettled():
+            facts = {"resultHash": str(event.result_hash), "receipt": str(event.receipt_hash), "units": event.units}
+            return Status.SETTLED, facts
+        case JobChallenged():
+            return Status.CHALLENGED, {"challenger": str(event.challenger)}
+        case ChallengeAnswered():
+            return None, {"available": event.available}
+        case JobFailed():
+            return Status.FAILED, {"receipt": str(event.receipt_hash)}
+        case JobEnded():
+            return event.status, {}
+
+
+def _step(
+    connection: Connection,
+    jobs: JobRows,
+    event: StepEvent | InterruptingEvent,
+    status: Status | None,
+    facts: dict[str, Any],
+) -> None:
+    if not jobs.step(event.job_id, status, facts) and not _is_unreadable(connection, event.job_id):
+        raise NotFound(f"an event of job {event.job_id}, which was never matched", remedy="index from deployment")
+
+
+def _interrupted(connection: Connection, jobs: JobRows, event: InterruptingEvent) -> None:
+    """The job stays accepted: a settlement still counts."""
+    facts = {"reasons": str(event.reasons)} if isinstance(event, JobStopped) else {}
+    _step(connection, jobs, event, None, facts)
+    jobs.write()
+    interruptions.apply(connection, event)
 
 
 def _leave_alone(connection: Connection, event: UnreadableLog) -> None:
@@ -430,21 +429,18 @@ def _replace_allow_list(connection: Connection, event: AllowListReplaced) -> Non
     )
 
 
-def _apply_to_orders(connection: Connection, event: OtherEvent) -> None:
-    fields = event.fields
-    match event.name:
-        case "UnspentReturned":
-            interruptions.apply_return(connection, event)
-        case "OrderCancelled":
+def _apply_to_orders(connection: Connection, event: OrderCancelled | RequestCancelled) -> None:
+    match event:
+        case OrderCancelled():
             connection.execute(
                 # Anyone may cancel any hash, but only for themselves.
                 "UPDATE compute_orders SET state = 'cancelled' WHERE order_hash = ? AND account = ? AND state = 'open'",
-                (fields["order_hash"], fields["signer"]),
+                (event.order_hash, event.signer),
             )
-        case "RequestCancelled":
+        case RequestCancelled():
             connection.execute(
                 "UPDATE requests SET state = 'cancelled' WHERE request_hash = ? AND state = 'open'",
-                (fields["request_hash"],),
+                (event.request_hash,),
             )
 
 
@@ -467,11 +463,12 @@ def deadline(
     return entered[-1] + windows[status]
 
 
-def _record(connection: Connection, job_id: Bytes32, name: str, at: EventRef, time: int) -> None:
-    event = JobEvent(name=name, block_number=at.block_number, transaction=at.transaction, timestamp=time)
-    connection.execute(
-        "INSERT INTO job_events (job_id, block, log_index, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (job_id, at.block_number, at.log_index, canonical_json(event)),
+def _told(row: Row) -> JobEvent:
+    return JobEvent(
+        name=row["name"],
+        block_number=row["block"],
+        transaction=Bytes32(row["transaction_hash"]),
+        timestamp=row["block_time"],
     )
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sealmarket.chain.events import JobStopped, OtherEvent, ReleasePosted, SharesReportedMissing
+from sealmarket.chain.events import JobStopped, ReleasePosted, SharesReportedMissing
+from sealmarket.chain.ledger_events import UnspentReturned
 from sealmarket.chain.model import places
 from sealmarket.protocol.wire import InterruptionView
+from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.tables import Connection, Database
-from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.codec import Address, Bytes32
 
 InterruptingEvent = JobStopped | SharesReportedMissing | ReleasePosted
 
@@ -22,6 +24,7 @@ class Unspent:
 
     job_id: Bytes32
     request_hash: Bytes32
+    provider: Address
     posted: tuple[int, ...]
 
 
@@ -46,9 +49,9 @@ def apply(connection: Connection, event: InterruptingEvent) -> None:
             )
 
 
-def apply_return(connection: Connection, event: OtherEvent) -> None:
+def apply_return(connection: Connection, event: UnspentReturned) -> None:
     """Record that a provider has back what its nodes did not take."""
-    connection.execute("UPDATE interruptions SET returned = 1 WHERE request_hash = ?", (event.fields["request_hash"],))
+    connection.execute("UPDATE interruptions SET returned = 1 WHERE request_hash = ?", (event.request_hash,))
 
 
 def view(database: Database, job_id: Bytes32) -> InterruptionView | None:
@@ -65,14 +68,22 @@ def view(database: Database, job_id: Bytes32) -> InterruptionView | None:
     )
 
 
-def unspent(database: Database, now: int) -> list[Unspent]:
-    """Jobs whose window for releases is over, and of which nothing was returned yet, oldest first."""
+def unspent(database: Database, now: int, after: int, limit: int) -> list[tuple[int, Unspent]]:
+    """Jobs whose window for releases is over, and of which nothing was returned yet, by their places, oldest first."""
     rows = database.rows(
-        "SELECT * FROM interruptions WHERE shares_deadline > 0 AND shares_deadline < ? AND returned = 0"
-        " ORDER BY shares_deadline, job_id",
+        "SELECT interruptions.*, provider, sequence FROM interruptions JOIN jobs ON jobs.job_id = interruptions.job_id"
+        " WHERE shares_deadline > 0 AND shares_deadline < ? AND returned = 0 AND sequence > ?"
+        " ORDER BY sequence LIMIT ?",
         now,
+        after,
+        limit,
     )
-    return [Unspent(Bytes32(row["job_id"]), Bytes32(row["request_hash"]), tuple(places(row["posted"]))) for row in rows]
+    return [(row["sequence"], _unspent(row)) for row in rows]
+
+
+def _unspent(row: Row) -> Unspent:
+    named = Bytes32(row["job_id"]), Bytes32(row["request_hash"]), Address(row["provider"])
+    return Unspent(*named, tuple(places(row["posted"])))
 
 
 def _bits(members: tuple[int, ...]) -> int:

@@ -1,8 +1,9 @@
 """The keeper: submits what anyone could submit, as soon as the contract would accept it.
 
 It matches open requests, submits decisions once a quorum of nodes signed one common core, settles what enclaves
-signed, passes acknowledgements on, and closes what is overdue. It holds no right that others lack: each of its
-transactions is checked by the contract against signatures of others, and each may be sent by anyone else.
+signed, passes acknowledgements and nodes' answers to challenges on, and closes what is overdue. It holds no right that
+others lack: each of its transactions is checked by the contract against signatures of others, and each may be sent by
+anyone else.
 
 A step that cannot be done now is tried again at the next turn; one that fails for one job never holds up another.
 No turn waits for a block: while something about one job is sent and in no block, the turns serve the others.
@@ -22,6 +23,7 @@ from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import AssetOffer, Match, SettledResult, core_of
 from sealmarket.chain.model import Enclave
 from sealmarket.client.nodes import Nodes
+from sealmarket.operate.challenges import answer_call
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.fitting import Proof, Rules
@@ -41,12 +43,15 @@ from sealmarket.protocol.wire import (
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import Deposed, NotFound, StorageFailed
 from sealmarket_backend.finding import Finder
+from sealmarket_backend.income import Income
 from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.interruptions import Unspent
 from sealmarket_backend.outgoing import Outgoing, Sends
 from sealmarket_backend.rota import Rota
 from sealmarket_backend.sets import LIST_BYTES, LoneSets
+from sealmarket_backend.spending import Cause, NotEarned, Spending
 from sealmarket_backend.tables import Database
+from sealmarket_backend.turns import Turns
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.errors import SealmarketError
@@ -56,6 +61,8 @@ from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+MOST_UNSPENT = 16
+"""Ended jobs of which one turn looks whether a provider gets something back."""
 SORTED_EACH = 4096
 """Offers that one turn sorts to where searches that missed them need not look: some hundredths of a second."""
 MOST_OFFERS_TRIED = 16
@@ -79,15 +86,18 @@ class Keeper:
         sets: LoneSets = LoneSets(),  # noqa: B008 - it holds nothing
         suspect: Callable[[Address | Bytes32], None] = lambda _subject: None,
         require_lead: Callable[[], None] = lambda: None,
+        spending: Spending | None = None,
     ) -> None:
         """``rules``: what the market demands of every match.
 
         ``lacking``: what the store lacks of a request, a sentence for each; it waits until all is there. ``sets``: who
         is in a set of counterparts. ``suspect`` hears of accounts and orders with which a match did not hold.
-        ``require_lead`` raises :class:`Deposed` where another process keeps now.
+        ``require_lead`` raises :class:`Deposed` where another process keeps now. ``spending``: what
+        gas may cost; without it, what it takes.
         """
         self._chain = chain
-        self._outgoing = Outgoing(sender, chain.market)
+        self._outgoing = Outgoing(sender, chain.market, spending)
+        self._income = Income(spending.settings.own() if spending else frozenset(), rules)
         self._sets, self._prove = sets, sets.prove
         self._database = database
         self._orders = orders
@@ -95,6 +105,9 @@ class Keeper:
         self._nodes = nodes
         self._lacking = lacking
         self._rota = Rota()
+        self._now = 0
+        self._jobs: Turns[JobView] = Turns(index.unfinished)
+        self._unspent: Turns[Unspent] = Turns(lambda after, limit: index.unspent(self._now, after, limit))
         self._finder = Finder(orders, rules, sets)
         self._suspect, self._require_lead = suspect, require_lead
 
@@ -111,9 +124,10 @@ class Keeper:
         self._orders.take_new()
         now = self._chain.head().timestamp
         self._orders.close_expired(now)
-        for view in self._index.unfinished():
+        for view in self._jobs.due():
             self._guarded(f"job {view.job_id}", partial(self._job, view, now))
-        for waiting in self._index.unspent(now):
+        self._now = now
+        for waiting in self._unspent.due(MOST_UNSPENT):
             self._guarded(f"job {waiting.job_id}", partial(self._return_unspent, waiting))
         self._match_some(now)
         self._require_lead()
@@ -135,8 +149,8 @@ class Keeper:
             step()
         except (StorageFailed, Deposed):
             raise  # these concern every job
-        except Reverted as error:
-            log.info("%s: the contract refuses it for now: %s", what, error)
+        except (Reverted, NotEarned) as error:
+            log.info("%s is not sent for now: %s", what, error)
         except SealmarketError as error:
             log.warning("%s: %s", what, error)
         except Exception:
@@ -155,9 +169,13 @@ class Keeper:
         while isinstance(found := self._finder.propose(signed, on_sale, now), Proposal):
             try:
                 call = self._match_call(found, on_sale)
-                self._outgoing.add(f"request {request_hash}", call, partial(self._unmatched, found))
+                cause = self._income.of_match(found)
+                self._outgoing.add(f"request {request_hash}", call, partial(self._unmatched, found), cause)
                 self._finder.reserve(found)
                 return
+            except NotEarned as error:
+                refusals.append(str(error))
+                break
             except Reverted as error:
                 refusals.append(str(error))
                 log.info("request %s is not matched: %s", request_hash, error)
@@ -235,6 +253,8 @@ class Keeper:
             self._finish(view, now)
         elif slot.status == Status.SETTLED:
             self._acknowledge(view)
+        elif slot.status == Status.CHALLENGED:
+            self._answer_challenge(view)
 
     def _decide(self, view: JobView) -> None:
         committee = self._committee(view.spec.epoch)
@@ -307,10 +327,10 @@ class Keeper:
         """Give a provider back what its nodes did not take."""
         if self._chain.at(self._chain.head()).interruption(waiting.request_hash).unspent:
             call = self._chain.market.return_unspent(waiting.request_hash)
-            self._outgoing.add(f"job {waiting.job_id}", call)
+            self._outgoing.add(f"job {waiting.job_id}", call, cause=Cause((waiting.provider,)))
 
     def _send(self, view: JobView, call: Call) -> None:
-        self._outgoing.add(f"job {view.job_id}", call)
+        self._outgoing.add(f"job {view.job_id}", call, cause=self._income.of_job(view.spec))
 
     def _stop(self, view: JobView, committee: Committee) -> None:
         answers = self._nodes.statuses(committee.members, view.job_id)
@@ -332,6 +352,16 @@ class Keeper:
         signed = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
         if signed and view.result_hash and self._acknowledges(signed, view.result_hash):
             self._send(view, self._chain.market.acknowledge(view.spec, _settled_result(view), signed.signature))
+
+    def _answer_challenge(self, view: JobView) -> None:
+        """Pass on what enough nodes say of a challenged result: their fees come out of the bond or the penalty."""
+        committee = self._committee(view.spec.epoch)
+        reported = self._nodes.challenges(committee.members, view.job_id)
+        removed = self._removed(view.spec.epoch) if any(reported) else frozenset()
+        challenger = view.challenger or ZERO_ADDRESS
+        call = answer_call(self._chain.book, view.spec, _settled_result(view), challenger, committee, removed, reported)
+        if call is not None:
+            self._send(view, call)
 
     @staticmethod
     def _acknowledges(signed: SignedAcknowledgement, result_hash: Bytes32) -> bool:

@@ -14,17 +14,17 @@ from sealmarket.chain import Chain, ChainError, Sender
 from sealmarket.chain.erc1271 import contract_accepts
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
 from sealmarket.client.rules import rules_of
-from sealmarket.protocol.orders import ComputeOrder, Quote, Request
+from sealmarket.protocol.orders import ComputeOrder, EvidenceSeal, Request
 from sealmarket.protocol.proposals import SignedProposal
 from sealmarket.protocol.salts import generations_of
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
-    EvidenceEnvelope,
     PostedResult,
     SignedAcknowledgement,
     SignedAssetOrder,
     SignedRequest,
 )
+from sealmarket.sealing.evidence import read_evidence
 from sealmarket.service.errors import ServiceError
 from sealmarket.serving.rates import UNKNOWN_PEER, Rates
 from sealmarket_backend.blobs import Blobs, Kind
@@ -34,6 +34,7 @@ from sealmarket_backend.catalogue import Catalogue
 from sealmarket_backend.database.leadership import Leadership
 from sealmarket_backend.database.notices import EVERYTHING, JOBS, ORDERS, Notices
 from sealmarket_backend.errors import Deposed, NotFound, Rejected, StorageFailed
+from sealmarket_backend.expiring import Expiring
 from sealmarket_backend.honesty import Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
@@ -42,12 +43,12 @@ from sealmarket_backend.proposals import Proposals
 from sealmarket_backend.sessions import Sessions
 from sealmarket_backend.sets import Sets
 from sealmarket_backend.signatures import Signatures
+from sealmarket_backend.spending import KeeperSettings, Spending
 from sealmarket_backend.sweep import sweep
 from sealmarket_backend.tables import Database
 from sealmarket_backend.uploads import Uploads
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, canonical_json, decode
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, HexBytes, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters
-from sealmarket_enclave.protocol.numbers import JobId
 
 UNREADABLE_CHAIN = ("the chain cannot be read just now", "try again later; the operator's log says why")
 """For strangers: an error of the chain may name its endpoint, and that a key."""
@@ -83,6 +84,7 @@ class Backend:
         database: str | None = None,
         bucket: Objects | None = None,
         store: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
+        keeping: KeeperSettings = KeeperSettings(),  # noqa: B008 - frozen
     ) -> None:
         self.chain = chain
         self.addresses = chain.book
@@ -107,6 +109,9 @@ class Backend:
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
+        self.expiring = Expiring(self._database, self.blobs)
+        self.ending: dict[str, int] = {}
+        self.spending = Spending(self._database, keeping, sender, self.clock)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
             chain,
@@ -120,13 +125,13 @@ class Backend:
             sets=Sets(self.blobs),
             suspect=self._honesty.suspect,
             require_lead=self._leadership.require,
+            spending=self.spending,
         )
         self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
         self._pause = pause
         self._due = threading.Event()
         self._stopped = threading.Event()
-        self._trouble = ""
-        self._next_sweep = 0.0
+        self._trouble, self._next_sweep = "", 0.0
         self._term = 0
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self.notices.subscribe(self._hear)
@@ -258,28 +263,34 @@ class Backend:
             raise NotFound(f"no request {request_hash}", remedy="post it first, or wait until its match is final")
         return self.index.job(job_id).spec.parameters_digest
 
-    def add_evidence(self, job_id: Bytes32, envelope: EvidenceEnvelope, peer: str = UNKNOWN_PEER) -> None:
-        """Keep the sealed evidence of a job. Only its provider can write it.
+    def add_evidence(self, job_id: Bytes32, evidence_hash: Bytes32, raw: bytes, peer: str = UNKNOWN_PEER) -> None:
+        """Keep the sealed evidence package of a job. Only its provider can write it; a later one replaces it.
 
         Raises:
+            MalformedDocument: it is no sealed package.
             NotFound: no such job at a final block.
-            Rejected: not signed by the job's provider, or one of too many.
+            Rejected: about other evidence, not signed by the job's provider, or one of too many.
         """
+        sealed = read_evidence(raw)
+        if (sealed.job_id, sealed.evidence_hash) != (job_id, evidence_hash):
+            found = f"{sealed.evidence_hash} of job {sealed.job_id}"
+            raise Rejected(f"expected evidence {evidence_hash} of job {job_id}, found {found}", remedy="put it there")
         view = self.index.job(job_id)
-        quote = Quote(job_id=JobId(job_id), evidence_hash=envelope.evidence_hash)
-        self._signatures.require(quote, envelope.signature, view.spec.provider, peer)
-        if envelope.job_id != job_id:
-            raise Rejected(f"expected evidence for job {job_id}, found {envelope.job_id}", remedy="post it there")
+        seal = EvidenceSeal(job_id=sealed.job_id, evidence_hash=evidence_hash, sealed_hash=sealed.sealed_hash)
+        self._signatures.require(seal, HexBytes(sealed.signature), view.spec.provider, peer)
         with self._database.write() as connection:
-            connection.execute(_ENVELOPE, (job_id, envelope.evidence_hash, canonical_json(envelope), job_id))
+            connection.execute(_ENVELOPE, (job_id, evidence_hash, raw, job_id))
             count = connection.execute("SELECT COUNT(*) FROM envelopes WHERE job_id = ?", (job_id,)).fetchone()[0]
             if count > MOST_ENVELOPES:
                 raise Rejected(f"job {job_id} has {MOST_ENVELOPES} evidence packages", remedy="post no more of them")
 
-    def evidence(self, job_id: Bytes32) -> list[bytes]:
-        """The sealed evidence that a job's provider posted: canonical :class:`EvidenceEnvelope` documents."""
-        rows = self._database.rows("SELECT body FROM envelopes WHERE job_id = ? ORDER BY sequence", job_id)
-        return [bytes(row["body"]) for row in rows]
+    def evidence(self, job_id: Bytes32, evidence_hash: Bytes32) -> bytes:
+        """The sealed evidence package that a job's provider put. Raises :class:`NotFound`."""
+        query = "SELECT body FROM envelopes WHERE job_id = ? AND evidence_hash = ?"
+        row = self._database.row(query, job_id, evidence_hash)
+        if row is None:
+            raise NotFound(f"no evidence {evidence_hash} of job {job_id}", remedy="its provider has not put it yet")
+        return bytes(row["body"])
 
     def add_result(self, posted: PostedResult, peer: str = UNKNOWN_PEER) -> None:
         """Keep what an enclave signed, for the keeper to settle with.
@@ -363,11 +374,18 @@ class Backend:
                 log.exception("the keeper failed and goes on")
             self._due.wait(self._pause)
 
+    def _count_what_ends(self) -> None:
+        self.ending = self.expiring.count(int(self.clock()))
+        if any(self.ending.values()):
+            words = ", ".join(f"{count} {kind}" for kind, count in sorted(self.ending.items()) if count)
+            log.warning("ends within a week, or holds no more: %s; each account reads its own at /v1/warnings", words)
+
     def _sweep_in_time(self) -> None:
         """Sweep the store after a turn, when the index is known to be up to date."""
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
             self.uploads.expire()
+            self._count_what_ends()
             try:
                 sweep(self._database, self.blobs)
             except ServiceError as error:

@@ -26,7 +26,6 @@ _TEXTS = (
     "SELECT terms FROM assets",
     "SELECT spec FROM jobs",
     "SELECT facts FROM jobs",
-    "SELECT body FROM envelopes",
     "SELECT body FROM results",
 )
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 While a range of blocks is stored, triggers write down how each change is undone, under the range's last block, as
 statements with the database's own quoting of the old values. Nothing is written down for changes that come from
-elsewhere.
+elsewhere. Events are rows that never change: those of later blocks are deleted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def back_to(connection: Connection, block: int) -> bool:
         return False
     for row in connection.execute("SELECT statement FROM undo WHERE block > ? ORDER BY id DESC", (block,)).fetchall():
         connection.execute(row[0])
-    for table in ("undo", "cursors"):
+    for table in ("undo", "cursors", "events"):
         connection.execute(f"DELETE FROM {table} WHERE block > ?", (block,))  # noqa: S608 - names are ours
     return True
 

@@ -4,7 +4,9 @@
 ``POST /v1/tails`` holds a peer's :class:`TailStep` and answers with the one before. ``GET /v1/log/{first}`` LogPart.
 ``GET /v1/jobs/{jobId}/challenge`` ChallengeStatus; ``GET /v1/documents/{hash}`` and ``/v1/containers/{root}`` the
 sealed results that were challenged and that this node found, as a store serves them.
-``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the package that is sealed to this node, as bytes.
+``GET /v1/collateral/{tee}/{fmspc}/{ca}`` what this node keeps of a kind of platform, as a collateral bundle.
+``GET /v1/advisories`` the statements about platforms that this node applies.
+``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the sealed package, as bytes.
 ``POST /v1/sessions/{jobId}/renewals`` RenewalRequest gives a SignedRenewal. No request changes what the node has
 decided or promised. Errors are :class:`Problem` (RFC 9457).
 """
@@ -19,16 +21,20 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
+from sealmarket.attestation.collateral.bundle import EMPTY_BUNDLE
+from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.chain.errors import ChainError
 from sealmarket.protocol.problems import TYPES, Problem, problem
 from sealmarket.protocol.renewals import MOST_BYTES, RenewalRequest
-from sealmarket.protocol.wire import SIGNATURE_HEADER
+from sealmarket.protocol.wire import SEALED_HEADER, SIGNATURE_HEADER
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, JobId
+from sealmarket_oracle.collateral import kind_named
 from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen, RenewalRefused, SignerFailed, StaleChain
 from sealmarket_oracle.log.entries import TailStep
 from sealmarket_oracle.openapi import PROBLEM_TYPE, document
+from sealmarket_oracle.recalls import PublishedAdvisories
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 
@@ -52,8 +58,9 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     @app.put("/v1/jobs/{job_id}/evidence/{evidence_hash}")
     async def evidence(job_id: str, evidence_hash: str, request: Request) -> Response:
         job, signature = JobId(Bytes32.parse(job_id)), HexBytes.parse(request.headers.get(SIGNATURE_HEADER, ""))
-        await run_in_threadpool(node.handed.expect, job, Bytes32.parse(evidence_hash), signature)
-        node.handed.keep(job, await request.body())
+        sealed_hash = Bytes32.parse(request.headers.get(SEALED_HEADER, ""))
+        await run_in_threadpool(node.handed.expect, job, Bytes32.parse(evidence_hash), sealed_hash, signature)
+        await run_in_threadpool(node.handed.take, job, sealed_hash, await request.body())
         return Response(status_code=204)
 
     @app.get("/healthz")
@@ -65,6 +72,8 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     _add_log(app, node)
     _serve_challenges(app, node)
     _renew_services(app, node)
+    _share_collateral(app, node)
+    _publish_advisories(app, node)
     if node.info().grade_floor is Grade.SIMULATED:
         _say_simulated(app)
     return app
@@ -101,6 +110,23 @@ def _serve_challenges(app: FastAPI, node: Node) -> None:
     def container(root: str) -> Response:
         found = node.results.container(Bytes32.parse(root)) if node.results is not None else None
         return _not_kept() if found is None else FileResponse(found, media_type="application/octet-stream")
+
+
+def _share_collateral(app: FastAPI, node: Node) -> None:
+    @app.get("/v1/collateral/{tee}/{fmspc}/{ca}")
+    def collateral(tee: str, fmspc: str, ca: str) -> Response:
+        try:
+            kind = kind_named(tee, fmspc, ca)
+        except CollateralError as error:
+            raise MalformedDocument(error.message, remedy=error.remedy) from error
+        found = node.collateral.share(kind) if node.collateral is not None else EMPTY_BUNDLE
+        return Response(found, media_type="application/json")
+
+
+def _publish_advisories(app: FastAPI, node: Node) -> None:
+    @app.get("/v1/advisories")
+    def advisories() -> Response:
+        return _json(node.recalls.published() if node.recalls is not None else PublishedAdvisories())
 
 
 def _renew_services(app: FastAPI, node: Node) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from sealmarket.attestation.collateral.fetch import pccs
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.errors import AttestationError
 from sealmarket.chain.endpoints import endpoints_of, relative_to
@@ -21,18 +22,31 @@ from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
 from sealmarket.files import read_file, read_text_file
 from sealmarket.http import is_loopback
 from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import decode
-from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket_enclave.protocol.numbers import Grade
+from sealmarket_enclave.protocol.codec import Address, decode
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket_oracle.errors import InvalidConfig
 from sealmarket_oracle.node_folder import HPKE_FILE, NODE_FILE, SIGNER_FILE, SOCKET_FILE, KeyPaths
 
+VENDOR = "vendor"
+"""In the place of a URL: the vendor's own servers."""
 ENVIRONMENT_PREFIX = "SEALMARKET_ORACLE_"
 _KNOWN = {
     "rpc", "book", "state", "signer_key", "hpke_key", "host", "port", "profile", "development_roots",
     "poll_seconds", "max_head_age_seconds", "max_head_ahead_seconds", "store", "agree", "proofs", "trust_endpoints",
-    "node_file", "passphrase_file", "admin",
+    "node_file", "passphrase_file", "admin", "advisories", "advisory_issuers",
+    "journal", "collateral", "collateral_intel", "collateral_amd", "collateral_peers",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollateralConfig:
+    """Where a node's own collateral lies and comes from: servers by name, the TEEs that they serve, whether peers."""
+
+    folder: Path
+    endpoints: Mapping[str, str]
+    asked: frozenset[Tee]
+    peers: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +66,12 @@ class Config:
     poll_seconds: float
     max_head_age_seconds: int
     admin: str
+    journal: str = field(repr=False)
+    """The URL of a PostgreSQL, which may have a password in it; empty for SQLite in ``state``."""
     trust: ChainTrust
+    collateral: CollateralConfig
+    advisories: Path
+    advisory_issuers: frozenset[Address]
 
     @property
     def grade_floor(self) -> Grade:
@@ -112,8 +131,12 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
         store=str(values.get("store", book.store)),
         poll_seconds=_number(values, "poll_seconds", 0.25, 0.05, 60),
         admin=_admin(values, state, base),
+        journal=_text(values, "journal") if "journal" in values else "",
         max_head_age_seconds=int(_number(values, "max_head_age_seconds", 300, 1, 86400)),
         trust=_trust(values, base),
+        collateral=_collateral(values, state, base),
+        advisories=base / values.get("advisories", state / "advisories"),
+        advisory_issuers=_issuers(values.get("advisory_issuers", [])),
     )
 
 
@@ -121,6 +144,45 @@ def _admin(values: Mapping[str, Any], state: Path, base: Path) -> str:
     """Where the operator is answered: a socket file, relative to the configuration, or HOST:PORT."""
     place = _text(values, "admin") if "admin" in values else str(state / SOCKET_FILE)
     return place if ":" in place and "/" not in place else str(base / place)
+
+
+def _collateral(values: Mapping[str, Any], state: Path, base: Path) -> CollateralConfig:
+    endpoints: dict[str, str] = {}
+    asked: set[Tee] = set()
+    if server := _server(values, "collateral_intel"):
+        endpoints |= pccs(server) if server != VENDOR else {}
+        asked |= {Tee.SGX, Tee.TDX}
+    if server := _server(values, "collateral_amd"):
+        endpoints |= {"amd": server.rstrip("/")} if server != VENDOR else {}
+        asked.add(Tee.SNP)
+    peers = str(values.get("collateral_peers", "true")).lower()
+    if peers not in ("true", "false"):
+        raise InvalidConfig(f"collateral_peers is {peers!r}", remedy="say true or false")
+    return CollateralConfig(
+        folder=base / values.get("collateral", state / "collateral"),
+        endpoints=endpoints,
+        asked=frozenset(asked),
+        peers=peers == "true",
+    )
+
+
+def _issuers(named: Any) -> frozenset[Address]:
+    accounts = [one.strip() for one in named.split(",") if one.strip()] if isinstance(named, str) else named
+    try:
+        return frozenset(Address.parse(str(account).lower()) for account in accounts)
+    except (TypeError, SealmarketError) as error:
+        raise InvalidConfig(f"advisory_issuers names no accounts: {error}", remedy="list addresses, 0x…") from error
+
+
+def _server(values: Mapping[str, Any], name: str) -> str:
+    """A server of collateral: none, the vendor's own, or the URL of a cache."""
+    server = str(values.get(name, ""))
+    if server in ("", VENDOR) or server.startswith("https://") or is_loopback(server):
+        return server
+    raise InvalidConfig(
+        f'{name} is neither "{VENDOR}", https nor on this machine: {server[:200]}',
+        remedy=f'say "{VENDOR}", or name a cache by an https URL',
+    )
 
 
 def _trust(values: Mapping[str, Any], base: Path) -> ChainTrust:

@@ -10,13 +10,12 @@ from typing import Generic, TypeVar
 
 from sealmarket.attestation.policy.owners import parsed_policy
 from sealmarket.protocol.book import Committee
-from sealmarket.protocol.limits import MAXIMUM_PACKAGE
-from sealmarket.protocol.orders import Quote
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
-from sealmarket.sealing.contexts import EvidenceInfo
+from sealmarket.protocol.orders import EvidenceSeal
+from sealmarket.protocol.wire import EvidencePackage
+from sealmarket.sealing.evidence import About, SealedEvidence, read_evidence
 from sealmarket.service.errors import AnswerTooLong
 from sealmarket.store.interface import NodeStore
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, decode_canonical
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec, Parameters, evidence_hash, key_names
@@ -26,14 +25,17 @@ from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.document_rules import load_share_set
-from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, EvidenceUnavailable, JobDocuments, MarketRef
+from sealmarket_oracle.gate.inputs import (
+    AppraisalInput,
+    AssetFacts,
+    EvidenceOpened,
+    EvidenceUnavailable,
+    JobDocuments,
+    MarketRef,
+)
 from sealmarket_oracle.gate.step_rules import readable_steps
 
 _log = logging.getLogger("sealmarket.oracle")
-MAXIMUM_ENVELOPES = 16
-"""Envelopes that are tried for one job. Those that the provider signed come first (:func:`open_evidence`)."""
-MAXIMUM_LISTED = 256
-"""Envelopes whose signature is looked at. A store keeps what the provider signed, so it has few."""
 _CACHED_BYTES = 64 << 20
 _CACHED_LEAVES = 250_000
 _CACHED_NAMES = 10_000
@@ -208,77 +210,65 @@ def _unless_too_long(name: Bytes32, find: Callable[[Bytes32], T | None]) -> T | 
         return None
 
 
-def posted_evidence(store: NodeStore, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
-    """The envelopes that were posted for a job. A list that is too long counts as empty: only the provider extends it.
+def stored_evidence(store: NodeStore, job_id: JobId, evidence_hash: Bytes32) -> bytes | None:
+    """The sealed package that the store has for a job's evidence hash. One that is too long counts as absent.
 
     Raises:
         ServiceError: as :meth:`DocumentCache.fetch`.
     """
+    return _unless_too_long(evidence_hash, lambda name: store.find_evidence(job_id, name))
+
+
+def open_evidence(case: AppraisalInput, raw: bytes | None, private: PrivateKey) -> EvidenceOpened | EvidenceUnavailable:
+    """The evidence in a sealed package, if its provider signed that and its hash is the one on chain. Pure."""
+    if raw is None:
+        return EvidenceUnavailable("nothing was posted for this job and evidence hash")
     try:
-        return store.evidence(job_id)
-    except AnswerTooLong as error:
-        _log.warning("job %s: its evidence counts as withheld: %s", job_id, error.message)
-        return ()
-
-
-def open_evidence(
-    case: AppraisalInput, envelopes: Sequence[EvidenceEnvelope], private: PrivateKey
-) -> EvidencePackage | EvidenceUnavailable:
-    """The evidence whose hash is on chain, from the envelopes that were posted for the job. Pure.
-
-    An envelope that does not open with this node's key, or hashes to another value, does not hold that evidence.
-    """
-    if not envelopes:
-        return EvidenceUnavailable("nothing was posted for this job")
-    why = "nothing for this evidence hash and epoch"
-    listed = envelopes[:MAXIMUM_LISTED]
-    for envelope in sorted(listed, key=lambda e: not _by_provider(case.market, case.spec, e))[:MAXIMUM_ENVELOPES]:
-        about = (envelope.job_id, envelope.evidence_hash, envelope.epoch)
-        if about != (case.job_id, case.evidence_hash, case.spec.epoch):
-            continue
-        if len(envelope.sealed) != len(case.committee.members):
-            why = f"{len(envelope.sealed)} sealed packages for {len(case.committee.members)} nodes"
-            continue
-        found = open_package(case, bytes(envelope.sealed[case.index]), private)
-        if isinstance(found, EvidencePackage):
-            return found
-        why = found.why
-    return EvidenceUnavailable(why)
-
-
-def open_package(case: AppraisalInput, sealed: bytes, private: PrivateKey) -> EvidencePackage | EvidenceUnavailable:
-    """The evidence in one sealed package, if its hash is the one on chain. Pure."""
-    if len(sealed) > MAXIMUM_PACKAGE:
-        return EvidenceUnavailable(f"a sealed package has at most {MAXIMUM_PACKAGE} bytes, found {len(sealed)}")
-    try:
-        raw = private.open(sealed, evidence_context(case.market, case.job_id, case.spec.epoch, private.public.digest))
-        package = decode_canonical(EvidencePackage, raw)
-    except NotOpened:
-        return EvidenceUnavailable("the package was not sealed to this node's key for this job")
+        sealed = read_evidence(raw)
+        if not signed_by(sealed, case.spec.provider, case.market):
+            return EvidenceUnavailable("a package that the job's provider did not sign")
+        if (left_out := _left_out(sealed, case.committee)) is not None:
+            return EvidenceUnavailable(f"a package that is not sealed to node {left_out} of the committee")
+        package = decode_canonical(EvidencePackage, sealed.opened(private, _about(case)))
+    except NotOpened as error:
+        return EvidenceUnavailable(f"the package does not open with this node's key: {error.message}")
     except MalformedDocument as error:
-        return EvidenceUnavailable(f"what was sealed is not an evidence package: {error.message[:200]}")
+        return EvidenceUnavailable(f"what was posted is not an evidence package: {error.message[:200]}")
     found = evidence_hash(package.quote, package.enclave_signer, keccak(package.enclave_key), package.block_hash)
     if package.job_id != case.job_id or found != case.evidence_hash:
         return EvidenceUnavailable(f"a package for job {package.job_id} that hashes to {found}")
-    return package
+    return EvidenceOpened(package=package, content=sealed.content_hash)
 
 
-def with_promise(documents: JobDocuments, spec: JobSpec, shown: EvidencePackage | EvidenceUnavailable) -> JobDocuments:
+def signed_by(sealed: SealedEvidence, provider: Address, market: MarketRef) -> bool:
+    """Whether an account signed every byte of a package. A contract's account cannot."""
+    seal = EvidenceSeal(job_id=sealed.job_id, evidence_hash=sealed.evidence_hash, sealed_hash=sealed.sealed_hash)
+    try:
+        return recover(seal.digest(market.chain_id, market.address), HexBytes(sealed.signature)) == provider
+    except SignatureRefused:
+        return False
+
+
+def with_promise(documents: JobDocuments, spec: JobSpec, shown: EvidenceOpened | EvidenceUnavailable) -> JobDocuments:
     """The same documents, with the capability document that the provider shows where the store has none. Pure."""
     if documents.capability is not None or isinstance(shown, EvidenceUnavailable):
         return documents
-    brought = bytes(shown.capability)
+    brought = bytes(shown.package.capability)
     return replace(documents, capability=brought) if keccak(brought) == spec.capability_hash else documents
 
 
-def evidence_context(market: MarketRef, job_id: JobId, epoch: int, key: Bytes32) -> EvidenceInfo:
-    """The context under which a provider seals evidence to the node with an HPKE key of this digest."""
-    return EvidenceInfo(chain_id=market.chain_id, market=market.address, job_id=job_id, epoch=epoch, hpke_key=key)
+def _left_out(sealed: SealedEvidence, committee: Committee) -> int | None:
+    """The first place of a committee whose member is not among a package's readers."""
+    readers = {reader for reader, _ in sealed.wraps}
+    members = enumerate(committee.members)
+    return next((place for place, member in members if keccak(member.hpke_public_key) not in readers), None)
 
 
-def _by_provider(market: MarketRef, spec: JobSpec, envelope: EvidenceEnvelope) -> bool:
-    digest = Quote(job_id=envelope.job_id, evidence_hash=envelope.evidence_hash).digest(market.chain_id, market.address)
-    try:
-        return recover(digest, envelope.signature) == spec.provider
-    except SignatureRefused:
-        return False
+def _about(case: AppraisalInput) -> About:
+    return About(
+        chain_id=case.market.chain_id,
+        market=case.market.address,
+        job_id=case.job_id,
+        evidence_hash=case.evidence_hash,
+        epoch=case.spec.epoch,
+    )

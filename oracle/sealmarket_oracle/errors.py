@@ -10,6 +10,8 @@
         ├── JournalError
         │   ├── JournalMismatch    the journal belongs to another chain, market, node or epoch
         │   ├── JournalLost        the journal is absent, a copy, or older than what this node signed
+        │   ├── JournalUnwritable  nothing is written now: a full disk, or a database that is away
+        │   ├── JournalTaken       another process of this node writes the journal
         │   ├── ChainRewritten     a block that was final is no longer on the chain
         │   ├── DecisionConflict   the journal holds another decision for the same evidence
         │   └── PromiseConflict    a release after a stop, or a stop after a release
@@ -22,7 +24,7 @@
         ├── AuditRefused           what a node shows of its audit log cannot be held against anything
         └── NotOnCommittee         the committee of an epoch is not the one in the address book
 
-A later attempt can succeed only after :class:`StaleChain` and after an error of the store
+A later attempt can succeed only after :class:`StaleChain`, :class:`JournalUnwritable` and after an error of the store
 (:mod:`sealmarket.service.errors`).
 """
 
@@ -87,6 +89,23 @@ class JournalLost(JournalError):
             f"this is not the journal that the node's keys signed from: {found}, expected {expected}",
             remedy="put the node's own journal into its state folder; if it is lost, make new keys with `sealmarket"
             " oracle init`, and have a later epoch name them",
+        )
+
+
+class JournalUnwritable(JournalError):
+    """Nothing is written now, so nothing is signed; what was not written is written by a later tick."""
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(found, remedy=remedy)
+
+
+class JournalTaken(JournalError):
+    """Another process of this node writes the journal, so this one signs nothing."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(
+            f"another process of this node writes the journal: {found}, expected {expected}",
+            remedy="leave that process to it, or stop it and start this one again",
         )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Set
 
-from sealmarket.protocol.orders import Quote
+from sealmarket.protocol.orders import EvidenceSeal
+from sealmarket.sealing.evidence import read_evidence
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
@@ -29,10 +30,10 @@ class HandedEvidence:
         self._held: dict[JobId, bytes] = {}
         self._lock = threading.Lock()
 
-    def expect(self, job_id: JobId, evidence_hash: Bytes32, signature: HexBytes) -> None:
+    def expect(self, job_id: JobId, evidence_hash: Bytes32, sealed_hash: Bytes32, signature: HexBytes) -> None:
         """Whether this node waits for a package of this sender, by the journal alone: asked before anything is read.
 
-        ``signature`` is over the EIP-712 ``Quote``.
+        ``signature`` is over the EIP-712 ``EvidenceSeal``, which names the package's sealed hash.
 
         Raises:
             QuoteUnseen: not yet.
@@ -45,12 +46,24 @@ class HandedEvidence:
             raise EvidenceNotTaken(job_id, "a job that this node has not decided", "one that it has")
         if evidence_hash != record.evidence_hash:
             raise EvidenceNotTaken(job_id, f"evidence {record.evidence_hash}", evidence_hash)
-        digest = Quote(job_id=job_id, evidence_hash=evidence_hash).digest(self._market.chain_id, self._market.address)
+        seal = EvidenceSeal(job_id=job_id, evidence_hash=evidence_hash, sealed_hash=sealed_hash)
+        digest = seal.digest(self._market.chain_id, self._market.address)
         if (found := _signer(digest, signature)) != str(record.spec.provider):
             raise EvidenceNotTaken(job_id, f"a signature of {record.spec.provider}", found)
 
+    def take(self, job_id: JobId, sealed_hash: Bytes32, raw: bytes) -> None:
+        """Hold the package that was expected, as far as there is room.
+
+        Raises:
+            MalformedDocument: it is no sealed package.
+            EvidenceNotTaken: it is not the one that the provider signed.
+        """
+        if (found := read_evidence(raw).sealed_hash) != sealed_hash:
+            raise EvidenceNotTaken(job_id, f"a package with the sealed hash {sealed_hash}", found)
+        self.keep(job_id, raw)
+
     def keep(self, job_id: JobId, sealed: bytes) -> None:
-        """Hold a package that was expected, as far as there is room."""
+        """Hold a package that was checked, as far as there is room."""
         with self._lock:
             self._drop(job_id)
             self._held[job_id] = sealed

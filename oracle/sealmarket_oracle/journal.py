@@ -1,4 +1,4 @@
-"""Decisions and promises of a node, in SQLite: WAL, ``synchronous = FULL``, so a commit survives a power cut.
+"""Decisions and promises of a node, in a database whose commits survive a power cut (:mod:`storage`).
 
 State machine of one (job, evidence hash, epoch)::
 
@@ -42,15 +42,17 @@ from sealmarket_oracle.gate.inputs import Decided, EventBlock
 from sealmarket_oracle.log.entries import EntryKind
 from sealmarket_oracle.log.store import AuditLog
 from sealmarket_oracle.mark import TailMark
+from sealmarket_oracle.storage.databases import Database, SqliteDatabase
 
 Promise = Literal["release", "stop"]
+_NO_RULES = keccak(b"")
 _DECODED = 1024
 """Specifications, decisions and details, of each so many, that stay decoded."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS cursor (
-    only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL, hash BLOB NOT NULL
+    "only" INTEGER PRIMARY KEY CHECK ("only" = 1), number INTEGER NOT NULL, hash BLOB NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS seals (
     asset_id BLOB NOT NULL, version INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (asset_id, version)
@@ -83,7 +85,8 @@ CREATE TABLE IF NOT EXISTS log (
     sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL, leaf BLOB NOT NULL, words TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS log_state (
-    only INTEGER PRIMARY KEY CHECK (only = 1), size INTEGER NOT NULL, peaks BLOB NOT NULL, witnessed INTEGER NOT NULL
+    "only" INTEGER PRIMARY KEY CHECK ("only" = 1),
+    size INTEGER NOT NULL, peaks BLOB NOT NULL, witnessed INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS deferrals (job_id BLOB NOT NULL, rules BLOB NOT NULL, PRIMARY KEY (job_id, rules)) STRICT;
 CREATE TABLE IF NOT EXISTS peer_tails (signer BLOB PRIMARY KEY, size INTEGER NOT NULL, tail BLOB NOT NULL) STRICT;
@@ -148,38 +151,44 @@ class Journal(AuditLog):
     """One node's journal. Threads may share it; each method is one transaction unless inside :meth:`writing`."""
 
     def __init__(
-        self, path: Path, identity: JournalIdentity, mark: TailMark | None, *, clock: Callable[[], float] = time.time
+        self,
+        place: Path | Database,
+        identity: JournalIdentity,
+        mark: TailMark | None,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """Open or make the journal.
+        """Open or make the journal: a SQLite file, or what another database has.
 
         Raises:
             JournalMismatch: it is another node's, market's, chain's or epoch's, or has another name.
             JournalLost: it is absent or older than the mark beside it says.
         """
-        if mark is not None and mark.read() is not None and not path.exists():
+        database = SqliteDatabase(place) if isinstance(place, Path) else place
+        if mark is not None and mark.read() is not None and not database.exists:
             raise JournalLost("it is absent", f"a journal with {mark.require().size} entries")
         self.identity = identity
-        super().__init__(path, _SCHEMA, identity.name, mark, clock)
+        super().__init__(database, _SCHEMA, identity.name, mark, clock)
 
     def _prepare(self) -> None:
         own = self.identity
-        self._require_identity(
-            ("chain", str(own.chain_id)),
-            ("market", str(own.market)),
-            ("signer", str(own.signer)),
-            ("hpke key", str(own.hpke_key)),
-            ("epoch", str(own.epoch)),
-            ("name", str(own.name)),
-        )
-        super()._prepare()
+        with self.writing():
+            self._require_identity(
+                ("chain", str(own.chain_id)),
+                ("market", str(own.market)),
+                ("signer", str(own.signer)),
+                ("hpke key", str(own.hpke_key)),
+                ("epoch", str(own.epoch)),
+                ("name", str(own.name)),
+            )
+            super()._prepare()
 
     def _require_identity(self, *expected: tuple[str, str]) -> None:
-        with self.writing():
-            for name, value in expected:
-                self._db.execute("INSERT INTO identity VALUES (?, ?) ON CONFLICT DO NOTHING", (name, value))
-                found = self._one("SELECT value FROM identity WHERE name = ?", name)[0]
-                if found != value:
-                    raise JournalMismatch(name, value, found)
+        for name, value in expected:
+            self._run("INSERT INTO identity VALUES (?, ?) ON CONFLICT DO NOTHING", (name, value))
+            found = self._one("SELECT value FROM identity WHERE name = ?", name)[0]
+            if found != value:
+                raise JournalMismatch(name, value, found)
 
     # --- events of the chain ----------------------------------------------------------------------------------
 
@@ -191,12 +200,16 @@ class Journal(AuditLog):
     def advance(self, end: Cursor) -> None:
         """Everything up to this final block has been read."""
         with self.writing():
-            self._db.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?, ?)", (end.number, bytes(end.hash)))
+            self._run(
+                "INSERT INTO cursor VALUES (1, ?, ?)"
+                ' ON CONFLICT ("only") DO UPDATE SET number = excluded.number, hash = excluded.hash',
+                (end.number, bytes(end.hash)),
+            )
 
     def add_seal(self, asset_id: AssetId, version: int, seal: Seal) -> None:
         """A version was published. The first event counts: a version's seal never changes."""
         with self.writing():
-            self._db.execute(
+            self._run(
                 "INSERT INTO seals VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (bytes(asset_id), version, seal.canonical()),
             )
@@ -206,16 +219,15 @@ class Journal(AuditLog):
         row = self._one("SELECT seal FROM seals WHERE asset_id = ? AND version = ?", bytes(asset_id), version)
         return decode(Seal, row[0]) if row else None
 
-    def versions_of(self, epoch: int) -> int:
-        """How many versions were sealed for an epoch."""
-        with self._lock:
-            rows = self._db.execute("SELECT seal FROM seals").fetchall()
-        return sum(decode(Seal, row[0]).epoch == epoch for row in rows)
+    def sealed_for(self, epoch: int) -> list[tuple[AssetId, int]]:
+        """The versions that were sealed for an epoch."""
+        rows = self._rows("SELECT asset_id, version, seal FROM seals ORDER BY asset_id, version")
+        return [(AssetId(Bytes32(row[0])), row[1]) for row in rows if decode(Seal, row[2]).epoch == epoch]
 
     def add_job(self, job_id: JobId, spec: JobSpec, matched: EventBlock) -> None:
         """A job was matched."""
         with self.writing():
-            self._db.execute(
+            self._run(
                 "INSERT INTO jobs (job_id, spec, matched_number, matched_hash, matched_time) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
                 (bytes(job_id), spec.canonical(), matched.number, bytes(matched.hash), matched.timestamp),
@@ -224,7 +236,7 @@ class Journal(AuditLog):
     def add_quote(self, job_id: JobId, evidence_hash: Bytes32, quoted: EventBlock, decide_by: int) -> None:
         """The evidence hash was posted. The first event counts."""
         with self.writing():
-            self._db.execute(
+            self._run(
                 "UPDATE jobs SET evidence_hash = ?, quoted_number = ?, quoted_hash = ?, quoted_time = ?,"
                 " decide_by = ? WHERE job_id = ? AND evidence_hash IS NULL",
                 (bytes(evidence_hash), quoted.number, bytes(quoted.hash), quoted.timestamp, decide_by, bytes(job_id)),
@@ -233,7 +245,7 @@ class Journal(AuditLog):
     def add_quorum(self, job_id: JobId, core: Decision, decided: EventBlock) -> None:
         """A quorum's decision took effect."""
         with self.writing():
-            self._db.execute(
+            self._run(
                 "UPDATE jobs SET quorum = ?, quorum_number = ?, quorum_time = ? WHERE job_id = ? AND quorum IS NULL",
                 (core.canonical(), decided.number, decided.timestamp, bytes(job_id)),
             )
@@ -242,7 +254,7 @@ class Journal(AuditLog):
         """A log of this job or asset is unreadable; the first reason is kept."""
         with self.writing():
             query = "INSERT INTO unreadable VALUES (?, ?) ON CONFLICT DO NOTHING"
-            self._db.execute(query, (bytes(subject), reason))
+            self._run(query, (bytes(subject), reason))
 
     def unreadable(self, subject: Bytes32) -> str | None:
         """Why a job or asset does not read; None for one that does."""
@@ -252,12 +264,11 @@ class Journal(AuditLog):
     def end_job(self, job_id: JobId) -> None:
         """Nothing is left to do for a job."""
         with self.writing():
-            self._db.execute("UPDATE jobs SET ended = 1 WHERE job_id = ?", (bytes(job_id),))
+            self._run("UPDATE jobs SET ended = 1 WHERE job_id = ?", (bytes(job_id),))
 
     def open_jobs(self) -> list[JobRecord]:
         """The jobs that have not ended, oldest first."""
-        with self._lock:
-            rows = self._db.execute(f"{_SELECT_JOB} WHERE ended = 0 ORDER BY matched_number, job_id").fetchall()
+        rows = self._rows(f"{_SELECT_JOB} WHERE ended = 0 ORDER BY matched_number, job_id")
         return [_record(row) for row in rows]
 
     def job(self, job_id: JobId) -> JobRecord | None:
@@ -284,7 +295,7 @@ class Journal(AuditLog):
                 return held
             detail = replace(detail, log=self.head())
             decision = replace(decision, detail=keccak(detail.canonical()))
-            self._db.execute(
+            self._run(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     bytes(decision.job_id),
@@ -320,7 +331,7 @@ class Journal(AuditLog):
         return OwnDecision(_decision(row[0]), _detail(row[1]), HexBytes(row[2]))
 
     def promise(self, job_id: JobId, kind: Promise, body: bytes, *, block: Block, rules: bytes = b"") -> bytes:
-        """Release or stop, once for each job and never both. Returns the body that counts: the first one.
+        """Release or stop, once for each job and never both. Returns the body that counts: the first one, on disk.
 
         ``block`` is what the node stood on, ``rules`` what spoke for the promise.
 
@@ -334,10 +345,10 @@ class Journal(AuditLog):
                     EntryKind.RELEASE if kind == "release" else EntryKind.STOP,
                     job_id,
                     statement=keccak(body),
-                    rules=keccak(rules),
+                    rules=keccak(rules) if rules else _NO_RULES,
                     block=(block.number, block.hash),
                 )
-                self._db.execute("INSERT INTO promises VALUES (?, ?, ?, ?)", (bytes(job_id), kind, body, size))
+                self._run("INSERT INTO promises VALUES (?, ?, ?, ?)", (bytes(job_id), kind, body, size))
                 return body
             if held[0] != kind:
                 raise PromiseConflict(job_id, held[0], kind)
@@ -354,9 +365,8 @@ class Journal(AuditLog):
 
     def counts(self) -> dict[EntryKind, int]:
         """How many decisions, releases and stops there are."""
-        with self._lock:
-            promised = dict(self._db.execute("SELECT kind, count(*) FROM promises GROUP BY kind").fetchall())
-            decided = self._db.execute("SELECT count(*) FROM decisions").fetchone()[0]
+        promised = {row[0]: row[1] for row in self._rows("SELECT kind, count(*) FROM promises GROUP BY kind")}
+        decided = self._one("SELECT count(*) FROM decisions")[0]
         return {
             EntryKind.DECISION: decided,
             EntryKind.RELEASE: promised.get("release", 0),
@@ -369,7 +379,7 @@ class Journal(AuditLog):
         return int(row[0]) if row else 0
 
     def promised(self, job_id: JobId) -> tuple[Promise, bytes] | None:
-        """What this node promised for a job: ``("release", Release)`` or ``("stop", Stop with findings)``, as JSON."""
+        """What this node promised for a job: the bytes of a release, or a stop with its findings as JSON."""
         row = self._one("SELECT kind, body FROM promises WHERE job_id = ?", bytes(job_id))
         return (row[0], row[1]) if row else None
 
@@ -379,12 +389,17 @@ class Journal(AuditLog):
         """A job was settled."""
         with self.writing():
             row = (bytes(job_id), bytes(result.result_hash), bytes(result.receipt_hash), result.units)
-            self._db.execute("INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
+            self._run("INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
+
+    def settled(self, job_id: JobId) -> SettledResult | None:
+        """What a job was settled with."""
+        row = self._one("SELECT result_hash, receipt_hash, units FROM results WHERE job_id = ?", bytes(job_id))
+        return SettledResult(Bytes32(row[0]), Bytes32(row[1]), row[2]) if row else None
 
     def add_challenge(self, job_id: JobId, challenger: Address, since: int, deadline: int) -> None:
         """A settled job's result was challenged; once for each job."""
         with self.writing():
-            self._db.execute(
+            self._run(
                 "INSERT INTO challenges (job_id, challenger, since, deadline) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
                 (bytes(job_id), bytes(challenger), since, deadline),
@@ -393,14 +408,12 @@ class Journal(AuditLog):
     def close_challenge(self, job_id: JobId) -> None:
         """A challenge was answered or closed on chain."""
         with self.writing():
-            self._db.execute("UPDATE challenges SET closed = 1 WHERE job_id = ?", (bytes(job_id),))
+            self._run("UPDATE challenges SET closed = 1 WHERE job_id = ?", (bytes(job_id),))
 
     def open_challenges(self) -> list[ChallengeRecord]:
         """Challenges that are not closed and that this node has not answered, those that end first before."""
         query = f"{_SELECT_CHALLENGE} WHERE closed = 0 AND available IS NULL ORDER BY deadline, challenges.job_id"
-        with self._lock:
-            rows = self._db.execute(query).fetchall()
-        return [_challenge(row) for row in rows]
+        return [_challenge(row) for row in self._rows(query)]
 
     def challenge(self, job_id: JobId) -> ChallengeRecord | None:
         """One challenge, closed or not; None where there is none, or where the job's result is not known here."""
@@ -413,9 +426,9 @@ class Journal(AuditLog):
         ``block`` is what the node stood on.
         """
         with self.writing():
-            changed = self._db.execute(
+            changed = self._run(
                 "UPDATE challenges SET available = ? WHERE job_id = ? AND available IS NULL",
-                (answer.available, bytes(answer.job_id)),
+                (int(answer.available), bytes(answer.job_id)),
             )
             if changed.rowcount:
                 self.append(

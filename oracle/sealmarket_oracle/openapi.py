@@ -13,15 +13,17 @@ from typing import Any
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket.protocol.schema import json_schema
-from sealmarket.protocol.wire import SIGNATURE_HEADER, ChallengeStatus, NodeInfo, NodeStatus
+from sealmarket.protocol.wire import SEALED_HEADER, SIGNATURE_HEADER, ChallengeStatus, NodeInfo, NodeStatus
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.session import SignedRenewal
 from sealmarket_oracle.log.entries import HeldTail, LogPart, TailStep
+from sealmarket_oracle.recalls import PublishedAdvisories
 from sealmarket_oracle.runner import Health
 
 Answers = dict[int, tuple[str, type[Shape] | None]]
 _HASH = {"type": "string", "pattern": "^0x[0-9a-f]{64}$"}
 PROBLEM_TYPE = "application/problem+json"
+_WORD = {"type": "string", "pattern": "^[0-9a-z]{1,32}$"}
 _COUNT = {"type": "string", "pattern": "^[0-9]{1,15}$"}
 
 
@@ -58,7 +60,7 @@ OPERATIONS = (
     Operation(
         "/v1/jobs/{job_id}/evidence/{evidence_hash}",
         "put",
-        "Hand in the evidence package that is sealed to this node. For the job's provider alone.",
+        "Hand in the sealed evidence package of a job. For the job's provider alone.",
         _read(
             {
                 204: ("It is held.", None),
@@ -103,6 +105,19 @@ OPERATIONS = (
         ),
         (_JOB,),
         body=RenewalRequest,
+    ),
+    Operation(
+        "/v1/collateral/{tee}/{fmspc}/{ca}",
+        "get",
+        "The vendor's collateral of a kind of platform that the node keeps, as a collateral bundle. For other nodes.",
+        _read({200: ("The bundle; empty where the node keeps none.", None)}),
+        (("tee", _WORD), ("fmspc", _WORD), ("ca", _WORD)),
+    ),
+    Operation(
+        "/v1/advisories",
+        "get",
+        "The statements about platforms that the node applies, and since when.",
+        {200: ("All of them.", PublishedAdvisories)},
     ),
     Operation(
         "/v1/tails",
@@ -157,6 +172,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     parameters = [_parameter("path", name, schema) for name, schema in operation.parameters]
     if operation.sealed:
         parameters.append(_parameter("header", SIGNATURE_HEADER, {"type": "string", "pattern": "^0x[0-9a-f]{130}$"}))
+        parameters.append(_parameter("header", SEALED_HEADER, _HASH))
         binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
         made["requestBody"] = {"required": True, "content": binary}
     if operation.body is not None:

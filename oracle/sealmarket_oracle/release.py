@@ -29,7 +29,6 @@ from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import FindingNote
 from sealmarket.sealing.shares import release_share
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes
-from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.release import Release, ReleasedShare, release_hash
@@ -166,10 +165,11 @@ def seal_release(
 
     Raises:
         ShareMisdealt: a share does not open as it did at the gate, or the key is not the accepted one.
+        InvalidHpkeKey: the key is none.
     """
-    if keccak(enclave_key) != core.enclave_key_hash:
-        raise ShareMisdealt(f"the accepted enclave key {core.enclave_key_hash}", keccak(enclave_key))
     enclave = PublicKey(enclave_key)
+    if enclave.digest != core.enclave_key_hash:
+        raise ShareMisdealt(f"the accepted enclave key {core.enclave_key_hash}", enclave.digest)
     # An asset that a job uses twice has one key and is released once.
     once = {(asset.use.asset_id, asset.use.version): asset for asset in case.assets}
     shares = tuple(_released(case, asset, core, enclave, documents, keys) for asset in once.values())

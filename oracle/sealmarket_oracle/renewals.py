@@ -14,8 +14,7 @@ signed once grants nothing beyond what its block shows.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sealmarket.chain.interface import ChainReader, ProvableView, SessionsReader
@@ -28,9 +27,10 @@ from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Uint6
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.session import Renewal, SignedRenewal, TabState
-from sealmarket_oracle.errors import RenewalRefused, StaleChain
+from sealmarket_oracle.errors import RenewalRefused
 from sealmarket_oracle.gate.chain_rules import terms_against
 from sealmarket_oracle.gate.inputs import MarketRef
+from sealmarket_oracle.head_clock import HeadClock
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeKeys
 
@@ -54,12 +54,10 @@ class Renewals:
         journal: Journal,
         market: MarketRef,
         keys: NodeKeys,
-        *,
-        max_head_age_seconds: int,
-        clock: Callable[[], float] = time.time,
+        present: HeadClock,
     ) -> None:
         self._chain, self._journal, self._market, self._keys = chain, journal, market, keys
-        self._max_age, self._clock = max_head_age_seconds, clock
+        self._present = present
 
     def sign(self, job_id: JobId, request: RenewalRequest) -> SignedRenewal:
         """This node's renewal of a service.
@@ -102,11 +100,6 @@ class Renewals:
         number = int(request.block_number)
         return final if number == int(final.number) else self._chain.block(number)
 
-    def _require_recent(self, head: Block) -> None:
-        age = int(self._clock()) - head.timestamp
-        if age > self._max_age:
-            raise StaleChain(age, self._max_age)
-
     def _check_recent(self, job_id: JobId, block: Block, service: ServiceState) -> None:
         age, most = self._chain.final().timestamp - block.timestamp, service.lease_seconds // 2
         if age > most:
@@ -119,7 +112,7 @@ class Renewals:
         for head in refusing if 2 * len(refusing) < len(heads) else ():
             self._chain.doubt(head.endpoint, head.block)
         for head in heads:
-            self._require_recent(head.block)
+            self._present.require_recent(head.block.timestamp)
             if head.value is not None:
                 raise head.value
 

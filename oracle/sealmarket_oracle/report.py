@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from sealmarket.protocol.advisories import Advisory
 from sealmarket.protocol.wire import LogHead
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_oracle.collateral import NO_COLLATERAL, CollateralView
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.log.entries import EntryKind
 from sealmarket_oracle.node_folder import NodeRecord, TriedBackup
 from sealmarket_oracle.peers import Peers
+from sealmarket_oracle.recalls import Published, Recall
 from sealmarket_oracle.runner import Health, Runner
 from sealmarket_oracle.service import Node
 
@@ -82,6 +85,9 @@ class NodeReport(Shape, frozen=True, kw_only=True):
     log: LogView
     disk: DiskView
     backups: tuple[TriedBackup, ...]
+    collateral: CollateralView
+    advisories: tuple[Published, ...]
+    advisory_problems: tuple[str, ...]
 
 
 class Reporter:
@@ -115,7 +121,15 @@ class Reporter:
             log=self._log(),
             disk=self._disk(),
             backups=self._record.backups,
+            collateral=self._node.collateral.view() if self._node.collateral is not None else NO_COLLATERAL,
+            advisories=self._node.recalls.published().advisories if self._node.recalls is not None else (),
+            advisory_problems=self._node.recalls.problems if self._node.recalls is not None else (),
         )
+
+    def recall(self, advisory: Advisory) -> Recall:
+        """What a statement touches."""
+        recalls = self._node.recalls
+        return recalls.touched_by(advisory) if recalls is not None else Recall.nothing(advisory)
 
     def _jobs(self) -> Iterator[OpenJob]:
         for record in self._journal.open_jobs()[:MOST_JOBS]:
@@ -159,6 +173,9 @@ _KINDS = {
     "open_jobs": "gauge", "waiting_jobs": "gauge", "decisions_total": "counter", "promises_total": "counter",
     "log_entries": "gauge", "log_witnessed_entries": "gauge", "log_anchored_entries": "gauge", "peer_holds": "gauge",
     "state_free_bytes": "gauge", "journal_bytes": "gauge", "last_backup_timestamp_seconds": "gauge",
+    "collateral_issued_timestamp_seconds": "gauge", "collateral_expires_timestamp_seconds": "gauge",
+    "collateral_pending": "gauge", "collateral_failing": "gauge", "collateral_own": "gauge",
+    "platforms_seen": "gauge", "platforms_falling_out": "gauge",
 }  # fmt: skip
 
 
@@ -181,3 +198,23 @@ def _samples(report: NodeReport) -> Iterator[tuple[str, str, int]]:
     yield "state_free_bytes", "", report.disk.free
     yield "journal_bytes", "", report.disk.journal
     yield "last_backup_timestamp_seconds", "", max((one.tried_at for one in report.backups), default=0)
+    yield from _collateral_samples(report.collateral)
+
+
+def _collateral_samples(view: CollateralView) -> Iterator[tuple[str, str, int]]:
+    """Of each kind of platform; ``collateral_own`` is 0 where nothing of the node's own counts."""
+    yield "platforms_seen", "", view.platforms
+    yield "platforms_falling_out", "", len(view.falling_out)
+    for kind in view.kinds:
+        labels = f'{{tee="{kind.tee}",fmspc="{kind.fmspc}",ca="{kind.ca}"}}'
+        yield "collateral_own", labels, int(kind.issued > 0)
+        yield "collateral_pending", labels, kind.pending
+        yield "collateral_failing", labels, int(bool(kind.problem))
+        if kind.issued:
+            yield "collateral_issued_timestamp_seconds", labels, kind.issued
+            yield "collateral_expires_timestamp_seconds", labels, kind.expires
+    for place, crl in enumerate(view.lists):
+        labels = f'{{tee="{crl.tee}",list="{place}"}}'
+        yield "collateral_issued_timestamp_seconds", labels, crl.issued
+        if crl.expires:
+            yield "collateral_expires_timestamp_seconds", labels, crl.expires

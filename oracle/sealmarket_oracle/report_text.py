@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sealmarket_enclave.protocol.codec import ZERO_HASH
+from sealmarket_oracle.recalls import Recall
 from sealmarket_oracle.report import NodeReport
 
 _MEBIBYTE, _HOUR, _DAY = 1 << 20, 3600, 86_400
@@ -24,9 +26,63 @@ def lines(report: NodeReport) -> Iterator[str]:
     for peer in report.peers:
         yield f"peer     {peer.signer} at {peer.url}: {peer.problem or f'holds {peer.holds} entries'}"
     yield f"disk     {report.disk.free // _MEBIBYTE} MiB free, journal {report.disk.journal // _MEBIBYTE} MiB"
+    yield from collateral_lines(report)
+    for one in report.advisories:
+        yield f"advisory {one.signed.advisory.name()} of {one.issuer}, jobs matched from {one.since} on"
+    yield from (f"advisory NOT APPLIED: {problem}" for problem in report.advisory_problems)
     yield f"jobs     {len(report.jobs)} open"
     for job in report.jobs:
         yield f"  {job.job_id} {job.state}: {job.reason or 'nothing is left to wait for'}"
+
+
+def collateral_lines(report: NodeReport) -> Iterator[str]:
+    """The node's own collateral: what counts now, how old it is, when it is looked for again."""
+    view = report.collateral
+    asked = ", ".join(view.asked) or "no vendor"
+    yield f"collateral asks {asked} and {view.peers} peers"
+    for kind in view.kinds:
+        name = f"{kind.tee} {kind.fmspc} {kind.ca}"
+        if kind.issued:
+            held = (
+                f"evaluation {kind.evaluation}, {_age(report.at - kind.issued)} old, {_left(kind.expires - report.at)}"
+            )
+        else:
+            held = "NONE OF ITS OWN COUNTS: what a host shows decides"
+        pending = f"; {kind.pending} more, from {_until(kind.pending_from - report.at)}" if kind.pending else ""
+        problem = f"; {kind.problem}" if kind.problem else ""
+        yield f"  {name}: {held}{pending}; next look {_until(kind.next_refresh - report.at)}{problem}"
+    for crl in view.lists:
+        ends = _left(crl.expires - report.at) if crl.expires else "for good"
+        yield f"  {crl.tee} revocation list of {crl.issuer}: {_age(report.at - crl.issued)} old, {ends}"
+    yield from (f"  {problem}" for problem in view.problems)
+    yield f"platforms {view.platforms} seen, {len(view.falling_out)} fall out"
+    for one in view.falling_out:
+        change = f"{one.before} -> {one.after} {_until(one.since - report.at)} ({', '.join(one.reasons)})"
+        yield f"  {one.tee} {one.platform} of {one.provider}: {change}, last quoted {_age(report.at - one.seen)} ago"
+
+
+def recall_lines(found: Recall) -> Iterator[str]:
+    """What an advisory touches, for people."""
+    yield f"advisory {found.advisory} touches {len(found.jobs)} of {found.looked_at} jobs"
+    for job in found.jobs:
+        receipt = job.receipt if job.receipt != ZERO_HASH else "none"
+        shares = "shares released" if job.released else "no share released"
+        yield f"  job {job.job_id}: {job.outcome}, {shares}, receipt {receipt}, provider {job.provider}"
+    yield from (f"  asset {one.asset_id} version {one.version} of {one.owner}" for one in found.assets)
+
+
+def is_well(report: NodeReport) -> bool:
+    """Whether the node's own collateral needs no operator: it comes, it counts, and no platform falls out."""
+    view = report.collateral
+    return not view.problems and not view.falling_out and all(one.issued and not one.problem for one in view.kinds)
+
+
+def _left(seconds: int) -> str:
+    return f"{_age(seconds)} left" if seconds > 0 else "EXPIRED"
+
+
+def _until(seconds: int) -> str:
+    return f"in {_age(seconds)}" if seconds > 0 else "now"
 
 
 def _backups(report: NodeReport) -> str:

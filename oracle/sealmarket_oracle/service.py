@@ -8,13 +8,12 @@ the journal before they take effect, so a tick may end at any instruction.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from msgspec.structs import replace
 
@@ -29,8 +28,6 @@ from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     ChallengeStatus,
-    EvidencePackage,
-    FindingNote,
     NodeInfo,
     NodeStatus,
     SignedChallengeAnswer,
@@ -42,10 +39,11 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
-from sealmarket_oracle.answers import Answers, StopRecord
+from sealmarket_oracle.answers import Answers
 from sealmarket_oracle.challenges import ChallengeAnswers
-from sealmarket_oracle.documents import DocumentCache, open_evidence, open_package, posted_evidence, with_promise
-from sealmarket_oracle.errors import NotOnCommittee, StaleChain
+from sealmarket_oracle.collateral import CollateralKeeper, own_for
+from sealmarket_oracle.documents import DocumentCache, open_evidence, stored_evidence, with_promise
+from sealmarket_oracle.errors import JournalTaken, JournalUnwritable, NotOnCommittee
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.chain_rules import slot_against
 from sealmarket_oracle.gate.decide import decide
@@ -53,26 +51,19 @@ from sealmarket_oracle.gate.inputs import (
     AppraisalInput,
     AssetFacts,
     Defer,
+    EvidenceOpened,
     EvidenceShown,
     EvidenceUnavailable,
     MarketRef,
 )
 from sealmarket_oracle.handed import HandedEvidence
-from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision
+from sealmarket_oracle.head_clock import HeadClock
+from sealmarket_oracle.journal import JobRecord, Journal
 from sealmarket_oracle.keys import NodeKeys
 from sealmarket_oracle.log.entries import EntryKind
-from sealmarket_oracle.release import (
-    Allow,
-    AtHead,
-    MarketTiming,
-    Stop,
-    judge,
-    outvoted,
-    seal_release,
-    stop_of,
-    time_to_release,
-    unanimous,
-)
+from sealmarket_oracle.recalls import Recalls
+from sealmarket_oracle.release import MarketTiming, time_to_release
+from sealmarket_oracle.releasing import MOST_AT_ONCE, Candidate, Heads, Prepared, Releasing
 from sealmarket_oracle.renewals import Renewals
 from sealmarket_oracle.results import KeptResults
 from sealmarket_oracle.witnesses import (
@@ -82,6 +73,8 @@ from sealmarket_oracle.witnesses import (
     confirmations_for_promise,
 )
 
+T = TypeVar("T")
+Step = Callable[[JobRecord, Block], Defer | T | None]
 _log = logging.getLogger("sealmarket.oracle")
 _FIRST_PAUSE, _LONGEST_PAUSE, _LASTING_PAUSE = 0.1, 1.0, 30.0
 _UNKEPT = 1000
@@ -122,6 +115,8 @@ class Node:
         witnesses: Witnesses,
         *,
         results: KeptResults | None = None,
+        collateral: CollateralKeeper | None = None,
+        recalls: Recalls | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -136,13 +131,15 @@ class Node:
             chain, JournalReader(journal, _place_in(self._committees.get(journal.identity.epoch), keys))
         )
         self._documents = DocumentCache(store)
-        self.handed = HandedEvidence(journal, self.market)
-        self.results = results
-        self._challenges = ChallengeAnswers(journal, results) if results is not None else None
-        self.renewals = Renewals(
-            chain, journal, self.market, keys, max_head_age_seconds=policy.max_head_age_seconds, clock=clock
+        self._releasing = Releasing(
+            chain, journal, self._documents, keys, self.market, lambda case: self._timing(case.at)
         )
-        self._clock, self._monotonic = clock, monotonic
+        self.handed = HandedEvidence(journal, self.market)
+        self.results, self.collateral, self.recalls = results, collateral, recalls
+        self._challenges = ChallengeAnswers(journal, results) if results is not None else None
+        self._present = HeadClock(policy.max_head_age_seconds, clock)
+        self.renewals = Renewals(chain, journal, self.market, keys, self._present)
+        self._monotonic = monotonic
         self._pauses: dict[JobId, _Pause] = {}
         self._newest_head = 0
         self._known_timing: MarketTiming | None = None
@@ -158,15 +155,17 @@ class Node:
         """
         self._witnesses.require_sound()
         final = self._follower.advance()
+        self._journal.settle()
         head = self._head(final)
         if self._start is None:
             self._begin(head, final)
+        if self.recalls is not None:
+            self.recalls.look((final.number, final.hash))
         records = self._journal.open_jobs()
         due = [record for record in records if self._due(record)]
         if asked := [record.spec for record in due if self._reads_state(record)]:
             self._chain.trusted(final).prepare(asked)
-        for record in due:
-            self._attend(record, final)
+        self._attend_all(due, final)
         if self._challenges is not None:
             self._challenges.tick(self._chain.trusted(final))
         still_open = {record.job_id for record in records}
@@ -179,7 +178,7 @@ class Node:
     def _begin(self, head: Block, final: Block) -> None:
         """Note when this process began: what it may sign depends on it (:mod:`witnesses`)."""
         self._journal.append(EntryKind.START, JobId(ZERO_HASH), block=(final.number, final.hash))
-        self._start = Start(head.number, int(self._clock()))
+        self._start = Start(head.number, int(self._present.now()))
         self._witnesses.announce()
 
     def _unproven(self, what: str, at: tuple[int, int], confirmations: int) -> Defer | None:
@@ -195,15 +194,11 @@ class Node:
     def _head(self, final: Block) -> Block:
         """The newest block. It must be recent, and no older than any seen before, or a revocation could go unseen."""
         head = self._chain.head()
-        self._require_recent(head.timestamp)
+        self._present.require_recent(head.timestamp)
         self._require_newest(head.number, final)
+        self._present.saw(head)
         self._newest_head = head.number
         return head
-
-    def _require_recent(self, timestamp: int) -> None:
-        age = int(self._clock()) - timestamp
-        if age > self._policy.max_head_age_seconds:
-            raise StaleChain(age, self._policy.max_head_age_seconds)
 
     def _require_newest(self, number: int, final: Block) -> None:
         newest = max(self._newest_head, final.number)
@@ -224,22 +219,35 @@ class Node:
     def _reads_state(self, record: JobRecord) -> bool:
         return record.evidence_hash is not None and self._journal.promised(record.job_id) is None
 
-    def _attend(self, record: JobRecord, final: Block) -> None:
+    def _attend_all(self, due: Sequence[JobRecord], final: Block) -> None:
+        """Jobs that a quorum decided on first, some at once; then the others, whose appraisal may take long."""
+        decided = [record for record in due if record.quorum is not None]
+        for first in range(0, len(decided), MOST_AT_ONCE):
+            some = [self._attend(record, final, self._step) for record in decided[first : first + MOST_AT_ONCE]]
+            self._release([one for one in some if one is not None], final)
+        for record in due:
+            if record.quorum is None:
+                self._attend(record, final, self._step)
+
+    def _attend(self, record: JobRecord, final: Block, step: Step[T]) -> T | None:
+        """Take one step of one job; what the step gives, unless the job waits or has nothing left to do."""
         try:
-            wait = self._step(record, final)
-        except (ChainUnavailable, OSError, sqlite3.OperationalError):
-            raise  # not about this job: the chain is away, or the disk takes no writes
+            found = step(record, final)
+        except (ChainUnavailable, OSError, JournalUnwritable, JournalTaken):
+            raise  # not about this job: the chain is away, or the journal takes no writes
         except SealmarketError as error:
-            wait = Defer(str(error))
+            found = Defer(str(error))
         except Exception as error:  # noqa: BLE001 - an error in one job must not stop the node for all others
             reason = f"unexpected {type(error).__name__}, nothing was done"
             _log.error("job %s: %s at %s", record.job_id, reason, _raised_at(error))
-            wait = Defer(reason)
-        if wait is None:
+            found = Defer(reason)
+        if isinstance(found, Defer):
+            self._keep_deferral(record, found.reason, final)
+            self._pause(record, found.reason, _LASTING_PAUSE if found.lasting else _LONGEST_PAUSE)
+            return None
+        if found is None:
             self._pauses.pop(record.job_id, None)
-        else:
-            self._keep_deferral(record, wait.reason, final)
-            self._pause(record, wait.reason, _LASTING_PAUSE if wait.lasting else _LONGEST_PAUSE)
+        return found
 
     def _keep_deferral(self, record: JobRecord, reason: str, final: Block) -> None:
         before = self._pauses.get(record.job_id)
@@ -254,8 +262,8 @@ class Node:
         seconds = min(longest, before.seconds * 1.5) if before is not None and again else _FIRST_PAUSE
         self._pauses[record.job_id] = _Pause(reason, record, self._monotonic() + seconds, seconds)
 
-    def _step(self, record: JobRecord, final: Block) -> Defer | None:
-        """Decide and release as far as possible. Returns what the job waits for, or None when nothing is left to do."""
+    def _step(self, record: JobRecord, final: Block) -> Candidate | Defer | None:
+        """Decide. Returns what may be released, what the job waits for, or None when nothing is left to do."""
         if record.evidence_hash is None:
             return Defer(_NO_EVIDENCE, lasting=True)
         if self._journal.promised(record.job_id) is not None:
@@ -269,7 +277,7 @@ class Node:
         if record.quorum is None or record.accepted is None:
             return waits or Defer(_NO_QUORUM)
         needed = confirmations_for_promise(case.committee)
-        return self._unproven("accepted", record.accepted, needed) or self._release(record, case, own)
+        return self._unproven("accepted", record.accepted, needed) or Candidate(record, case, own)
 
     # --- deciding ---------------------------------------------------------------------------------------------
 
@@ -288,13 +296,11 @@ class Node:
     def _decide(self, case: AppraisalInput) -> Defer | None:
         documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
         documents = self._documents.with_materials(documents, case.spec, case.assets)
-        package = self._evidence(case)
-        documents = with_promise(documents, case.spec, package)
-        shown = (
-            package
-            if isinstance(package, EvidenceUnavailable)
-            else EvidenceShown(package=package, named=self._named(package, case))
-        )
+        opened = self._evidence(case)
+        documents = with_promise(documents, case.spec, opened)
+        shown = opened if isinstance(opened, EvidenceUnavailable) else self._shown(opened, case)
+        if isinstance(shown, Defer):
+            return shown
         decided = decide(case, documents, shown, self._keys.hpke, self._policy.roots)
         if isinstance(decided, Defer):
             return decided
@@ -302,7 +308,9 @@ class Node:
             head = self._head(case.at)
             if (wait := time_to_release(case.spec, case.at, head, self._timing(case.at))) is not None:
                 return wait
-        enclave_key = package.enclave_key if isinstance(package, EvidencePackage) else b""
+        enclave_key = shown.package.enclave_key if isinstance(shown, EvidenceShown) else b""
+        if self.recalls is not None:
+            self.recalls.saw(case.job_id, decided.machines)
         own = self._journal.decide(decided, enclave_key)
         self._witnesses.announce()
         self._unkept.append(own.detail.canonical())
@@ -312,18 +320,23 @@ class Node:
         _log.info("job %s: decided %s on %s: %s", case.job_id, outcome.name.lower(), kind, reasons)
         return None
 
-    def _evidence(self, case: AppraisalInput) -> EvidencePackage | EvidenceUnavailable:
+    def _evidence(self, case: AppraisalInput) -> EvidenceOpened | EvidenceUnavailable:
         """What the provider handed in, or else what the store has."""
         handed = self.handed.find(case.job_id)
-        if handed is not None and isinstance(found := open_package(case, handed, self._keys.hpke), EvidencePackage):
+        if handed is not None and isinstance(found := open_evidence(case, handed, self._keys.hpke), EvidenceOpened):
             return found
-        return open_evidence(case, posted_evidence(self._store, case.job_id), self._keys.hpke)
+        return open_evidence(case, stored_evidence(self._store, case.job_id, case.evidence_hash), self._keys.hpke)
 
-    def _named(self, package: EvidencePackage, case: AppraisalInput) -> Block | None:
+    def _shown(self, opened: EvidenceOpened, case: AppraisalInput) -> EvidenceShown | Defer:
+        held = own_for(self.collateral, opened.package, case, self._policy.roots)
+        if isinstance(held, Defer):
+            return held
         # Only blocks that could pass are asked for: the number comes from the evidence, which is not trusted.
-        if not case.matched.number <= package.block_number <= case.quoted.number:
-            return None
-        return self._chain.block(package.block_number)
+        number = opened.package.block_number
+        could_pass = case.matched.number <= number <= case.quoted.number
+        named = self._chain.block(number) if could_pass else None
+        recalls = self.recalls.in_force(case.spec.matched_at) if self.recalls is not None else ()
+        return EvidenceShown(package=opened.package, content=opened.content, named=named, own=held, recalls=recalls)
 
     def _case(self, record: JobRecord, view: ProvableView) -> AppraisalInput:
         spec = record.spec
@@ -377,48 +390,38 @@ class Node:
 
     # --- releasing --------------------------------------------------------------------------------------------
 
-    def _release(self, record: JobRecord, case: AppraisalInput, own: OwnDecision | None) -> Defer | None:
-        quorum = record.quorum
-        if quorum is None:
-            raise AssertionError("a release takes a quorum")
-        decision, timing = own.decision if own else None, self._timing(case.at)
-        heads = self._chain.heads(lambda view: self._at_head(record.spec, view))  # now, not at the tick's beginning
-        self._require_recent(min(head.block.timestamp for head in heads))
-        self._require_newest(max(head.block.number for head in heads), case.at)
-        verdicts = [judge(record.spec, decision, quorum, case.slot, head.value, timing) for head in heads]
-        for alone in outvoted(verdicts):
-            self._chain.doubt(heads[alone].endpoint, heads[alone].block)
-        verdict = unanimous(verdicts)
-        match verdict:
-            case Allow():
-                if own is None:
-                    raise AssertionError("no release without an own decision")
-                self._promise_release(record, case, own)
-                return None
-            case Stop(findings):
-                self._promise_stop(record, case, findings)
-                return None
-            case Defer():
-                return verdict
+    def _release(self, candidates: Sequence[Candidate], final: Block) -> None:
+        """Promise what the heads allow, together. An error that concerns one job leaves the others alone."""
+        if not candidates:
+            return
+        try:
+            heads = self._releasing.heads(candidates)  # now, not at the tick's beginning
+            self._present.require_recent(min(head.block.timestamp for head in heads))
+            self._require_newest(max(head.block.number for head in heads), final)
+        except ChainUnavailable:
+            raise
+        except SealmarketError as error:
+            if len(candidates) > 1:
+                for one in candidates:
+                    self._release([one], final)
+                return
+            wait = Defer(str(error))
+            self._attend(candidates[0].record, final, lambda _record, _final: wait)
+            return
+        self._promise(candidates, heads, final)
 
-    def _at_head(self, spec: JobSpec, view: ProvableView) -> AtHead:
-        view.prepare([spec])
-        states = tuple(view.asset(use.asset_id, use.version) for use in spec.assets)
-        return AtHead(block=view.block, slot=view.job(spec.request_hash), states=states)
+    def _promise(self, candidates: Sequence[Candidate], heads: Heads, final: Block) -> None:
+        prepared = []
+        for place, one in enumerate(candidates):
+            prepared.append(self._attend(one.record, final, self._prepared(one, place, heads)))
+        if promises := [one for one in prepared if one is not None]:
+            self._releasing.keep(promises)
+            self._witnesses.announce()
+            for promise in promises:
+                self._pauses.pop(promise.candidate.record.job_id, None)
 
-    def _promise_release(self, record: JobRecord, case: AppraisalInput, own: OwnDecision) -> None:
-        documents = self._documents.fetch(self.market, case.committee, case.index, case.assets)
-        release = seal_release(case, own.decision, own.enclave_key, documents, self._keys)
-        self._journal.promise(record.job_id, "release", release.canonical(), block=case.at)
-        self._witnesses.announce()
-        _log.info("job %s: released %d shares, sealed to the enclave", record.job_id, len(release.shares))
-
-    def _promise_stop(self, record: JobRecord, case: AppraisalInput, findings: tuple[FindingNote, ...]) -> None:
-        body = StopRecord(stop=stop_of(case, findings), findings=findings)
-        self._journal.promise(record.job_id, "stop", body.canonical(), block=case.at)
-        self._witnesses.announce()
-        reasons = ", ".join(finding.reason for finding in findings)
-        _log.info("job %s: promised never to release: %s", record.job_id, reasons)
+    def _prepared(self, candidate: Candidate, place: int, heads: Heads) -> Step[Prepared]:
+        return lambda _record, _final: self._releasing.prepare(candidate, place, heads)
 
     def _keep_details(self) -> None:
         """Put decisions' details where a reader of the chain finds them by hash; they are in our answers as well."""

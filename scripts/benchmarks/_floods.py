@@ -19,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -31,14 +32,9 @@ from msgspec.structs import replace
 from sealmarket.chain import Chain
 from sealmarket.chain.calls import Call
 from sealmarket.client.books import load_book
-from sealmarket.protocol.orders import Quote, asset_id
-from sealmarket.protocol.wire import (
-    EvidenceEnvelope,
-    LeafList,
-    PostedRequest,
-    SignedComputeOrder,
-    SignedRequest,
-)
+from sealmarket.protocol.orders import EvidenceSeal, asset_id
+from sealmarket.protocol.wire import LeafList, PostedRequest, SignedComputeOrder, SignedRequest
+from sealmarket.sealing.evidence import About, EvidenceSealer
 from sealmarket_enclave.protocol.codec import (
     Bytes32,
     HexBytes,
@@ -52,6 +48,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.protocol.terms import Seal, Terms
+from sealmarket_enclave.sealed.hpke import PublicKey
 
 PEER = "127.0.0.2"
 """Where the flood comes from: a peer of its own for every listener, as any other machine is."""
@@ -131,21 +128,26 @@ class Flooder:
     # --- evidence ---------------------------------------------------------------------------------------------
 
     def evidence(self) -> None:
-        """As much as is read of an envelope, under no party's signature, for each job that is not ended."""
+        """As much as is read of a package, under no party's signature, for each job that is not ended."""
         jobs = json.loads(self.ask("GET", "/v1/jobs") or b"[]")
         for one in jobs[:4]:
             job_id = JobId(Bytes32.parse(one["jobId"]))
-            quote = Quote(job_id=job_id, evidence_hash=keccak(secrets.token_bytes(8)))
-            sealed = tuple(HexBytes(bytes(BODY // 8)) for _ in self.book.committees[0].members)
-            envelope = EvidenceEnvelope(
+            about = About(
+                chain_id=self.book.chain_id,
+                market=self.book.market,
                 job_id=job_id,
-                evidence_hash=quote.evidence_hash,
+                evidence_hash=keccak(secrets.token_bytes(8)),
                 epoch=1,
-                sealed=sealed,
-                signature=self.sign(quote, coincurve.PrivateKey()),
             )
-            self.ask("POST", f"/v1/evidence/{job_id}", canonical_json(envelope))
-            self.ask("GET", f"/v1/evidence/{job_id}")
+            readers = [PublicKey(member.hpke_public_key) for member in self.book.committees[0].members]
+            sealed = EvidenceSealer(bytes(BODY), about).wrapped(readers, partial(self.seal, about))
+            self.ask("PUT", f"/v1/evidence/{job_id}/{about.evidence_hash}", sealed.raw)
+            self.ask("GET", f"/v1/evidence/{job_id}/{about.evidence_hash}")
+
+    def seal(self, about: About, sealed_hash: Bytes32) -> HexBytes:
+        """A stranger's signature over a sealed package."""
+        seal = EvidenceSeal(job_id=about.job_id, evidence_hash=about.evidence_hash, sealed_hash=sealed_hash)
+        return self.sign(seal, coincurve.PrivateKey())
 
     # --- uploads ----------------------------------------------------------------------------------------------
 

@@ -101,7 +101,7 @@ class World:
 
     def __init__(self, url: str, *, members: int = 3, threshold: int = 2) -> None:
         """Deploy to an Anvil that no other program uses."""
-        self._rpc = Rpc(url)
+        self.url, self._rpc = url, Rpc(url)
         self._count = 0
         self._rpc.call("evm_setIntervalMining", 0)
         self._rpc.call("evm_setAutomine", True)

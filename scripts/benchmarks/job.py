@@ -32,7 +32,8 @@ from scripts.demo_story.baseline import table_of
 from scripts.demo_story.console import StoryConsole
 from scripts.demo_story.data import parts
 from scripts.demo_story.money import Money
-from scripts.demo_story.story import PARAMETERS, Story, StoryBroken
+from scripts.demo_story.stage import StoryBroken
+from scripts.demo_story.story import PARAMETERS, Story
 from sealmarket.client import AssetWish
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import install

@@ -141,9 +141,9 @@ def _offers(lot: random.Random, makers: list[_Maker], needs: tuple[int, ...]) ->
     while True:
         maker = makers[sequence % MAKERS]
         missed = lot.randrange(len(LIMITS) + EXACT)
-        reach = [_reaching(need, maker.generosity) for need in needs]
+        reach = [_reaching(at, need, maker.generosity) for at, need in enumerate(needs)]
         if missed < len(LIMITS):
-            reach[missed] = _missing(needs[missed], lot.uniform(0.02, 0.6))
+            reach[missed] = _missing(missed, needs[missed], lot.uniform(0.02, 0.6))
         limits = GUARDS | packed(reach)
         at = missed - len(LIMITS)
         price = 10**15 + lot.randrange(10**6) * 10**9 + (10**16 if at == 0 else 0)
@@ -156,29 +156,23 @@ def _offers(lot: random.Random, makers: list[_Maker], needs: tuple[int, ...]) ->
         sequence += 1
 
 
-def _fields(limits: int) -> tuple[int, ...]:
-    """What a request needs, limit by limit."""
-    from sealmarket_backend.offers.clauses import GREATEST, LIMITS
-
-    width = GREATEST.bit_length() + 1
-    return tuple((limits >> (at * width)) & GREATEST for at in range(len(LIMITS)))
-
-
-def _reaching(need: int, generosity: float) -> int:
-    """More than is needed: of a lower bound, which is taken from the greatest number, a part."""
+def _reaching(at: int, need: int, generosity: float) -> int:
+    """More than is needed of a limit: of a lower bound, which is taken from the greatest number, a part."""
     from sealmarket_backend.offers.clauses import GREATEST
 
-    if need > GREATEST // 2:
-        return GREATEST - int((GREATEST - need) / generosity)
+    greatest = GREATEST[at]
+    if need > greatest // 2:
+        return greatest - int((greatest - need) / generosity)
     return int(need * generosity)
 
 
-def _missing(need: int, margin: float) -> int:
+def _missing(at: int, need: int, margin: float) -> int:
     """Less than is needed, by a margin; a grade by one."""
     from sealmarket_backend.offers.clauses import GREATEST
 
-    if need > GREATEST // 2:
-        return min(need - 1, GREATEST - int((GREATEST - need) * (1 + margin)))
+    greatest = GREATEST[at]
+    if need > greatest // 2:
+        return min(need - 1, greatest - int((greatest - need) * (1 + margin)))
     return min(need - 1, int(need * (1 - margin)))
 
 
@@ -292,13 +286,14 @@ class _Requests:
 
 
 def _measure(size: int) -> dict[str, Any]:
+    from sealmarket_backend.offers.clauses import unpacked
     from sealmarket_backend.offers.resting import RestingOffers
 
     lot = random.Random(size)
     makers = _makers(lot)
     requests = _Requests(lot, makers)
     [first, *_] = requests.asked(requests.request(), None)
-    made = _offers(lot, makers, _fields(first.wanted.limits))
+    made = _offers(lot, makers, unpacked(first.wanted.limits))
     gc.collect()
     before, start, book = _resident(), time.process_time(), RestingOffers()
     for _ in range(size):

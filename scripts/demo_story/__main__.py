@@ -1,4 +1,4 @@
-"""``scripts/demo``: the story of one job, from sealing to proof."""
+"""``scripts/demo``: the story of one job, from sealing to proof, or of one service, from weights to receipts."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from scripts.demo_story import chain, own_data, setup, story
+from scripts.demo_story import chain, hospitals
 from scripts.demo_story.console import StoryConsole
-from scripts.demo_story.data import parts
-from scripts.demo_story.proof import prove
-from scripts.demo_story.refusals import refuse_all
-from scripts.demo_story.story import Story, StoryBroken
+from scripts.demo_story.inference import story as inference
+from scripts.demo_story.stage import Stage, Story, StoryBroken, StoryResult, StoryUnavailable
 from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_localnet.market import LocalMarket, coin
 from sealmarket_localnet.processes import ProcessError, Supervisor
 
+STORIES: dict[str, Story] = {
+    "hospitals": Story(hospitals.TITLE, hospitals.perform),
+    "inference": Story(inference.TITLE, inference.perform),
+}
 EPILOG = """examples:
   scripts/demo                 the story, with time to read
   scripts/demo --fast          without pauses
+  scripts/demo --story inference    private inference: a sealed language model, two users, receipts
   scripts/demo --json          one JSON document at the end, nothing else
   scripts/demo --keep          leave the market running until Ctrl-C, and print where it is
   scripts/demo --chain ganache on another local chain: anvil, hardhat or ganache
@@ -34,8 +35,12 @@ EPILOG = """examples:
 """
 
 
+UNAVAILABLE = 3
+"""The exit status of a story that cannot run on this machine, because what it needs cannot be fetched."""
+
+
 def main(arguments: list[str]) -> int:
-    """Run the story; the exit status is 0 when every check of it holds."""
+    """Run the story; the exit status is 0 when every check of it holds, :data:`UNAVAILABLE` when it cannot run."""
     options = _options(arguments)
     console = StoryConsole(quiet=options.json, fast=options.fast, record=options.svg is not None)
     folder = Path(tempfile.mkdtemp(prefix="sealmarket-"))
@@ -43,11 +48,10 @@ def main(arguments: list[str]) -> int:
     began, worthless = time.monotonic(), False
     try:
         with Supervisor(logs=folder / "logs") as programs:
-            state = _perform(console, programs, folder, options)
-            state.seconds["total"] = round(time.monotonic() - began, 3)
-            _report(console, state, options)
+            result = _perform(console, programs, folder, options)
+            _report(console, result, options, round(time.monotonic() - began, 3))
             if options.keep:
-                own_data.show_commands(state, own_data.prepare(state))
+                result.show_kept()
                 worthless = not chain.is_url(options.chain)  # keys of a foreign chain still hold coin
                 threading.Event().wait()
     except KeyboardInterrupt:
@@ -57,6 +61,10 @@ def main(arguments: list[str]) -> int:
             return 130
         console.say(f"\n[yellow]stopped; nothing is left running[/], the files are in {folder}")
         return 130
+    except StoryUnavailable as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        print(error, file=sys.stderr)
+        return UNAVAILABLE
     except (SealmarketError, StoryBroken, ProcessError) as error:
         print(f"The demo failed: {error}\nThe logs are in {folder / 'logs'}", file=sys.stderr)
         return 1
@@ -67,115 +75,60 @@ def main(arguments: list[str]) -> int:
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/demo",
-        description="Two hospitals sell the use of their patient data to an insurer who never sees a row of it.",
+        description="Two hospitals sell the use of their patient data to an insurer who never sees a row of it. Or, "
+        "with --story inference: a model answers two users, and its provider reads neither weights nor prompts.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--story", choices=STORIES, default="hospitals", help="which story (hospitals)")
     parser.add_argument("--fast", action="store_true", help="no pauses for reading")
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
-    parser.add_argument("--out", type=Path, help="keep model, receipt and address book in this folder")
+    parser.add_argument("--out", type=Path, help="keep results, receipts and address book in this folder")
     parser.add_argument("--svg", type=Path, help="save the printed story as an SVG")
     chain.add_options(parser)
     options = parser.parse_args(arguments)
     chain.check_options(parser, options)
+    if options.story == "inference" and chain.is_url(options.chain):
+        parser.error("--story inference runs on a chain that the demo starts: its lease is too short for others")
     return options
 
 
-def _perform(console: StoryConsole, programs: Supervisor, folder: Path, options: argparse.Namespace) -> Story:
-    console.title(
-        "Sealmarket: two hospitals, one insurer, and no other party sees a row",
-        "Everything below is real: contracts, cryptography, processes, quotes in Intel's format.",
-        "Only the silicon is not: a virtual TDX device with a development root stands in for it,",
-        "and everything that it signs says [bold yellow]SIMULATED[/].",
-    )
+def _perform(console: StoryConsole, programs: Supervisor, folder: Path, options: argparse.Namespace) -> StoryResult:
+    story = STORIES[options.story]
+    console.title(*story.title)
     console.act(
         "The market starts", "A chain, three oracle nodes, a backend, a virtual TEE device: each its own process."
     )
     with console.step("chain", "A chain starts"):
         selected = chain.choose(options, programs, lambda note: console.say(f"[yellow]{note}[/]"))
     console.say(f"[dim]{selected.about}[/]", indent=5)
-    state = _start_market(console, programs, folder, selected)
-    story.seal_and_publish(state)
-    story.offer_compute(state)
-    with ThreadPoolExecutor(max_workers=1) as home:
-        story.train_at_home(state, home)
-        job_id = story.request(state)
-        story.attest_and_compute(state, job_id)
-        story.open_and_score(state)
-    story.count_money(state)
-    refuse_all(state)
-    prove(state)
-    if selected.bank_key is not None and not options.keep:
-        with console.step("return_coin", "The coin that is left returns to the account that paid"):
-            returned = chain.return_coin(state.market)
-        console.say(f"[dim]{coin(returned)} coins returned[/]", indent=5)
-    return state
+    return story.perform(Stage(console=console, programs=programs, folder=folder, chain=selected, keep=options.keep))
 
 
-def _start_market(console: StoryConsole, programs: Supervisor, folder: Path, selected: chain.DemoChain) -> Story:
-    """Start the market, and prepare image, workload and accounts."""
-    with console.step("market", "Contracts, oracle nodes, backend and device come up") as now:
-        market = LocalMarket.start(
-            programs,
-            folder,
-            selected.url,
-            finality=selected.finality,
-            final_seconds=selected.final_seconds,
-            bank_key=selected.bank_key,
-            purse=selected.money.purse,
-            signature_fee=selected.money.signature_fee,
-            patience=selected.patience,
-            said=now,
-        )
-    with console.step("image", "The enclave image is built, and measured by those who will trust it"):
-        image, measurement = setup.prepare_image(folder / "image")
-    with console.step("workload", "The workload's dependencies are locked, file by file"):
-        workload = setup.prepare_workload(story.WORKLOAD, folder / "workload")
-    with console.step("purses", "Each party gets an account of its own"):
-        parties = setup.create_parties(market)
-    return Story(
-        console=console,
-        market=market,
-        folder=folder,
-        parts=parts(),
-        workload=workload,
-        image=image,
-        measurement=measurement,
-        parties=parties,
-        result_key=story.result_key(folder),
-        money=selected.money,
-        patience=selected.patience,
-    )
-
-
-def _report(console: StoryConsole, state: Story, options: argparse.Namespace) -> None:
+def _report(console: StoryConsole, result: StoryResult, options: argparse.Namespace, total: float) -> None:
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        for name, content in state.outputs.items():
+        for name, content in result.outputs.items():
             (options.out / name).write_bytes(content)
-        for path in (state.market.book_file, *state.folder.glob("*.sealproof.json")):
+        for path in (result.market.book_file, *result.paths):
             shutil.copy(path, options.out)
     console.say("")
-    console.terminal.print(
-        f"[bold green]Everything checked out[/] in {state.seconds['total']:.0f} s. "
-        "Next: [bold]scripts/test[/], or your own data: README.md, “Your own data”."
-    )
+    console.terminal.print(f"[bold green]Everything checked out[/] in {total:.0f} s. Next: {result.next_steps}")
     if options.svg:
         console.picture(options.svg)
     if options.json:
-        print(json.dumps(_document(state), indent=2))
+        print(json.dumps(_document(console, result, total), indent=2))
 
 
-def _document(state: Story) -> dict[str, Any]:
+def _document(console: StoryConsole, result: StoryResult, total: float) -> dict[str, Any]:
+    book = result.market.book
     return {
         "ok": True,
         "simulated": True,
-        "chain": {"id": state.market.book.chain_id, "finality": state.market.book.finality.describe()},
-        "job": str(state.job.job_id) if state.job else None,
-        "scores": {name: round(score, 6) for name, score in state.scores.items()},
-        "seconds": state.seconds | state.console.seconds,
-        **state.facts,
+        "chain": {"id": book.chain_id, "finality": book.finality.describe()},
+        "seconds": {"total": total} | console.seconds,
+        **result.facts,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -105,6 +105,16 @@ class StoryConsole:
                 Text.assemble(f"   {name:<{width}}  ", (f"{blocks:<{_BAR + 1}}", colour), f" {value:.4f}")
             )
         self.terminal.print(f"   {'':<{width}}  [dim]{low:<{_BAR - 6}.2f}{high:>8.2f}[/]")
+
+    def stream(self, head: str, pieces: Iterable[str]) -> str:
+        """Text as it comes, behind a head; returns all of it."""
+        said = ""
+        self.terminal.print(f"     [bold]{head}[/] ", end="")
+        for piece in pieces:
+            said += piece
+            self.terminal.print(piece.replace("\n", "\n     "), end="", markup=False, soft_wrap=True)
+        self.terminal.print()
+        return said
 
     def refusal(self, headline: str, rows: Sequence[tuple[str, str]]) -> None:
         """A refusal, in full."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scripts.demo_story.story import Story, StoryBroken
+from scripts.demo_story.stage import StoryBroken
+from scripts.demo_story.story import Story
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.receipts.bundle import SUFFIX, gather_proof, write_proof
 from sealmarket.receipts.facts import chain_facts

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.demo_story import setup
-from scripts.demo_story.story import NAMES, PARAMETERS, Story, StoryBroken, draft_of, limits, signed
+from scripts.demo_story.stage import StoryBroken
+from scripts.demo_story.story import NAMES, PARAMETERS, Story, draft_of, limits, signed
 from sealmarket.chain import Fault
 from sealmarket.chain.contracts import AssetOffer, Match
 from sealmarket.client import AssetWish, RequestHandle, SealedAsset

@@ -20,6 +20,7 @@ from scripts.demo_story.console import StoryConsole
 from scripts.demo_story.data import TARGET, Part
 from scripts.demo_story.money import Money
 from scripts.demo_story.score import auc
+from scripts.demo_story.stage import StoryBroken
 from scripts.toolchain import ROOT
 from sealmarket.attestation.intel.measurement import TdxMeasurement
 from sealmarket.attestation.policy.rules import AppraisalPolicy
@@ -54,10 +55,6 @@ BUCKET_BYTES = 1 << 16
 PROMISED_MEMORY, PROMISED_CIPHERTEXT, PROMISED_THREADS = 8 << 30, 1 << 30, 8
 
 
-class StoryBroken(AssertionError):
-    """A result differs from what the story claims."""
-
-
 @dataclass(slots=True)
 class Story:
     """The state of the story: each act adds what it finds."""
@@ -84,7 +81,6 @@ class Story:
     refused: dict[str, JobRecord] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     """What the JSON document names beside scores and times."""
-    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def promise(self) -> Capability:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sealmarket.chain.errors import BlockGone, LogsMissing, NodeDistrusted, RpcRefused
+from sealmarket.chain.errors import BlockGone, LogsMissing, NodeDistrusted
 from sealmarket.chain.model import Block
+from sealmarket.chain.receipts import receipts_of
 from sealmarket.chain.rpc import Rpc, data
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
@@ -76,24 +77,13 @@ class Absence:
             before = block
 
     def _require_receipts(self, wanted: Collection[Wanted], block: Block) -> None:
-        for receipt in self._receipts(block):
+        for receipt in receipts_of(self._rpc, block.hash, block.number):
             if not isinstance(receipt, dict) or not isinstance(receipt.get("logs"), list):
                 raise NodeDistrusted(f"receipts of block {block.number}", "receipts with logs", "others")
             if (found := data(receipt.get("blockHash"), "receipt's block")) != block.hash:
                 raise BlockGone(block.number, block.hash, Bytes32(found))
             if any(one.is_in(log) for one in wanted for log in receipt["logs"]):
                 raise LogsMissing(block.number, "the logs that its receipts hold")
-
-    def _receipts(self, block: Block) -> list[Any]:
-        try:
-            found = self._rpc.call("eth_getBlockReceipts", hex(block.number))
-        except RpcRefused:  # a newer method, which not every node has
-            shown = self._rpc.call("eth_getBlockByHash", str(block.hash), False)
-            transactions = shown.get("transactions", []) if isinstance(shown, dict) else []
-            found = [self._rpc.call("eth_getTransactionReceipt", transaction) for transaction in transactions]
-        if not isinstance(found, list):
-            raise NodeDistrusted(f"receipts of block {block.number}", "a list", type(found).__name__)
-        return found
 
 
 def bloom_of(value: object) -> int:

@@ -8,7 +8,8 @@
    how many (:mod:`sealmarket.chain.quorum`).
 4. Values that must agree are read at a final block. Some nodes answer reads at the head's hash from the block that they
    are mining, so what is read at the head counts one value at a time, or as a veto.
-5. :meth:`Chain.proven` shows state by storage proofs under a block's hash, whatever the node says.
+5. :meth:`Chain.proven` shows state by storage proofs under a block's hash, whatever the node says. With k of n and
+   proofs, events are proven as well (:mod:`sealmarket.chain.proven_logs`).
 6. A job's specification is hashed again and must give the job's id (:mod:`sealmarket.chain.decoding`).
 """
 
@@ -39,6 +40,7 @@ from sealmarket.chain.model import Block
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.chain.proven import ProvenView
 from sealmarket.chain.proven_code import ProvenCodes
+from sealmarket.chain.proven_logs import ProvenLogs
 from sealmarket.chain.proven_sessions import ProvenSessions
 from sealmarket.chain.quorum import AtEndpoint, ChainTrust, EndpointQuorum
 from sealmarket.chain.reverts import revert_of
@@ -89,7 +91,7 @@ class Chain:
         self._quorum = self._quorum_of(trust, clock) if trust is not None else None
         self._codes = ProvenCodes(self)
         self._proven: deque[ProvenView] = deque(maxlen=_KEPT_VIEWS)
-        self._logs = LogReader(book, self.rpc, self._header)
+        self._logs = LogReader(book, self.rpc, self._header, self._proven_logs())
         self._by_hash = True
         self._newest_final = 0
 
@@ -106,6 +108,11 @@ class Chain:
             patience=patience_of(self.book.timing),
             clock=clock,
         )
+
+    def _proven_logs(self) -> ProvenLogs | None:
+        if self._quorum is None or not self.trust.proofs:
+            return None
+        return ProvenLogs(self.rpc, self._quorum, (self.book.registry, self.book.committee, self.book.market))
 
     @property
     def chain_id(self) -> int:
@@ -138,7 +145,7 @@ class Chain:
         if rule.kind == "finalized":
             return self._block("finalized")
         newest = self._head() if self._quorum is None else self._block("latest")
-        return self.block(BlockNumber(max(0, newest.number - max(1, rule.depth))))
+        return self._at_one(BlockNumber(max(0, newest.number - max(1, rule.depth))))
 
     def _final(self) -> Block:
         found = self._ruled()
@@ -170,7 +177,14 @@ class Chain:
         return self._quorum.alarms.standing() if self._quorum is not None else ()
 
     def block(self, number: int) -> Block:
-        """The block at a number."""
+        """The block at a number; with a quorum the one on which enough endpoints agree, so it must be final.
+
+        Raises:
+            EndpointsDisagree, TooFewAgree: they do not.
+        """
+        return self._quorum.block(number) if self._quorum is not None else self._at_one(number)
+
+    def _at_one(self, number: int) -> Block:
         return self.rpc.on_one(lambda: self._numbered(number))
 
     def _numbered(self, number: int) -> Block:
@@ -252,8 +266,10 @@ class Chain:
             return read()
         except RpcRefused as error:
             raise NoProofs(self.rpc.asked, block.number, error.detail) from error
-        except ProofRefused:
+        except ProofRefused as error:
             self._require(block)  # the proof may be of another block that has taken its place
+            if self._quorum is not None:
+                self._quorum.leave_out(self.rpc.asked, error.what, error.expected, error.found)
             raise
 
     def read(self, to: Address, payload: bytes, block: Block) -> bytes:
@@ -310,7 +326,7 @@ class Chain:
         return answer
 
     def _require(self, block: Block) -> None:
-        found = self.block(block.number)
+        found = self._at_one(block.number)
         if found.hash != block.hash:
             raise BlockGone(block.number, block.hash, found.hash)
 

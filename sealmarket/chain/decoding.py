@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields as fields_of
+from functools import cache, partial
+from typing import Any, cast, get_type_hints
 
 from sealmarket.chain import abi
 from sealmarket.chain.errors import AbiMismatch, NodeDistrusted
 from sealmarket.chain.events import (
-    AllowListReplaced,
-    AssetRevoked,
+    EVENTS,
     ChainEvent,
-    ChallengeAnswered,
-    Deposited,
-    EpochAnnounced,
-    JobChallenged,
     JobDecided,
     JobEnded,
-    JobFailed,
     JobMatched,
-    JobQuoted,
     JobSettled,
-    JobStopped,
-    OtherEvent,
-    ReleasePosted,
-    SharesReportedMissing,
-    SuspensionLifted,
-    TermsTightened,
     UnreadableLog,
-    VersionPublished,
-    VersionSuspended,
-    Withdrawn,
 )
-from sealmarket.chain.model import EventRef, Fault, Payout, places
+from sealmarket.chain.model import Event, EventRef, Fault, Payout, places
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, Uint, Wei
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, Shape, Uint, Wei
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket_enclave.protocol.numbers import AssetId, JobId
-from sealmarket_enclave.protocol.terms import Seal, Terms
+from sealmarket_enclave.protocol.numbers import JobId
 
 UNKNOWN_EPOCH = 0
 """In a decision's core until the chain reader fills it in from the job: the event does not repeat it."""
@@ -55,50 +41,51 @@ def event(book: AddressBook, contract: str, topics: Sequence[Bytes32], raw: byte
     if entry is None:
         return None
     try:
-        return _read(book, contract, entry, topics, raw, at)
+        return _read(book, entry, topics, raw, at)
     except (AbiMismatch, MalformedDocument, ValueError) as error:
         return UnreadableLog(at, contract, entry.name, _subject(entry, topics), str(error)[:500])
 
 
-def _read(
-    book: AddressBook, contract: str, entry: abi.Entry, topics: Sequence[Bytes32], raw: bytes, at: EventRef
-) -> ChainEvent:
+def _read(book: AddressBook, entry: abi.Entry, topics: Sequence[Bytes32], raw: bytes, at: EventRef) -> ChainEvent:
     fields = abi.decode_log(entry, topics, raw)
     reader = _READERS.get(entry.name)
-    if reader is None:
-        return OtherEvent(at, contract, entry.name, dict(fields))
-    return reader(book, fields, at)
+    return reader(book, fields, at) if reader else cast(ChainEvent, _plainly(entry.name, fields, at))
+
+
+def _plainly(name: str, fields: abi.Fields, at: EventRef) -> Event:
+    """An event whose type has the fields of the ABI, each as its annotation says. Raises :class:`AbiMismatch`."""
+    kind, readers = _fields_of(name)
+    given = {RENAMED.get(name, name): value for name, value in fields.items()}
+    if given.keys() != readers.keys():
+        raise AbiMismatch(name, f"its fields are {', '.join(given)}, expected {', '.join(readers)}")
+    return kind(at, **{name: read(given[name]) if read else given[name] for name, read in readers.items()})
+
+
+RENAMED = {"from": "sender", "sealed_": "sealed", "payable_": "payable"}
+"""Names of the ABI, in snake case, that a type spells otherwise."""
+
+
+@cache
+def _fields_of(name: str) -> tuple[type[Event], dict[str, Callable[[Any], Any] | None]]:
+    kind = EVENTS[name]
+    hints = get_type_hints(kind)
+    return kind, {field.name: _reader_of(hints[field.name]) for field in fields_of(kind) if field.name != "at"}
+
+
+def _reader_of(hint: Any) -> Callable[[Any], Any] | None:
+    """What makes a decoded value one of this type; None where it is one."""
+    if hint == tuple[int, ...]:
+        return places
+    if isinstance(hint, type) and issubclass(hint, Uint):
+        return hint
+    if isinstance(hint, type) and issubclass(hint, Shape):
+        return partial(abi.to_shape, hint)
+    return None
 
 
 def _subject(entry: abi.Entry, topics: Sequence[Bytes32]) -> Bytes32 | None:
     first = next((part.name for part in entry.inputs if part.indexed), "")
     return topics[1] if first in ("jobId", "assetId") and len(topics) > 1 else None
-
-
-def _published(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    seal, terms = abi.to_shape(Seal, f["seal"]), abi.to_shape(Terms, f["terms"])
-    return VersionPublished(at, AssetId(f["asset_id"]), f["owner"], f["version"], seal, terms, f["location"])
-
-
-def _tightened(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    terms = abi.to_shape(Terms, f["terms"])
-    return TermsTightened(at, AssetId(f["asset_id"]), f["version"], f["terms_version"], terms)
-
-
-def _allow_list(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return AllowListReplaced(at, AssetId(f["asset_id"]), f["version"], f["terms_version"], f["allow_root"])
-
-
-def _revoked(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return AssetRevoked(at, AssetId(f["asset_id"]), f["version"])
-
-
-def _suspended(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return VersionSuspended(at, AssetId(f["asset_id"]), f["version"], JobId(f["job_id"]))
-
-
-def _lifted(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return SuspensionLifted(at, AssetId(f["asset_id"]), f["version"])
 
 
 def _matched(book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
@@ -109,28 +96,11 @@ def _matched(book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     return JobMatched(at, computed, spec, Wei(f["fees_held"]), f["compute_order"])
 
 
-def _quoted(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return JobQuoted(at, JobId(f["job_id"]), f["evidence_hash"], f["deadline"])
-
-
 def _decided(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     job_id = JobId(f["job_id"])
     core = abi.to_shape(Decision, f["core"], job_id=job_id, epoch=UNKNOWN_EPOCH, detail=ZERO_HASH)
     outcome = Outcome(core.outcome)
     return JobDecided(at, job_id, core, places(f["signers"]), outcome, f["deadline"], Wei(f["fees_returned"]))
-
-
-def _stopped(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return JobStopped(at, JobId(f["job_id"]), f["evidence_hash"], Uint(f["reasons"]), places(f["signers"]))
-
-
-def _missing(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    deadlines = f["shares_deadline"], f["settle_deadline"]
-    return SharesReportedMissing(at, JobId(f["job_id"]), places(f["excluded"]), *deadlines, Wei(f["set_aside"]))
-
-
-def _posted(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return ReleasePosted(at, JobId(f["job_id"]), f["index"], f["sealed_"], f["r"], f["vs"])
 
 
 def _settled(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
@@ -147,10 +117,6 @@ def _settled(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     )
 
 
-def _failed(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return JobFailed(at, JobId(f["job_id"]), f["cause"], f["asset_index"], f["units"], f["receipt_hash"])
-
-
 def _ended(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     p = f["payout"]
     payout = Payout(
@@ -164,46 +130,10 @@ def _ended(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
     return JobEnded(at, JobId(f["job_id"]), Status(f["status"]), Fault(f["fault"]), f["evidence_hash"], payout)
 
 
-def _challenged(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return JobChallenged(at, JobId(f["job_id"]), f["challenger"], Wei(f["bond"]), f["deadline"])
-
-
-def _answered(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    fees, returned = Wei(f["fees"]), Wei(f["bond_returned"])
-    return ChallengeAnswered(at, JobId(f["job_id"]), f["available"], places(f["signers"]), fees, returned)
-
-
-def _deposited(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return Deposited(at, f["token"], f["holder"], Wei(f["amount"]))
-
-
-def _withdrawn(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return Withdrawn(at, f["token"], f["holder"], f["to"], Wei(f["amount"]))
-
-
-def _announced(_book: AddressBook, f: abi.Fields, at: EventRef) -> ChainEvent:
-    return EpochAnnounced(at, f["epoch"], f["signers"], f["hpke_key_hashes"], f["threshold"], f["active_at"])
-
-
 _READERS: dict[str, Callable[[AddressBook, abi.Fields, EventRef], ChainEvent]] = {
-    "VersionPublished": _published,
-    "TermsTightened": _tightened,
-    "AllowListReplaced": _allow_list,
-    "VersionRevoked": _revoked,
-    "VersionSuspended": _suspended,
-    "SuspensionLifted": _lifted,
     "JobMatched": _matched,
-    "JobQuoted": _quoted,
     "JobDecided": _decided,
-    "JobStopped": _stopped,
-    "SharesReportedMissing": _missing,
-    "ReleasePosted": _posted,
     "JobSettled": _settled,
-    "JobFailed": _failed,
     "JobEnded": _ended,
-    "JobChallenged": _challenged,
-    "ChallengeAnswered": _answered,
-    "Deposited": _deposited,
-    "Withdrawn": _withdrawn,
-    "EpochAnnounced": _announced,
 }
+"""Events of which a type says more, or less, than the log."""

@@ -1,15 +1,48 @@
 """The events of the contracts, as typed values. A :class:`JobMatched` carries the whole job.
 
 Each has ``at``: where it stands on the chain. ``JobId`` and specification have been compared before a
-:class:`JobMatched` is made.
+:class:`JobMatched` is made. What the ledger and the order book tell is in :mod:`sealmarket.chain.ledger_events`, what
+services tell in :mod:`sealmarket.chain.session_events`; this module names them all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
-from sealmarket.chain.model import NO_PAYOUT, NOTHING, EventRef, Fault, Payout
+from sealmarket.chain.ledger_events import (
+    AllOrdersCancelled,
+    BatchEntryFailed,
+    Deposited,
+    FeeBookOpened,
+    FeesClaimed,
+    MatchingPaused,
+    OrderCancelled,
+    OrderUsed,
+    RequestCancelled,
+    Staked,
+    SuspensionPaid,
+    TokenAdmitted,
+    Transferred,
+    UnspentReturned,
+    UnstakeBegun,
+    Unstaked,
+    Withdrawn,
+)
+from sealmarket.chain.model import NO_PAYOUT, NOTHING, Event, Fault, Payout
+from sealmarket.chain.session_events import (
+    BondAdded,
+    BondTaken,
+    CloseConfirmed,
+    CloseRequested,
+    RenewalPaid,
+    RoyaltiesPaid,
+    ServiceEnded,
+    ServiceOpened,
+    StatementRedeemed,
+    TabClosed,
+    TabFunded,
+)
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, Wei
@@ -19,12 +52,7 @@ from sealmarket_enclave.protocol.terms import Seal, Terms
 
 
 @dataclass(frozen=True, slots=True)
-class _Event:
-    at: EventRef
-
-
-@dataclass(frozen=True, slots=True)
-class VersionPublished(_Event):
+class VersionPublished(Event):
     """A version of an asset is in the registry. ``location`` is its owner's hint where to fetch it; unchecked."""
 
     asset_id: AssetId
@@ -36,7 +64,7 @@ class VersionPublished(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class TermsTightened(_Event):
+class TermsTightened(Event):
     """The owner tightened the terms of one version."""
 
     asset_id: AssetId
@@ -46,7 +74,7 @@ class TermsTightened(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class AllowListReplaced(_Event):
+class AllowListReplaced(Event):
     """The owner replaced the allow-list of one version; its other terms stay."""
 
     asset_id: AssetId
@@ -56,7 +84,7 @@ class AllowListReplaced(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class AssetRevoked(_Event):
+class AssetRevoked(Event):
     """The owner revoked one version; version 0 means all of them."""
 
     asset_id: AssetId
@@ -64,7 +92,7 @@ class AssetRevoked(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class VersionSuspended(_Event):
+class VersionSuspended(Event):
     """An enclave signed, about this job, that a version does not open or does not read: no new match."""
 
     asset_id: AssetId
@@ -73,7 +101,7 @@ class VersionSuspended(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class SuspensionLifted(_Event):
+class SuspensionLifted(Event):
     """The owner paid for a suspended version to be matched again."""
 
     asset_id: AssetId
@@ -81,7 +109,7 @@ class SuspensionLifted(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class JobMatched(_Event):
+class JobMatched(Event):
     """A job exists, its escrow and stake are locked.
 
     ``fees_held`` is set aside for the oracle's fees; the hold fee is in the specification. ``compute_order`` is the
@@ -95,7 +123,7 @@ class JobMatched(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class JobQuoted(_Event):
+class JobQuoted(Event):
     """The provider posted the hash of its evidence."""
 
     job_id: JobId
@@ -104,7 +132,7 @@ class JobQuoted(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class JobDecided(_Event):
+class JobDecided(Event):
     """A quorum decided. ``outcome`` is what took effect: tightened terms turn an acceptance into a refusal.
 
     ``core`` is the common core that the signers share (its ``detail`` is zero), ``signers`` their places in the
@@ -120,7 +148,7 @@ class JobDecided(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class JobStopped(_Event):
+class JobStopped(Event):
     """Enough nodes have promised never to release. The job is accepted until it is ended by that, or settled."""
 
     job_id: JobId
@@ -130,7 +158,7 @@ class JobStopped(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class SharesReportedMissing(_Event):
+class SharesReportedMissing(Event):
     """The enclave has joined no key; ``excluded`` are the places of nodes that sent false shares.
 
     Releases may be posted until ``shares_deadline``, and the job settled until ``settle_deadline`` (seconds). The
@@ -145,7 +173,7 @@ class SharesReportedMissing(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ReleasePosted(_Event):
+class ReleasePosted(Event):
     """A node's release with its ciphertexts, one for each asset in the job's order; ``r, vs`` as in EIP-2098."""
 
     job_id: JobId
@@ -156,7 +184,7 @@ class ReleasePosted(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class JobSettled(_Event):
+class JobSettled(Event):
     """The enclave's signed result is on chain. ``payable`` is what the provider gets when the job matures."""
 
     job_id: JobId
@@ -169,7 +197,7 @@ class JobSettled(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class JobFailed(_Event):
+class JobFailed(Event):
     """The enclave signed a failure."""
 
     job_id: JobId
@@ -180,7 +208,7 @@ class JobFailed(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class JobEnded(_Event):
+class JobEnded(Event):
     """The job reached its end, its money moved by one row of the fault table.
 
     ``evidence_hash`` is zero if none was posted, or if the end came after settling.
@@ -194,7 +222,7 @@ class JobEnded(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class JobChallenged(_Event):
+class JobChallenged(Event):
     """Consumer or payer say, against a bond, that the ciphertext is not available."""
 
     job_id: JobId
@@ -204,7 +232,7 @@ class JobChallenged(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ChallengeAnswered(_Event):
+class ChallengeAnswered(Event):
     """The committee answered a challenge."""
 
     job_id: JobId
@@ -215,26 +243,7 @@ class ChallengeAnswered(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Deposited(_Event):
-    """Money came into the ledger."""
-
-    token: Address
-    holder: Address
-    amount: Wei
-
-
-@dataclass(frozen=True, slots=True)
-class Withdrawn(_Event):
-    """Money left the ledger."""
-
-    token: Address
-    holder: Address
-    to: Address
-    amount: Wei
-
-
-@dataclass(frozen=True, slots=True)
-class EpochAnnounced(_Event):
+class EpochAnnounced(Event):
     """A new committee: its signers, the Keccak-256 of their HPKE keys, and when it counts from."""
 
     epoch: int
@@ -245,16 +254,17 @@ class EpochAnnounced(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class OtherEvent(_Event):
-    """An event of these contracts that has no type of its own here: its name and fields as the ABI names them."""
+class EquivocatorRemoved(Event):
+    """A member of an epoch's committee was shown to have signed what excludes something else that it signed."""
 
-    contract: str
-    name: str
-    fields: dict[str, object]
+    epoch: int
+    index: int
+    signer: Address
+    job_id: JobId
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadableLog(_Event):
+class UnreadableLog(Event):
     """A log of these contracts that does not read, or rests on one that does not: it concerns its subject alone.
 
     ``subject`` is the job or asset that it is about, None where it names neither. Who follows the chain goes on with
@@ -274,20 +284,52 @@ ChainEvent: TypeAlias = (
     | AssetRevoked
     | VersionSuspended
     | SuspensionLifted
+    | SuspensionPaid
     | JobMatched
     | JobQuoted
     | JobDecided
     | JobStopped
     | SharesReportedMissing
     | ReleasePosted
+    | UnspentReturned
     | JobSettled
     | JobFailed
     | JobEnded
     | JobChallenged
     | ChallengeAnswered
+    | OrderUsed
+    | OrderCancelled
+    | AllOrdersCancelled
+    | RequestCancelled
     | Deposited
     | Withdrawn
+    | Transferred
+    | Staked
+    | UnstakeBegun
+    | Unstaked
+    | TokenAdmitted
+    | FeeBookOpened
+    | FeesClaimed
+    | MatchingPaused
+    | BatchEntryFailed
     | EpochAnnounced
-    | OtherEvent
+    | EquivocatorRemoved
+    | ServiceOpened
+    | ServiceEnded
+    | BondAdded
+    | BondTaken
+    | TabFunded
+    | TabClosed
+    | CloseRequested
+    | CloseConfirmed
+    | StatementRedeemed
+    | RenewalPaid
+    | RoyaltiesPaid
     | UnreadableLog
 )
+EVENTS: dict[str, type[Event]] = {
+    {"AssetRevoked": "VersionRevoked"}.get(kind.__name__, kind.__name__): kind
+    for kind in get_args(ChainEvent)
+    if kind is not UnreadableLog
+}
+"""Name in the ABI -> type. No two contracts have different events of one name."""

@@ -5,7 +5,8 @@
 2. Logs are taken only from these contracts, from the blocks that were asked for, each once, and never removed ones.
 3. A decision says less than its readers need, and is completed by the epoch of its job's match: one query for each
    decision. No other event costs more than its own log, however many others its asset or job has.
-4. All answers about a range come from one node, which has shown the range's last block before and shows it afterwards.
+4. Where the reader demands proofs, logs are those of receipts (:mod:`sealmarket.chain.proven_logs`). Otherwise all
+   answers about a range come from one node, which has shown the range's last block before and shows it afterwards.
    Newest blocks without logs are held against their headers (:mod:`sealmarket.chain.absence`).
 5. A log that cannot be decoded, or whose completion rests on such a log, is an
    :class:`~sealmarket.chain.events.UnreadableLog` in its place: it concerns its own job or asset alone.
@@ -30,6 +31,7 @@ from sealmarket.chain.events import (
     UnreadableLog,
 )
 from sealmarket.chain.model import Block, EventRef, Fault
+from sealmarket.chain.proven_logs import ProvenLogs
 from sealmarket.chain.rpc import Rpc, data, quantity
 from sealmarket.chain.spans import Span
 from sealmarket.protocol.book import AddressBook
@@ -47,22 +49,31 @@ _EVERYTHING = 1 << 40
 
 
 class LogReader:
-    """Logs of one market. ``header`` reads the header at a number, None for the newest."""
+    """Logs of one market. ``header`` reads the header at a number, None for the newest.
 
-    def __init__(self, book: AddressBook, rpc: Rpc, header: Callable[[int | None], Header]) -> None:
-        self._book, self._rpc, self._header = book, rpc, header
+    ``proven`` gives the logs of a range by proof; without it, what one endpoint answers counts.
+    """
+
+    def __init__(
+        self, book: AddressBook, rpc: Rpc, header: Callable[[int | None], Header], proven: ProvenLogs | None = None
+    ) -> None:
+        self._book, self._rpc, self._header, self._proven = book, rpc, header, proven
         self._names = {book.registry: "AssetRegistry", book.committee: "OracleCommittee", book.market: "Market"}
+        if book.sessions is not None:
+            self._names[book.sessions] = "Sessions"
         self._absence = Absence(rpc, header)
         self._span, self._few_span = Span(MAX_RANGE), Span(_EVERYTHING)
 
     def events(self, first: int, last: int) -> list[ChainEvent]:
-        """All events of the three contracts from block ``first`` to ``last``, both included, in order.
+        """All events of the contracts from block ``first`` to ``last``, both included, in order.
 
         Raises:
             NodeDistrusted: logs that cannot be of this market, out of range, removed, kept back, or contradicting the
                 blocks; or the node does not have the range's last block.
         """
-        return self._rpc.on_one(lambda: self._bound(first, last)) if first <= last else []
+        if first > last:
+            return []
+        return self._events_proven(first, last) if self._proven else self._rpc.on_one(lambda: self._bound(first, last))
 
     def about(self, address: Address, topics: list[str | None], first: int, last: int) -> list[ChainEvent]:
         """The events of one contract with these topics, from block ``first`` to ``last``, both included, in order.
@@ -87,19 +98,30 @@ class LogReader:
 
     # --- queries ----------------------------------------------------------------------------------------------
 
+    def _events_proven(self, first: int, last: int) -> list[ChainEvent]:
+        found = [log for _, _, logs in self._parts(first, last) for log in logs]
+        self._rpc.on_one(lambda: self._require_silent(found, first, last))
+        return self._events(found)
+
     def _bound(self, first: int, last: int) -> list[ChainEvent]:
         end = self._header(last).block
-        query: dict[str, object] = {"address": [contract.checksum for contract in self._names]}
         found: list[Any] = []
-        for begin, stop, logs in self._span.read(lambda *part: self._logs(query, *part), first, last):
+        for begin, stop, logs in self._parts(first, last):
             self._require_consistent(logs, begin, stop)
             found += logs
-        with_logs = {_reference(log).block_number for log in found}
-        self._absence.require(self._all_events(), [n for n in self._recent(first, last) if n not in with_logs])
+        self._require_silent(found, first, last)
         events = self._events(found)
         if (now := self._header(last).block).hash != end.hash:
             raise BlockGone(last, end.hash, now.hash)
         return events
+
+    def _parts(self, first: int, last: int) -> Iterator[tuple[int, int, list[Any]]]:
+        query: dict[str, object] = {"address": [contract.checksum for contract in self._names]}
+        return self._span.read(lambda *part: self._logs(query, *part), first, last)
+
+    def _require_silent(self, found: list[Any], first: int, last: int) -> None:
+        with_logs = {_reference(log).block_number for log in found}
+        self._absence.require(self._all_events(), [n for n in self._recent(first, last) if n not in with_logs])
 
     def _all_events(self) -> list[Wanted]:
         return [Wanted(address, (abi.load(name).events.keys(),)) for address, name in self._names.items()]
@@ -114,6 +136,8 @@ class LogReader:
         return [log for _, _, logs in parts for log in logs]
 
     def _logs(self, query: dict[str, object], first: int, last: int) -> list[Any]:
+        if self._proven is not None:
+            return list[Any](self._proven.logs(query, first, last))
         logs = self._rpc.call("eth_getLogs", {**query, "fromBlock": hex(first), "toBlock": hex(last)})
         if not isinstance(logs, list):
             raise NodeDistrusted("logs", "a list", type(logs).__name__)

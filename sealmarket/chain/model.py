@@ -32,6 +32,13 @@ class EventRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """What one log says. ``at`` is where it stands on the chain."""
+
+    at: EventRef
+
+
+@dataclass(frozen=True, slots=True)
 class JobSlot:
     """What the market stores of one job.
 

@@ -16,6 +16,7 @@ from typing import Any
 import rlp
 
 from sealmarket.chain.errors import NodeDistrusted
+from sealmarket.chain.model import Block
 from sealmarket.chain.rpc import Rpc, data, quantity
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
@@ -68,6 +69,7 @@ class StateHeader:
     number: int
     timestamp: int
     state_root: Bytes32
+    receipts_root: Bytes32
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,22 @@ def proven_header(rpc: Rpc, block_hash: Bytes32) -> StateHeader:
         number=quantity(header["number"], "block number"),
         timestamp=quantity(header["timestamp"], "timestamp"),
         state_root=Bytes32(data(header["stateRoot"], "state root")),
+        receipts_root=Bytes32(data(header["receiptsRoot"], "receipts root")),
     )
+
+
+def proven_block_header(rpc: Rpc, block: Block) -> StateHeader:
+    """The header of a block whose hash counts, which must name the block's number and time.
+
+    Raises:
+        ProofRefused: it does not, or as :func:`proven_header`.
+        RpcRefused: the node does not know the block.
+    """
+    header = proven_header(rpc, block.hash)
+    if (header.number, header.timestamp) != (block.number, block.timestamp):
+        expected = f"number {header.number} and time {header.timestamp}, as its header says"
+        raise ProofRefused(f"block {block.hash}", expected, f"number {block.number}, time {block.timestamp}")
+    return header
 
 
 def proven_account(rpc: Rpc, header: StateHeader, contract: Address, slots: Sequence[Bytes32]) -> ProvenAccount:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from sealmarket.chain.errors import NodeDistrusted, Reverted
 from sealmarket.chain.layout import Variable, variable
 from sealmarket.chain.model import AssetState, Block, Interruption, JobSlot, places
-from sealmarket.chain.proof import ProofRefused, ProvenAccount, StateHeader, proven_account, proven_header
+from sealmarket.chain.proof import ProofRefused, ProvenAccount, StateHeader, proven_account, proven_block_header
 from sealmarket.chain.reverts import sentence_of
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, MicroEpsilon, Wei
@@ -161,17 +161,10 @@ class ProvenView:
 
     def _account(self, address: Address, contract: str, slots: list[Bytes32]) -> ProvenAccount:
         if self._header is None:
-            self._header = self._proven_header()
+            self._header = proven_block_header(self._chain.rpc, self._block)
         found = proven_account(self._chain.rpc, self._header, address, slots)
         self._codes.require(contract, found.code_hash, self._block)
         return found
-
-    def _proven_header(self) -> StateHeader:
-        header, block = proven_header(self._chain.rpc, self._block.hash), self._block
-        if (header.number, header.timestamp) != (block.number, block.timestamp):
-            expected = f"number {header.number} and time {header.timestamp}, as its header says"
-            raise ProofRefused(f"block {block.hash}", expected, f"number {block.number}, time {block.timestamp}")
-        return header
 
 
 _JOBS = variable("Market", "_slots")

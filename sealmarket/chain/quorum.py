@@ -3,9 +3,13 @@
 1. **Final.** A block is final where ``needed`` endpoints have it under one hash, each as final or as an ancestor of its
    final block. Of several, the newest counts. The reader never goes back behind a block that was final.
 2. An endpoint with another hash at that height lies or follows another chain: it is left out for
-   :data:`LEFT_OUT_SECONDS`, with an alarm that names it, and the others go on. So is one whose proof does not hold.
-3. An endpoint has no say while its newest block is more than ``ahead`` seconds ahead of our clock, or old by
-   :func:`~sealmarket.chain.agreement.patience_of` while another's is newer. Each is an alarm.
+   :data:`LEFT_OUT_SECONDS`, with an alarm that names it, and the others go on. So is one whose proof does not hold. The
+   same rule gives the block at each earlier number, where it is asked for.
+3. An endpoint has no say while its newest block is more than ``ahead`` seconds ahead of our clock, or more than
+   :func:`~sealmarket.chain.agreement.patience_of` behind one that ``needed`` endpoints have reached. Heads are compared
+   with each other and not with a clock: fewer liars than that silence no endpoint, and nor does a clock that is wrong.
+   One that only one newer head speaks against keeps its say. Each is an alarm, and so is a clock that is behind
+   ``needed`` heads.
 4. **Head.** What is read at the head is read at the head of every endpoint that has a say. The head's number and time,
    where one is asked for, is the newest that ``needed`` endpoints have reached: fewer liars cannot move it forward.
 5. An endpoint whose head speaks for another answer than those of the others is in doubt (:meth:`doubt`). Once the
@@ -38,11 +42,14 @@ from sealmarket.chain.errors import (
 from sealmarket.chain.model import Block
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.chain.rpc import Rpc
+from sealmarket.chain.spans import NARROWING
 
 T = TypeVar("T")
 LEFT_OUT_SECONDS = 600.0
 MOST_AHEAD = 60
 """Seconds. Block times of public chains are bounded to a few seconds ahead of their own clocks."""
+MOST_BEHIND = 15
+"""Seconds by which our clock may be behind blocks before that is an alarm."""
 _BRIEF = 60.0
 """For how long an alarm about a newest block stands after it was last seen."""
 
@@ -73,6 +80,11 @@ class AtEndpoint(Generic[T]):
     value: T
 
 
+def _reached_by(times: Sequence[int], count: int) -> int:
+    """The latest time that so many have; 0 for fewer."""
+    return sorted(times, reverse=True)[count - 1] if len(times) >= count else 0
+
+
 class EndpointQuorum:
     """The endpoints of one chain.
 
@@ -81,7 +93,7 @@ class EndpointQuorum:
         block: the block of a tag or number there.
         needed: how many endpoints must agree.
         ahead: seconds by which a newest block may be ahead of our clock.
-        patience: seconds after which a newest block is old.
+        patience: seconds by which a newest block may be behind others.
     """
 
     def __init__(
@@ -137,12 +149,71 @@ class EndpointQuorum:
             try:
                 found.append(AtEndpoint(endpoint, block, self._rpc.at(endpoint, partial(read, block))))
             except ProofRefused as error:
-                self._leave_out(endpoint, error.what, error.expected, error.found)
+                self.leave_out(endpoint, error.what, error.expected, error.found)
             except (ChainUnavailable, NodeDistrusted, RpcRefused, Reverted, AbiMismatch) as error:
                 if len(shown) == 1:
                     raise
                 self.alarms.sound(endpoint, "state at its newest block", "an answer", error.message, _BRIEF)
         return self._enough(found)
+
+    def block(self, number: int) -> Block:
+        """The block at a number that is final, on which enough endpoints agree; one that shows another is left out.
+
+        Raises:
+            EndpointsDisagree, TooFewAgree: they do not.
+        """
+        votes = self.each(lambda: self._numbered_here(number), f"block {number}")
+        agreed, count = Counter(block for _, block in votes).most_common(1)[0]
+        if count < self._needed:
+            raise EndpointsDisagree(number, {endpoint: block.hash for endpoint, block in votes})
+        self._leave_out_others(agreed, votes)
+        return agreed
+
+    def each(self, read: Callable[[], T], what: str) -> Sequence[tuple[str, T]]:
+        """What ``read`` returns at each endpoint that answers.
+
+        Raises:
+            TooFewAgree: fewer do than must agree.
+            ChainError: as one of the others says, where it may answer to a narrower question.
+        """
+        failures = list[ChainError]()
+
+        def note(endpoint: str, error: ChainError) -> None:
+            failures.append(error)
+            if self._rpc.several:
+                self.alarms.sound(endpoint, what, "an answer", error.message, _BRIEF)
+
+        shown = self._rpc.everywhere(read, self._needed, note)
+        narrower = [error for error in failures if isinstance(error, NARROWING)]
+        if len(shown) < self._needed and narrower:
+            raise narrower[0]
+        return self._enough(shown)
+
+    def proven(self, read: Callable[[], T], what: str) -> T:
+        """What ``read`` proves at one endpoint; at the next where that one does not. A false proof is named.
+
+        Raises:
+            ChainError: of the first endpoint, where none proves it.
+        """
+        first: ChainError | None = None
+        for endpoint in self._rpc.in_turn():
+            try:
+                return self._rpc.at(endpoint, read)
+            except ProofRefused as error:
+                self.leave_out(endpoint, error.what, error.expected, error.found)
+                first = first or error
+            except (ChainUnavailable, NodeDistrusted, RpcRefused) as error:
+                self.alarms.sound(endpoint, what, "an answer", error.message, _BRIEF)
+                first = first or error
+        assert first is not None
+        raise first
+
+    def leave_out(self, endpoint: str, what: str, expected: object, found: object) -> None:
+        """Ask an endpoint nothing for a while: what it said of ``what`` was shown to be false."""
+        self.alarms.sound(endpoint, what, expected, found, LEFT_OUT_SECONDS)
+        self._doubts.pop(endpoint, None)
+        if self._rpc.several:
+            self._rpc.leave_out(endpoint, LEFT_OUT_SECONDS)
 
     def doubt(self, endpoint: str, block: Block) -> None:
         """Remember that an endpoint alone speaks for another answer at its newest block. The first doubt stands."""
@@ -169,24 +240,38 @@ class EndpointQuorum:
     def _with_a_say(self, read: Callable[[], tuple[Block, T]]) -> Sequence[tuple[str, tuple[Block, T]]]:
         """What each endpoint shows whose newest block, the first of the pair, is neither old nor of the future."""
         shown = self._rpc.everywhere(read, self._needed, self._note_failure)
-        newest = max(head.timestamp for _, (head, _) in shown)
-        return self._enough([one for one in shown if self._has_a_say(one[0], one[1][0], newest)])
+        now = int(self._clock())
+        times = [head.timestamp for _, (head, _) in shown]
+        self._check_clock(now, _reached_by(times, self._needed))
+        past = [time for time in times if time <= now + self._ahead]
+        reached, newest = _reached_by(past, self._needed), max(past, default=now)
+        return self._enough([one for one in shown if self._has_a_say(one[0], one[1][0], now, reached, newest)])
+
+    def _check_clock(self, now: int, claimed: int) -> None:
+        if claimed > now + MOST_BEHIND:
+            expected = f"about {claimed}, as the newest blocks of {self._needed} endpoints have it"
+            self.alarms.sound("this machine", "clock", expected, now, _BRIEF)
 
     def _note_failure(self, endpoint: str, error: ChainError) -> None:
         if self._rpc.several:
             self.alarms.sound(endpoint, "newest block", "an answer", error.message, _BRIEF)
 
-    def _has_a_say(self, endpoint: str, head: Block, newest: int) -> bool:
-        now = int(self._clock())
+    def _has_a_say(self, endpoint: str, head: Block, now: int, reached: int, newest: int) -> bool:
+        """``reached``: the time that enough newest blocks have; ``newest``: the latest of any; not of the future."""
         what, found = "newest block", f"block {head.number} of {head.timestamp}"
         if head.timestamp > now + self._ahead:
             expected = f"a time until {now + self._ahead}, by this machine's clock"
             self.alarms.sound(endpoint, what, expected, found, _BRIEF)
             return False
-        if head.timestamp < min(newest, now + self._ahead) and now - head.timestamp > self._patience:
-            expected = f"a time from {now - self._patience} on, as another endpoint has it"
+        if head.timestamp < reached - self._patience:
+            expected = f"a time from {reached - self._patience} on, as {self._needed} endpoints have {reached}"
             self.alarms.sound(endpoint, what, expected, found, _BRIEF)
             return False
+        if head.timestamp < newest - self._patience:
+            expected = (
+                f"a time from {newest - self._patience} on, if another endpoint's newest block of {newest} is real"
+            )
+            self.alarms.sound(endpoint, what, expected, found, _BRIEF)
         return True
 
     def _enough(self, found: list[T]) -> list[T]:
@@ -207,22 +292,30 @@ class EndpointQuorum:
         return votes
 
     def _numbered(self, endpoint: str, number: int) -> Block:
-        found = self._rpc.at(endpoint, lambda: self._block(hex(number)))
+        return self._rpc.at(endpoint, lambda: self._numbered_here(number))
+
+    def _numbered_here(self, number: int) -> Block:
+        found = self._block(hex(number))
         if found.number != number:
             raise NodeDistrusted(f"block {number}", number, found.number)
         return found
 
     def _agreed(self, agreed: Block, votes: Sequence[tuple[str, Block]]) -> Block:
-        good = [endpoint for endpoint, block in votes if block == agreed]
-        for endpoint, block in votes:
-            if block != agreed:
-                expected = f"{agreed.hash} of {agreed.timestamp}, as {len(good)} others"
-                self._leave_out(endpoint, f"block {agreed.number}", expected, f"{block.hash} of {block.timestamp}")
+        good = self._leave_out_others(agreed, votes)
         self._rpc.prefer(good[0])
         self._settle_doubts(agreed, good[0])
         if self._newest is None or agreed.number > self._newest.number:
             self._newest = agreed
         return self._newest if agreed.number < self._newest.number else agreed
+
+    def _leave_out_others(self, agreed: Block, votes: Sequence[tuple[str, Block]]) -> list[str]:
+        """The endpoints that have the block on which enough agree; the others lie."""
+        good = [endpoint for endpoint, block in votes if block == agreed]
+        for endpoint, block in votes:
+            if block != agreed:
+                expected = f"{agreed.hash} of {agreed.timestamp}, as {len(good)} others"
+                self.leave_out(endpoint, f"block {agreed.number}", expected, f"{block.hash} of {block.timestamp}")
+        return good
 
     def _settle_doubts(self, agreed: Block, good: str) -> None:
         for endpoint, doubted in list(self._doubts.items()):
@@ -230,15 +323,9 @@ class EndpointQuorum:
             if doubted.number > agreed.number:
                 if doubted.timestamp < agreed.timestamp:
                     expected = f"a time from {agreed.timestamp} on, as the final block {agreed.number} has it"
-                    self._leave_out(endpoint, what, expected, doubted.timestamp)
+                    self.leave_out(endpoint, what, expected, doubted.timestamp)
                 continue
             real = agreed if doubted.number == agreed.number else self._numbered(good, doubted.number)
             del self._doubts[endpoint]
             if real.hash != doubted.hash:
-                self._leave_out(endpoint, what, real.hash, doubted.hash)
-
-    def _leave_out(self, endpoint: str, what: str, expected: object, found: object) -> None:
-        self.alarms.sound(endpoint, what, expected, found, LEFT_OUT_SECONDS)
-        self._doubts.pop(endpoint, None)
-        if self._rpc.several:
-            self._rpc.leave_out(endpoint, LEFT_OUT_SECONDS)
+                self.leave_out(endpoint, what, real.hash, doubted.hash)

@@ -164,6 +164,10 @@ class Rpc:
             raise first
         return found
 
+    def in_turn(self) -> list[str]:
+        """The nodes that are not left out, in the order in which they are asked; named as :meth:`everywhere` does."""
+        return [node.url for _, node in self._in_turn()]
+
     def at(self, url: str, read: Callable[[], T]) -> T:
         """What ``read`` returns at one node, named as :meth:`everywhere` names it."""
         with self._only(next(node for node in self._nodes if node.url == url)):

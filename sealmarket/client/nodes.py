@@ -14,15 +14,17 @@ import httpx
 
 from sealmarket.protocol.book import AddressBook, Committee, Member
 from sealmarket.protocol.signatures import require_signer
-from sealmarket.protocol.wire import SIGNATURE_HEADER, EvidenceEnvelope, NodeStatus, SignedDecision
+from sealmarket.protocol.wire import SEALED_HEADER, SIGNATURE_HEADER, ChallengeStatus, NodeStatus, SignedDecision
+from sealmarket.sealing.evidence import SealedEvidence
 from sealmarket.service.connection import Connection
 from sealmarket.service.errors import ContentMismatch, ServiceError, ServiceRefused
-from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+S = TypeVar("S", NodeStatus, ChallengeStatus)
 
 NODE = "oracle node"
 """How errors name the service."""
@@ -61,18 +63,25 @@ class Nodes:
 
     def statuses(self, members: Sequence[Member], job_id: Bytes32) -> list[NodeStatus | None]:
         """What each member says of a job, in their order and unchecked; None from one that did not answer properly."""
-        nodes = [self._node(member.url) for member in members]
-        asked = [node.begin(job_id, partial(node.status, job_id)) for node in nodes]
-        wait([one for node, one in zip(nodes, asked, strict=True) if one and not node.is_slow()], self._patience)
-        return [node.take(job_id, one) if one else None for node, one in zip(nodes, asked, strict=True)]
+        return self._each(members, job_id, lambda node: node.status(job_id))
 
-    def hand_in(self, member: Member, envelope: EvidenceEnvelope, place: int) -> bool:
-        """Hand a member the package at its place. True once it has that, or refuses it for good.
+    def challenges(self, members: Sequence[Member], job_id: Bytes32) -> list[ChallengeStatus | None]:
+        """What each member says of a job's challenge; as :meth:`statuses`."""
+        return self._each(members, ("challenge", job_id), lambda node: node.challenge(job_id))
+
+    def _each(self, members: Sequence[Member], subject: Hashable, ask: Callable[[_Node], T | None]) -> list[T | None]:
+        nodes = [self._node(member.url) for member in members]
+        asked = [node.begin(subject, partial(ask, node)) for node in nodes]
+        wait([one for node, one in zip(nodes, asked, strict=True) if one and not node.is_slow()], self._patience)
+        return [node.take(subject, one) if one else None for node, one in zip(nodes, asked, strict=True)]
+
+    def hand_in(self, member: Member, sealed: SealedEvidence) -> bool:
+        """Hand a member a package. True once it has that, or refuses it for good.
 
         It is not waited for: call again until it is true.
         """
-        node, subject = self._node(member.url), ("evidence", envelope.job_id)
-        hand_in: Callable[[], bool] = partial(node.hand_in, envelope, bytes(envelope.sealed[place]))
+        node, subject = self._node(member.url), ("evidence", sealed.job_id)
+        hand_in: Callable[[], bool] = partial(node.hand_in, sealed)
         begun = node.begin(subject, hand_in)
         return begun is not None and begun.done() and node.take(subject, begun) is True
 
@@ -129,23 +138,31 @@ class _Node:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._connection.close()
 
-    def hand_in(self, envelope: EvidenceEnvelope, sealed: bytes) -> bool:
+    def hand_in(self, sealed: SealedEvidence) -> bool:
         """Whether the node has the package now, or will never take it."""
-        path = f"/v1/jobs/{envelope.job_id}/evidence/{envelope.evidence_hash}"
+        path = f"/v1/jobs/{sealed.job_id}/evidence/{sealed.evidence_hash}"
         try:
-            signature = {SIGNATURE_HEADER: str(envelope.signature)}
-            self._connection.send("PUT", path, sealed, what="evidence", headers=signature)
+            signed = {SIGNATURE_HEADER: str(HexBytes(sealed.signature)), SEALED_HEADER: str(sealed.sealed_hash)}
+            self._connection.send("PUT", path, sealed.raw, what="evidence", headers=signed)
         except ServiceRefused as error:
-            log.info("node %s does not take the evidence of job %s: %s", self._connection.base, envelope.job_id, error)
+            log.info("node %s does not take the evidence of job %s: %s", self._connection.base, sealed.job_id, error)
         except ServiceError:
             return False
         return True
 
     def status(self, job_id: Bytes32) -> NodeStatus | None:
         """What the node says of a job; None if it does not answer properly."""
+        return self._said(job_id, lambda: _status(self._connection, job_id))
+
+    def challenge(self, job_id: Bytes32) -> ChallengeStatus | None:
+        """What the node says of a job's challenge; None if it does not answer properly."""
+        path = f"/v1/jobs/{job_id}/challenge"
+        return self._said(job_id, lambda: self._connection.read(path, ChallengeStatus, what="challenge"))
+
+    def _said(self, job_id: Bytes32, read: Callable[[], S]) -> S | None:
         began = time.monotonic()
         try:
-            status = _status(self._connection, job_id)
+            status = read()
         except ServiceError as error:
             log.info("node %s does not answer for job %s: %s", self._connection.base, job_id, error)
             return None

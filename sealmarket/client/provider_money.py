@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sealmarket.chain import Account, Block, Chain
-from sealmarket.chain.events import ChainEvent, Deposited, OtherEvent, Withdrawn
+from sealmarket.chain.events import ChainEvent
+from sealmarket.chain.ledger_events import Deposited, Staked, UnstakeBegun, Unstaked, Withdrawn
 from sealmarket.chain.model import Unbonding
 from sealmarket.client.explain import meaning
 from sealmarket.client.jobs import JobRecord, read_job
@@ -133,11 +134,10 @@ def moves(events: Sequence[ChainEvent]) -> Iterator[Moved]:
             case Withdrawn():
                 what = f"withdrawn to {event.to.checksum}"
                 yield Moved(block=event.at.block_number, what=what, amount=-int(event.amount))
-            case OtherEvent() if event.name in _OTHER:
-                amount = int(str(event.fields["amount"]))
-                yield Moved(block=event.at.block_number, what=_OTHER[event.name], amount=amount)
+            case Staked() | UnstakeBegun() | Unstaked():
+                yield Moved(block=event.at.block_number, what=_STAKE[type(event)], amount=int(event.amount))
             case _:
                 continue
 
 
-_OTHER = {"Staked": "staked", "UnstakeBegun": "began to unstake", "Unstaked": "unstaked"}
+_STAKE: dict[type, str] = {Staked: "staked", UnstakeBegun: "began to unstake", Unstaked: "unstaked"}

@@ -9,7 +9,7 @@ from sealmarket.chain import Chain
 from sealmarket.client.explain import ended_otherwise
 from sealmarket.client.jobs import JobRecord, read_job
 from sealmarket.protocol.wire import EvidencePackage
-from sealmarket.sealing.contexts import EvidenceInfo
+from sealmarket.sealing.evidence import About, read_evidence
 from sealmarket.sealing.results import open_result
 from sealmarket.service.errors import ItemNotFound, ServiceError
 from sealmarket.store.blobs import STORE, Store
@@ -62,28 +62,27 @@ def _nodes_of(chain: Chain, record: JobRecord) -> list[str]:
     return [member.url for committee in committees for member in committee.members]
 
 
-def fetch_evidence(chain: Chain, store: Store, job_id: JobId, result_key: PrivateKey) -> EvidencePackage:
-    """The evidence of the job's enclave, which its provider sealed to the consumer as well: for one's own check.
+def fetch_evidence(chain: Chain, store: Store, job_id: JobId, key: PrivateKey) -> EvidencePackage:
+    """The evidence of the job's enclave, for one's own check: for each reader to whom its provider sealed it.
 
     Raises:
-        ItemNotFound: nothing that opens with this key hashes to what is on chain.
+        ItemNotFound: nothing was quoted, or the store has no evidence of the hash on chain that opens with this key.
     """
     record, book = read_job(chain, job_id), chain.book
-    info = EvidenceInfo(
-        chain_id=book.chain_id,
-        market=book.market,
-        job_id=job_id,
-        epoch=record.spec.epoch,
-        hpke_key=result_key.public.digest,
+    quoted = record.evidence_hash
+    raw = store.find_evidence(job_id, quoted) if quoted is not None else None
+    if quoted is None or raw is None:
+        raise ItemNotFound(STORE, "sealed evidence", str(job_id))
+    about = About(
+        chain_id=book.chain_id, market=book.market, job_id=job_id, evidence_hash=quoted, epoch=record.spec.epoch
     )
-    for envelope in store.evidence(job_id):
-        try:
-            package = decode_canonical(EvidencePackage, result_key.open(envelope.consumer, info))
-        except (SealedError, MalformedDocument):
-            continue  # whatever was posted beside the evidence is not it
-        if _is_of(package, record):
-            return package
-    raise ItemNotFound(STORE, "evidence sealed to this result key", str(job_id))
+    try:
+        package = decode_canonical(EvidencePackage, read_evidence(raw).opened(key, about))
+    except (SealedError, MalformedDocument) as error:
+        raise ItemNotFound(STORE, f"evidence that opens with this key ({error.message})", str(job_id)) from error
+    if not _is_of(package, record):
+        raise ItemNotFound(STORE, "evidence of the hash on chain", str(job_id))
+    return package
 
 
 def _is_of(package: EvidencePackage, record: JobRecord) -> bool:

@@ -11,10 +11,11 @@ import httpx
 
 from sealmarket.http import Answer, HttpClient, NoAnswer
 from sealmarket.inference.errors import HostRefused, ServiceNotProven
-from sealmarket.protocol.services import MAX_EVIDENCE, MAX_SERVICE, EvidenceRequest, ServiceDocument
+from sealmarket.protocol.limits import MAXIMUM_PACKAGE
+from sealmarket.protocol.services import MAX_SERVICE, EvidenceRequest, ServiceDocument
 from sealmarket.protocol.wire import EvidencePackage
-from sealmarket.sealing.contexts import EvidenceInfo
-from sealmarket_enclave.protocol.codec import Address, HexBytes, decode_canonical, require_shallow
+from sealmarket.sealing.evidence import About, read_evidence
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical, require_shallow
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
@@ -53,20 +54,20 @@ class ServiceHost:
         except MalformedDocument as error:
             raise ServiceNotProven("what the host says of it", "a service document", error.message) from error
 
-    def evidence(self, spec: JobSpec, chain_id: int, market: Address) -> EvidencePackage:
+    def evidence(self, spec: JobSpec, evidence_hash: Bytes32, chain_id: int, market: Address) -> EvidencePackage:
         """The evidence, sealed to a key of this call, unchecked. Raises as :meth:`document`."""
         key = PrivateKey.generate()
         asked = EvidenceRequest(key=HexBytes(key.public.raw)).canonical()
         headers = {"content-type": "application/json"}
         with self._client.ask(
-            "POST", f"{self._base}/evidence", limit=MAX_EVIDENCE, content=asked, headers=headers
+            "POST", f"{self._base}/evidence", limit=MAXIMUM_PACKAGE, content=asked, headers=headers
         ) as answer:
             sealed = _taken(answer)
-        info = EvidenceInfo(
-            chain_id=chain_id, market=market, job_id=self._job_id, epoch=spec.epoch, hpke_key=key.public.digest
+        about = About(
+            chain_id=chain_id, market=market, job_id=self._job_id, evidence_hash=evidence_hash, epoch=spec.epoch
         )
         try:
-            return decode_canonical(EvidencePackage, key.open(sealed, info))
+            return decode_canonical(EvidencePackage, read_evidence(sealed).opened(key, about))
         except (MalformedDocument, NotOpened) as error:
             raise ServiceNotProven("its evidence", "a package sealed to this user", error.message) from error
 

@@ -44,7 +44,7 @@ def prove(
     VerifiedMarket(chain).require()
     document = host.document()
     facts = chain_facts(chain, job_id)
-    package = host.evidence(facts.record.spec, chain.book.chain_id, chain.book.market)
+    package = host.evidence(facts.record.spec, document.evidence_hash, chain.book.chain_id, chain.book.market)
     trusted = Trusted(book=chain.book, facts=facts, roots=roots)
     return prove_service(document, package, trusted, own=own, allow_simulated=simulated)
 

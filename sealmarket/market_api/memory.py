@@ -57,7 +57,7 @@ class MemoryBackend:
         if kind in _BLOBS:
             self.blobs[f"{kind}/{name}"] = body
         elif kind in _BY_JOB and name:
-            self.answers[f"{kind}/{name}"] = b"[" + body + b"]" if kind == "evidence" else body
+            self.answers[f"{kind}/{name}"] = body
         else:
             self.posted.setdefault(kind, []).append(body)
         if kind == "requests":

@@ -5,13 +5,13 @@ Nodes have no account on chain. What they sign is served to every caller; enough
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sealmarket.chain.calls import Call
-from sealmarket.chain.contracts import SettledResult
+from sealmarket.chain.contracts import MarketContract, SettledResult
 from sealmarket.chain.events import JobChallenged, JobMatched, JobSettled
 from sealmarket.operate.poster import Poster, PostingChain, ask, committee_of
-from sealmarket.protocol.book import Committee, Member
+from sealmarket.protocol.book import AddressBook, Committee, Member
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import ChallengeStatus, SignedChallengeAnswer
 from sealmarket_enclave.protocol.codec import Address, Bytes32
@@ -56,15 +56,12 @@ class ChallengePoster(Poster):
         if committee is None:
             return False
         removed = view.removed_members(spec.epoch)
-        answers = self._answers(job_id, result.result_hash, committee, removed)
-        for available, needed in ((True, committee.threshold), (False, committee.refusal_threshold)):
-            equal = [given for given in answers if given.answer.available is available]
-            if len(equal) >= needed:
-                call = self._market.answer_challenge(
-                    spec, result, challenger, available, equal, committee, removed=removed
-                )
-                return self._sent(call, f"the answer to the challenge of job {job_id}")
-        return False
+        reported = [
+            self._ask(member, job_id) if place not in removed else None
+            for place, member in enumerate(committee.members)
+        ]
+        call = answer_call(self._chain.book, spec, result, challenger, committee, removed, reported)
+        return call is not None and self._sent(call, f"the answer to the challenge of job {job_id}")
 
     def _known(self, job_id: JobId) -> tuple[JobSpec, SettledResult, Address] | None:
         spec, result, challenger = None, None, None
@@ -77,27 +74,46 @@ class ChallengePoster(Poster):
                 challenger = event.challenger
         return (spec, result, challenger) if spec and result and challenger else None
 
-    def _answers(
-        self, job_id: JobId, result_hash: Bytes32, committee: Committee, removed: frozenset[int]
-    ) -> list[SignedChallengeAnswer]:
-        found = []
-        for place, member in enumerate(committee.members):
-            status = self._ask(member, job_id) if place not in removed else None
-            answer = status.answer if status is not None else None
-            if answer is not None and self._is_of(answer, job_id, result_hash, place, member):
-                found.append(answer)
-        return found
 
-    def _is_of(
-        self, given: SignedChallengeAnswer, job_id: JobId, result_hash: Bytes32, place: int, member: Member
-    ) -> bool:
-        if (given.answer.job_id, given.answer.result_hash, given.index) != (job_id, result_hash, place):
-            return False
-        book = self._chain.book
-        try:
-            return recover(given.answer.digest(book.chain_id, book.market), given.signature) == member.signer
-        except SignatureRefused:
-            return False
+def answer_call(
+    book: AddressBook,
+    spec: JobSpec,
+    result: SettledResult,
+    challenger: Address,
+    committee: Committee,
+    removed: frozenset[int],
+    reported: Sequence[ChallengeStatus | None],
+) -> Call | None:
+    """The call that answers a challenge; None while too few members say the same.
+
+    ``reported``: what each member says, in the committee's order and unchecked.
+    """
+    job_id = spec.job_id(book.chain_id, book.market)
+    answers = [
+        status.answer
+        for place, (member, status) in enumerate(zip(committee.members, reported, strict=False))
+        if status is not None
+        and status.answer is not None
+        and place not in removed
+        and _holds(status.answer, book, job_id, result.result_hash, place, member)
+    ]
+    for available, needed in ((True, committee.threshold), (False, committee.refusal_threshold)):
+        equal = [given for given in answers if given.answer.available is available]
+        if len(equal) >= needed:
+            market = MarketContract(book.market, book.chain_id)
+            return market.answer_challenge(spec, result, challenger, available, equal, committee, removed=removed)
+    return None
+
+
+def _holds(
+    given: SignedChallengeAnswer, book: AddressBook, job_id: Bytes32, result_hash: Bytes32, place: int, member: Member
+) -> bool:
+    if (given.answer.job_id, given.answer.result_hash, given.index) != (job_id, result_hash, place):
+        return False
+    try:
+        return recover(given.answer.digest(book.chain_id, book.market), given.signature) == member.signer
+    except SignatureRefused:
+        return False
 
 
 def ask_challenge(member: Member, job_id: JobId) -> ChallengeStatus | None:

@@ -15,6 +15,6 @@ MAXIMUM_PARAMETERS = 256 << 10
 MAXIMUM_PAIRS = 4096
 """Pairs of a policy's measurements and workloads: each node and each verifier hashes all of them."""
 MAXIMUM_PACKAGE = 6 << 20
-"""Bytes of an evidence package, sealed: a quote and the vendor's collateral."""
+"""Bytes of an evidence package, sealed to all its readers: a quote and the vendor's collateral."""
 MAXIMUM_HANDED = 1 << 20
 """Bytes of a sealed package that a node takes from a provider itself; a larger one goes through the store."""

@@ -162,6 +162,16 @@ class Quote(TypedShape, frozen=True, kw_only=True):
     evidence_hash: Bytes32
 
 
+class EvidenceSeal(TypedShape, frozen=True, kw_only=True):
+    """The provider's signature over the bytes of a sealed evidence package; no contract reads it."""
+
+    EIP712: ClassVar[str] = "EvidenceSeal(bytes32 jobId,bytes32 evidenceHash,bytes32 sealedHash)"
+
+    job_id: JobId
+    evidence_hash: Bytes32
+    sealed_hash: Bytes32
+
+
 class Acknowledgement(TypedShape, frozen=True, kw_only=True):
     """The consumer's statement that they hold the result."""
 

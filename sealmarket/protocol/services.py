@@ -14,8 +14,6 @@ from sealmarket_enclave.protocol.terms import Seal
 
 MAX_SERVICE = 16 << 20
 """Bytes of the document."""
-MAX_EVIDENCE = 32 << 20
-"""Bytes of sealed evidence: the package with the vendor's collateral."""
 
 
 class ServiceDocument(Shape, frozen=True, kw_only=True):

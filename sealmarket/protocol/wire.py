@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, field
+from msgspec import UNSET, Meta, UnsetType, field
 
 from sealmarket.protocol.decisions import ChallengeAnswer, Decision, Stop
 from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, Request
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
 from sealmarket_enclave.protocol.job import Failure, JobSpec, Parameters, Settlement
 from sealmarket_enclave.protocol.numbers import U8, U32, AssetId, Grade, JobId, Tee
-from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 Text = Annotated[str, Meta(max_length=4096)]
 LogSize = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
 SIGNATURE_HEADER = "Sealmarket-Signature"
-"""The provider's signature over the EIP-712 ``Quote``, in hex, beside evidence that it hands to a node."""
+"""The provider's signature over the EIP-712 ``EvidenceSeal``, in hex, beside evidence that it hands to a node."""
+SEALED_HEADER = "Sealmarket-Sealed-Hash"
+"""The sealed hash that it signed: a node checks both before it reads the body."""
 
 
 class LeafList(Shape, frozen=True, kw_only=True):
@@ -47,7 +48,8 @@ class BoundDevices(Shape, frozen=True, kw_only=True):
 
 
 class EvidencePackage(Shape, frozen=True, kw_only=True):
-    """What a provider shows the oracle nodes. Sealed to each node's HPKE key, since it identifies hardware.
+    """What a provider shows the oracle nodes. It identifies hardware, so it travels sealed to its readers' HPKE keys
+    (:mod:`sealmarket.sealing.evidence`).
 
     ``collateral`` is what the platform's vendor signed, where the host carries it along (``QuoteCollateralV3`` JSON
     for Intel); nodes take it as bytes to be verified, never as trusted.
@@ -83,23 +85,6 @@ class EvidencePackage(Shape, frozen=True, kw_only=True):
     session_terms: HexBytes = field(default_factory=HexBytes)
 
 
-class EvidenceEnvelope(Shape, frozen=True, kw_only=True):
-    """An evidence package for every node of a committee, in the order of its members.
-
-    ``sealed[i]`` is the HPKE ciphertext for member i, ``consumer`` the one for the consumer's result key: a party to
-    the job may see which hardware ran it. ``signature`` is the provider's, over the EIP-712 ``Quote``, so that no
-    other party can fill the store in their name.
-    """
-
-    version: Literal["sealmarket/evidence-envelope/1"] = "sealmarket/evidence-envelope/1"
-    job_id: JobId
-    evidence_hash: Bytes32
-    epoch: U32
-    sealed: tuple[HexBytes, ...]
-    consumer: HexBytes = field(default_factory=HexBytes)
-    signature: HexBytes
-
-
 class FindingNote(Shape, frozen=True, kw_only=True):
     """One rule that was not met, in words: for people; the signed bits carry the same reasons for contracts."""
 
@@ -119,11 +104,18 @@ class LogHead(Shape, frozen=True, kw_only=True):
     root: Bytes32
 
 
+CollateralSource = Literal["none", "host", "own"]
+"""Whose collateral a node judged by: none, what the host showed, or its own, which was newer."""
+
+
 class DecisionDetail(Shape, frozen=True, kw_only=True):
     """What one node saw: its own block, collateral and findings. Its Keccak-256 is ``Decision.detail``.
 
-    No identity of hardware is in here, since it is public. ``log`` is the node's audit log before this decision: the
-    detail's hash goes on chain with the decision, which anchors the log there.
+    ``collateral`` says whose collateral it judged by, ``collateral_digest`` which: Keccak-256 of its text, or of the
+    revocation lists that the node added. No identity of hardware is in here, since it is public. ``log`` is the node's
+    audit log before this decision: the detail's hash goes on chain with the decision, which anchors the log there.
+    ``evidence_content`` is the content hash of the sealed package that this node opened, absent where it opened none:
+    nodes that were shown different packages say so.
     """
 
     version: Literal["sealmarket/decision-detail/1"] = "sealmarket/decision-detail/1"
@@ -135,6 +127,8 @@ class DecisionDetail(Shape, frozen=True, kw_only=True):
     findings: tuple[FindingNote, ...]
     warnings: tuple[FindingNote, ...]
     log: LogHead | None = None
+    collateral: CollateralSource = "host"
+    evidence_content: Bytes32 | UnsetType = UNSET
 
 
 class SignedDecision(Shape, frozen=True, kw_only=True):
@@ -177,14 +171,18 @@ class ChallengeStatus(Shape, frozen=True, kw_only=True):
 
 
 class NodeStatus(Shape, frozen=True, kw_only=True):
-    """What a node says of one job: ``waiting`` with a reason, or what it decided and did."""
+    """What a node says of one job: ``waiting`` with a reason, or what it decided and did.
+
+    ``release`` are the bytes that the node wrote down before it served them
+    (:func:`~sealmarket_enclave.protocol.release.read_release`). No party between node and enclave spells them anew.
+    """
 
     job_id: JobId
     state: Literal["unknown", "waiting", "decided", "released", "stopped"]
     reason: Text
     decision: SignedDecision | None = None
     stop: SignedStop | None = None
-    release: Release | None = None
+    release: HexBytes | None = None
 
 
 class NodeInfo(Shape, frozen=True, kw_only=True):
@@ -287,6 +285,7 @@ class JobView(Shape, frozen=True, kw_only=True):
     receipt: Bytes32 | None = None
     units: U32 = 0
     challenger: Address | None = None
+    available: bool | None = None
     interruption: InterruptionView | None = None
     waiting_for: Text = ""
     history: tuple[JobEvent, ...] = ()

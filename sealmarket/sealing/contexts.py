@@ -28,11 +28,16 @@ class ShareInfo(Context, frozen=True, kw_only=True, tag="sealmarket/sealed-share
     hpke_key: Bytes32
 
 
-class EvidenceInfo(Context, frozen=True, kw_only=True, tag="sealmarket/sealed-evidence/1"):
-    """Provider to oracle node: evidence, which may identify hardware. ``hpke_key`` is the node key's digest."""
+class EvidenceKeyInfo(Context, frozen=True, kw_only=True, tag="sealmarket/sealed-evidence/2"):
+    """Provider to a reader of evidence: the content key of a sealed package (:mod:`sealmarket.sealing.evidence`).
+
+    ``content`` is the package's content hash, ``reader`` the Keccak-256 of the reader's public key.
+    """
 
     chain_id: ChainId
     market: Address
     job_id: Bytes32
+    evidence_hash: Bytes32
     epoch: U32
-    hpke_key: Bytes32
+    content: Bytes32
+    reader: Bytes32

@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 
 from sealmarket.protocol import merkle
-from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
-from sealmarket.protocol.wire import EvidenceEnvelope, LeafList, PostedResult
+from sealmarket.protocol.limits import MAXIMUM_PACKAGE, MAXIMUM_PARAMETERS
+from sealmarket.protocol.wire import LeafList, PostedResult
+from sealmarket.sealing.evidence import SealedEvidence
 from sealmarket.service.connection import TIMEOUT_SECONDS, TRANSFER_PACE, Connection
 from sealmarket.service.errors import ContentMismatch, ItemNotFound
 from sealmarket.store.download import download
@@ -30,7 +31,6 @@ from sealmarket_enclave.workload.errors import WorkloadError
 
 MAX_DOCUMENT = 8 << 20
 MAX_WORKLOAD = 64 << 20
-MAX_EVIDENCE = 32 << 20
 STORE = "store"
 """How errors name the service."""
 
@@ -177,17 +177,20 @@ class Store:
         except ItemNotFound:
             return None
 
-    def post_evidence(self, envelope: EvidenceEnvelope) -> None:
-        """Put sealed evidence beside a job."""
-        self._http.send("POST", f"/v1/evidence/{envelope.job_id}", envelope, what="evidence")
+    def put_evidence(self, sealed: SealedEvidence) -> None:
+        """Put a sealed evidence package beside its job; a later one under the same evidence hash replaces it."""
+        self._http.send("PUT", _evidence(sealed.job_id, sealed.evidence_hash), sealed.raw, what="evidence")
 
-    def evidence(self, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
-        """The sealed evidence of a job, unchecked; empty when nothing was posted."""
-        kind = tuple[EvidenceEnvelope, ...]
+    def find_evidence(self, job_id: JobId, evidence_hash: Bytes32) -> bytes | None:
+        """The sealed package of a job's evidence, unread and unchecked; None when the store has none.
+
+        Raises:
+            AnswerTooLong: it has more than ``MAXIMUM_PACKAGE`` bytes.
+        """
         try:
-            return self._http.read(f"/v1/evidence/{job_id}", kind, what="evidence", limit=MAX_EVIDENCE)
+            return self._http.get(_evidence(job_id, evidence_hash), what="evidence", limit=MAXIMUM_PACKAGE)
         except ItemNotFound:
-            return ()
+            return None
 
     def post_result(self, posted: PostedResult) -> None:
         """Post the settlement or failure that the enclave signed."""
@@ -196,6 +199,10 @@ class Store:
     def result(self, job_id: JobId) -> PostedResult:
         """The settlement or failure that the enclave signed for a job; unchecked."""
         return self._http.read(f"/v1/results/{job_id}", PostedResult, what="result")
+
+
+def _evidence(job_id: JobId, evidence_hash: Bytes32) -> str:
+    return f"/v1/evidence/{job_id}/{evidence_hash}"
 
 
 def digest_of(parameters: Parameters) -> Bytes32:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Protocol
 
-from sealmarket.protocol.wire import EvidenceEnvelope
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import Parameters
 from sealmarket_enclave.protocol.numbers import JobId
@@ -33,8 +32,8 @@ class NodeStore(Protocol):
     def find_parameters(self, request_hash: Bytes32, digest: Bytes32) -> Parameters | None:
         """A request's parameters, held against their digest; None when they are not there."""
 
-    def evidence(self, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
-        """Every sealed evidence that was posted for a job; unchecked."""
+    def find_evidence(self, job_id: JobId, evidence_hash: Bytes32) -> bytes | None:
+        """The sealed package of a job's evidence, unread and unchecked; None when it is not there."""
 
     def fetch_container(self, root: Bytes32, target: Path, *, most: int) -> None:
         """A container of at most ``most`` bytes into a file, verified whole without a key.

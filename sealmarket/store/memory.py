@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sealmarket.protocol.wire import EvidenceEnvelope
 from sealmarket.service.errors import AnswerTooLong, ItemNotFound, ServiceUnavailable
 from sealmarket.store.interface import LargeKind
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32
@@ -18,7 +17,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.documents: dict[Bytes32, bytes] = {}
-        self.envelopes: dict[JobId, list[EvidenceEnvelope]] = {}
+        self.packages: dict[tuple[JobId, Bytes32], bytes] = {}
         self.lists: dict[Bytes32, frozenset[Bytes32]] = {}
         self.containers: dict[Bytes32, bytes] = {}
         self.blobs: set[tuple[LargeKind, Bytes32]] = set()
@@ -52,10 +51,10 @@ class MemoryStore:
             return None
         return self.values.get(request_hash, Parameters(salt=ZERO_HASH, values={}))
 
-    def evidence(self, job_id: JobId) -> tuple[EvidenceEnvelope, ...]:
-        """As :meth:`NodeStore.evidence`."""
+    def find_evidence(self, job_id: JobId, evidence_hash: Bytes32) -> bytes | None:
+        """As :meth:`NodeStore.find_evidence`, of ``packages``."""
         self._answer()
-        return tuple(self.envelopes.get(job_id, ()))
+        return self.packages.get((job_id, evidence_hash))
 
     def fetch_container(self, root: Bytes32, target: Path, *, most: int) -> None:
         """As :meth:`NodeStore.fetch_container`, of ``containers``; bytes there count as verified."""

@@ -157,7 +157,7 @@ class Host:
             driver=self.driver,
             materials=self.materials,
             journal=self.journal,
-            sign=lambda quote: signing.sign(purse.account, book, quote),
+            sign=lambda seal: signing.sign(purse.account, book, seal),
             state=folder,
             stop=self.stop,
             listeners=(self.said.append,),

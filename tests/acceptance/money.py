@@ -12,16 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sealmarket.chain import Block, Chain
-from sealmarket.chain.events import (
-    ChainEvent,
-    Deposited,
-    JobChallenged,
-    JobEnded,
-    JobMatched,
-    JobSettled,
-    OtherEvent,
-    Withdrawn,
-)
+from sealmarket.chain.events import ChainEvent, JobChallenged, JobEnded, JobMatched, JobSettled
+from sealmarket.chain.ledger_events import Deposited, SuspensionPaid, Withdrawn
 from sealmarket.client.jobs import read_job
 from sealmarket.client.standing import money_of
 from sealmarket.client.statement import Who
@@ -110,8 +102,8 @@ def burned(told: Iterable[ChainEvent]) -> int:
 
 
 def _burned_by(event: ChainEvent) -> int:
-    if isinstance(event, OtherEvent) and event.name == "SuspensionPaid":
-        return int(str(event.fields["burned"]))
+    if isinstance(event, SuspensionPaid):
+        return int(event.burned)
     return int(event.payout.burned) if isinstance(event, JobEnded) else 0
 
 

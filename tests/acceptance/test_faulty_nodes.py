@@ -16,7 +16,8 @@ from sealmarket.client.nodes import node_status
 from sealmarket.operate.releases import ReleasePoster, ask_node
 from sealmarket.protocol.book import Member
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidenceEnvelope, NodeStatus
+from sealmarket.protocol.wire import NodeStatus
+from sealmarket.sealing.evidence import SealedEvidence
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei, decode
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_localnet.market import _environment
@@ -172,7 +173,7 @@ class _CutOff:
     def statuses(self, members: Sequence[Member], job_id: JobId) -> list[NodeStatus | None]:
         return [None] * len(members)
 
-    def hand_in(self, member: Member, envelope: EvidenceEnvelope, place: int) -> bool:
+    def hand_in(self, member: Member, sealed: SealedEvidence) -> bool:
         return False
 
 

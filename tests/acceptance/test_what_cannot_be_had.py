@@ -7,7 +7,7 @@ from pathlib import Path
 from sealmarket.chain import Fault
 from sealmarket.client import SealedAsset, Store
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidenceEnvelope
+from sealmarket.sealing.evidence import SealedEvidence
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.policy import OutputRules
@@ -70,7 +70,7 @@ def test_parameters_that_were_never_posted_cost_the_consumer_its_hold_fee_and_th
 class _Hiding(Store):
     """A store that takes evidence and shows it to nobody."""
 
-    def post_evidence(self, envelope: EvidenceEnvelope) -> None:
+    def put_evidence(self, sealed: SealedEvidence) -> None:
         """It is gone."""
 
 

@@ -1,6 +1,7 @@
 """The API answers in shapes, and refuses in problems that say what to do; the page shows what is there."""
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,12 +15,13 @@ from msgspec.structs import replace
 
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account
-from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
+from sealmarket.protocol.limits import MAXIMUM_PACKAGE, MAXIMUM_PARAMETERS
 from sealmarket.protocol.market import AnswerPage, ComputeOrderPage, JobPage, ProposalPage
+from sealmarket.protocol.orders import EvidenceSeal
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.proposals import MAXIMUM_PROPOSAL, SignedAnswer, SignedProposal
 from sealmarket.protocol.sign_in import SignedMessage, SignInMessage, domain_of, uri_of
-from sealmarket.protocol.wire import EvidenceEnvelope
+from sealmarket.sealing.evidence import About, EvidenceSealer, SealedEvidence
 from sealmarket.serving.rates import Rates
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
@@ -28,7 +30,9 @@ from sealmarket_backend.service import Backend
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, HexBytes, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import Parameters, result_key_names, result_keys_hash
+from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import personal_digest, sign
+from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.workload.bundle import pack
 from tests.backend.orders import (
     ASSET,
@@ -36,6 +40,7 @@ from tests.backend.orders import (
     CONSUMER,
     OWNER,
     PARAMETERS,
+    PROVIDER,
     STRANGER,
     account,
     compute,
@@ -106,7 +111,7 @@ def signed_in(backend: Backend, key: coincurve.PrivateKey) -> str:
         account=account(key),
         uri=uri_of(BOOK.backend),
         chain_id=BOOK.chain_id,
-        nonce=backend.sessions.nonce("test").nonce,
+        nonce=backend.sessions.nonce().nonce,
         issued_at=now,
         expiration=now + 600,
     ).text()
@@ -183,15 +188,64 @@ def test_a_name_that_is_no_hash_is_refused(client: Client, name: str) -> None:
     assert client.get(f"/v1/documents/{name}").status_code == 422
 
 
-def test_evidence_of_a_job_comes_from_its_provider_only(client: Client, backend: Backend, chain: MemoryChain) -> None:
+def _sealed(job_id: JobId, signer: coincurve.PrivateKey, content: bytes = b"evidence") -> SealedEvidence:
+    about = About(chain_id=BOOK.chain_id, market=BOOK.market, job_id=job_id, evidence_hash=EVIDENCE, epoch=1)
+
+    def signed(sealed_hash: Bytes32) -> HexBytes:
+        seal = EvidenceSeal(job_id=job_id, evidence_hash=EVIDENCE, sealed_hash=sealed_hash)
+        return sign(seal.digest(BOOK.chain_id, BOOK.market), signer)
+
+    return EvidenceSealer(content, about).wrapped([PrivateKey.generate().public], signed)
+
+
+@pytest.fixture
+def matched(backend: Backend, chain: MemoryChain) -> JobId:
+    """A job that the index has."""
     job_id = chain.match(spec())
     chain.finalise()
     backend.index.advance()
-    forged = EvidenceEnvelope(
-        job_id=job_id, evidence_hash=EVIDENCE, epoch=1, sealed=(HexBytes(b"x"),), signature=HexBytes(bytes(65))
+    return job_id
+
+
+def test_evidence_of_a_job_comes_from_its_provider_only(client: Client, matched: JobId) -> None:
+    path = f"/v1/evidence/{matched}/{EVIDENCE}"
+    assert client.put(path, content=_sealed(matched, STRANGER).raw).status_code == 422
+    assert (
+        client.put(path, content=dataclasses.replace(_sealed(matched, PROVIDER), signature=b"").raw).status_code == 422
     )
-    assert client.post(f"/v1/evidence/{job_id}", content=canonical_json(forged)).status_code == 422
-    assert msgspec.json.decode(client.get(f"/v1/evidence/{job_id}").content) == []
+    assert client.get(path).status_code == 404
+
+
+def test_who_copies_a_providers_signature_replaces_its_evidence_by_nothing_else(client: Client, matched: JobId) -> None:
+    """It once named the quote alone, and was public: any account replaced the provider's package by its own."""
+    path, right = f"/v1/evidence/{matched}/{EVIDENCE}", _sealed(matched, PROVIDER)
+    assert client.put(path, content=right.raw).status_code == 201
+    other = dataclasses.replace(_sealed(matched, STRANGER, b"other"), signature=right.signature)
+    assert client.put(path, content=other.raw).status_code == 422
+    assert client.get(path).content == right.raw
+
+
+@pytest.mark.parametrize("what", ["no package", "another job", "other evidence", "too long"])
+def test_what_is_no_evidence_of_the_job_is_refused(what: str, client: Client, matched: JobId) -> None:
+    raw, path = _sealed(matched, PROVIDER).raw, f"/v1/evidence/{matched}/{EVIDENCE}"
+    if what == "no package":
+        raw = raw[:-66]
+    elif what == "another job":
+        raw = _sealed(JobId(ZERO_HASH), PROVIDER).raw
+    elif what == "other evidence":
+        path = f"/v1/evidence/{matched}/{ZERO_HASH}"
+    else:
+        raw += bytes(MAXIMUM_PACKAGE)
+    assert client.put(path, content=raw).status_code == (413 if what == "too long" else 422)
+    assert client.get(path).status_code == 404
+
+
+def test_the_package_that_a_provider_put_last_counts(client: Client, matched: JobId) -> None:
+    path = f"/v1/evidence/{matched}/{EVIDENCE}"
+    for content in (b"first", b"last"):
+        last = _sealed(matched, PROVIDER, content).raw
+        assert client.put(path, content=last).status_code == 201
+    assert client.get(path).content == last
 
 
 def test_a_document_comes_back_under_its_hash(client: Client) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sealmarket.chain.events import ChainEvent, OtherEvent
+from sealmarket.chain.events import ChainEvent
+from sealmarket.chain.ledger_events import OrderCancelled, OrderUsed
 from sealmarket.chain.model import EventRef
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32, Uint
@@ -28,13 +29,13 @@ class Flow(Market):
         self.orders.add_request(posted_request(expiry=LATER, salt=Uint(number)), NOW)
 
     def use(self, number: int) -> None:
-        key, name = self.keys[number // 2], "OrderUsed" if number % 5 else "OrderCancelled"
+        key, kind = self.keys[number // 2], OrderUsed if number % 5 else OrderCancelled
 
         def change(state: object, at: EventRef) -> list[ChainEvent]:
             used = state.used  # type: ignore[attr-defined]
             before = used.get((account(PROVIDER), key), 0)
-            used[account(PROVIDER), key] = NEVER_AGAIN if name == "OrderCancelled" else min(before + 1, NEVER_AGAIN)
-            return [OtherEvent(at, "Market", name, {"signer": account(PROVIDER), "order_hash": key})]
+            used[account(PROVIDER), key] = NEVER_AGAIN if kind is OrderCancelled else min(before + 1, NEVER_AGAIN)
+            return [kind(at, account(PROVIDER), key)]
 
         self.chain._mine(change)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sealmarket.chain.errors import ChainUnavailable
-from sealmarket.chain.events import OtherEvent
+from sealmarket.chain.events import EVENTS, ChainEvent
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account, Block, EventRef
 from sealmarket.protocol.wire import SignedComputeOrder
@@ -71,7 +71,7 @@ class Market:
         self.hears_of_the_head(name, **fields)
 
     def hears_of_the_head(self, name: str, **fields: object) -> None:
-        self.honesty.hear([OtherEvent(AT, "Market", name, fields)])
+        self.honesty.hear([cast(ChainEvent, EVENTS[name](AT, **fields))])
         self.settle()
 
     def open(self) -> list[SignedComputeOrder]:
@@ -240,8 +240,8 @@ def test_a_restarted_book_offers_what_the_running_one_does(place: Path | str) ->
         ]
         running.chain.set_order_used(account(PROVIDER), keys[0], 1)
         running.chain.set_order_used(account(PROVIDER), keys[1], 3)
-        running.hears("OrderUsed", order_hash=keys[0])
-        running.hears("OrderUsed", order_hash=keys[1])
+        running.hears("OrderUsed", signer=account(PROVIDER), order_hash=keys[0])
+        running.hears("OrderUsed", signer=account(PROVIDER), order_hash=keys[1])
         running.orders.stand("compute_orders", {keys[2]: compute_standing(compute().order, Account(Wei(0), Wei(0)), 0)})
         with Database(place) as second:  # the first is still open: as after a crash
             restarted = OrderBook(second, keys_only(), RULES)
@@ -283,7 +283,7 @@ def test_an_order_that_a_block_closed_which_is_no_more_is_matched_again(closing:
         market.hears_of_the_head("OrderUsed", signer=account(PROVIDER), order_hash=key)
     else:
         market.stakes(Account(Wei(0), Wei(10**18), generation=1))
-        market.hears_of_the_head("AllOrdersCancelled", signer=account(PROVIDER))
+        market.hears_of_the_head("AllOrdersCancelled", token=ZERO_ADDRESS, signer=account(PROVIDER), generation=1)
     assert market.open() == []
     state = market.orders.order_state(key)
     assert (state.state, state.reason.endswith(NOT_FINAL)) == ("open", True)
@@ -301,7 +301,8 @@ def test_an_order_that_the_newest_block_closes_leaves_once_that_is_final(market:
     market.chain.finalise()
     market.chain.set_order_used(account(PROVIDER), key, 3)
     market.hears_of_the_head("OrderUsed", signer=account(PROVIDER), order_hash=key)
-    market.hears_of_the_head("Staked", holder=account(PROVIDER))  # what is known of its account opens it no more
+    # What is known of its account opens it no more.
+    market.hears_of_the_head("Staked", token=ZERO_ADDRESS, holder=account(PROVIDER), amount=1)
     assert (market.open(), market.orders.order_state(key).state) == ([], "open")
     market.chain.finalise()
     market.index.advance()

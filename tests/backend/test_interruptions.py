@@ -9,19 +9,21 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain.calls import Call
-from sealmarket.chain.events import OtherEvent
+from sealmarket.chain.ledger_events import UnspentReturned
 from sealmarket.chain.memory import MemoryChain
+from sealmarket.protocol.decisions import ChallengeAnswer
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import InterruptionView
+from sealmarket.protocol.wire import ChallengeStatus, InterruptionView, SignedChallengeAnswer
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, HexBytes, Uint, Wei
 from sealmarket_enclave.protocol.job import Settlement, SharesMissing
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.release import Release, ReleasedShare
-from tests.backend.orders import ASSET, BOOK, OWNER, RULES, account, indexed, keys_only
+from sealmarket_enclave.protocol.signing import sign
+from tests.backend.orders import ASSET, BOOK, NODES, OWNER, RULES, account, indexed, keys_only
 from tests.backend.test_index import EVIDENCE, core, spec
 
 
@@ -39,14 +41,20 @@ class Sent:
         return Bytes32(bytes(32))
 
     def look(self, _transaction: Bytes32) -> Any:
-        return SimpleNamespace(events=[])
+        return SimpleNamespace(events=[], cost=0)
 
 
 class Silent:
-    """Nodes that answer nothing."""
+    """Nodes that answer nothing of a job, and of a challenge what a test has them say."""
+
+    def __init__(self) -> None:
+        self.said: list[ChallengeStatus | None] = []
 
     def statuses(self, _members: object, _job_id: object) -> list[None]:
         return []
+
+    def challenges(self, _members: object, _job_id: object) -> list[ChallengeStatus | None]:
+        return self.said
 
 
 class Stage:
@@ -55,14 +63,14 @@ class Stage:
     def __init__(self, database: Database) -> None:
         self.chain = MemoryChain(BOOK)
         self.index = Index(database, self.chain, start=0)
-        self.sent = Sent()
+        self.sent, self.nodes = Sent(), Silent()
         self.keeper = Keeper(
             self.chain,  # type: ignore[arg-type]
             self.sent,
             database,
             OrderBook(database, keys_only(), RULES),
             self.index,
-            Silent(),  # type: ignore[arg-type]
+            self.nodes,  # type: ignore[arg-type]
             rules=RULES,
             lacking=lambda _request: (),
         )
@@ -152,8 +160,8 @@ def test_what_was_set_aside_is_returned_once(stage: Stage) -> None:
     stage.chain.end(stage.job, Status.EXPIRED)
     stage.chain.mine(seconds=700)
     assert stage.turn() == ["returnUnspent"]
-    fields: dict[str, object] = {"request_hash": spec().request_hash}
-    stage.chain._mine(lambda _state, at: [OtherEvent(at, "Market", "UnspentReturned", fields)])
+    one, nothing = spec(), Wei(0)
+    stage.chain._mine(lambda _, at: [UnspentReturned(at, one.request_hash, one.provider, ZERO_ADDRESS, nothing)])
     assert stage.turn() == []
 
 
@@ -169,6 +177,33 @@ def test_a_challenge_that_no_node_answers_is_closed_by_the_keeper_once_its_time_
     assert stage.turn() == ["closeChallenge"]
     stage.chain.end(stage.job, Status.MATURED)
     assert stage.turn() == []
+
+
+def answered(job_id: JobId, place: int, available: bool, result: Bytes32 = EVIDENCE) -> ChallengeStatus:
+    """What the node at a place says of a challenge, signed by its key."""
+    answer = ChallengeAnswer(job_id=job_id, result_hash=result, available=available)
+    signature = HexBytes(sign(answer.digest(BOOK.chain_id, BOOK.market), NODES[place]))
+    signed = SignedChallengeAnswer(answer=answer, index=place, signature=signature)
+    return ChallengeStatus(job_id=job_id, state="answered", reason="", answer=signed)
+
+
+def test_answers_to_a_challenge_are_passed_on_once_enough_nodes_say_the_same_of_this_result(stage: Stage) -> None:
+    stage.chain.settle(Settlement(job_id=stage.job, result_hash=EVIDENCE, receipt_hash=EVIDENCE, units=0, last=True))
+    yes, no = (answered(stage.job, 0, available) for available in (True, False))
+    stage.nodes.said = [yes, answered(stage.job, 1, True), None]
+    assert stage.turn() == []  # nobody challenged it
+    stage.chain.challenge(stage.job, account(OWNER), Wei(5))
+    for too_few in (
+        [yes, None, None],
+        [no, answered(stage.job, 1, True), None],
+        [yes, yes, None],
+        [yes, answered(stage.job, 1, True, ASSET), None],
+    ):
+        stage.nodes.said = list(too_few)
+        assert stage.turn() == []
+    for available in (True, False):
+        stage.nodes.said = [None, *(answered(stage.job, place, available) for place in (1, 2))]
+        assert stage.turn() == ["answerChallenge"]
 
 
 def test_a_suspended_version_is_not_on_sale_until_it_is_lifted(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -9,11 +10,13 @@ from functools import partial
 
 import pytest
 
+from sealmarket_backend import together as module
 from sealmarket_backend.errors import Rejected, StorageFailed
 from sealmarket_backend.tables import Connection, Database
 from sealmarket_backend.together import MOST_TOGETHER, Together, _Change
 from sealmarket_enclave.protocol.codec import Bytes32
 from tests.backend.full import full_disk
+from tests.patience import PATIENCE, until
 
 
 def keep(connection: Connection, number: int) -> int:
@@ -82,3 +85,90 @@ def test_a_change_after_one_that_failed_is_carried_out(database: Database) -> No
         together.write(lambda connection: keep(connection, 5))
     assert together.write(lambda connection: keep(connection, 6)) == 6
     assert kept(database) == [6]
+
+
+@contextmanager
+def counted(sizes: list[int], together: Together) -> Iterator[None]:
+    """Notes how many changes each transaction has."""
+    carry_out = together._carry_out
+
+    def carried_out(changes: list[_Change[int]]) -> None:
+        sizes.append(len(changes))
+        carry_out(changes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(together, "_carry_out", carried_out)
+        yield
+
+
+def test_changes_that_come_while_the_disk_is_written_go_to_it_together_even_if_that_writing_fails(
+    database: Database,
+) -> None:
+    together, sizes = Together(database, nullcontext), list[int]()
+    came, go_on = threading.Event(), threading.Event()
+
+    def fail(_connection: Connection) -> int:
+        came.set()
+        assert go_on.wait(PATIENCE)
+        raise StorageFailed("the disk is away")
+
+    with counted(sizes, together), ThreadPoolExecutor(4) as posters:
+        first = posters.submit(together.write, fail)
+        assert came.wait(PATIENCE)
+        others = [posters.submit(together.write, partial(keep, number=number)) for number in (1, 2, 3)]
+        until("the others wait", lambda: len(together._waiting) == len(others))
+        go_on.set()
+        with pytest.raises(StorageFailed):
+            first.result(PATIENCE)
+        assert [one.result(PATIENCE) for one in others] == [1, 2, 3]
+    assert sizes == [1, 3]
+    assert kept(database) == [1, 2, 3]
+
+
+def test_a_change_waits_for_as_many_as_came_last_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, sizes = Together(database, nullcontext), list[int]()
+    monkeypatch.setattr(module, "LONGEST_WAIT", PATIENCE)
+    together._expected, together._seconds = 3, PATIENCE  # as after three that came together
+    with counted(sizes, together), ThreadPoolExecutor(3) as posters:
+        asked = [posters.submit(together.write, partial(keep, number=number)) for number in (1, 2, 3)]
+        assert [one.result(PATIENCE) for one in asked] == [1, 2, 3]
+    assert sizes == [3]
+
+
+def test_a_lone_change_after_a_crowd_waits_no_longer_than_the_crowd_took(database: Database) -> None:
+    together, sizes = Together(database, nullcontext), list[int]()
+    together._expected, together._seconds = MOST_TOGETHER, PATIENCE  # the longest wait is shorter than that
+    with counted(sizes, together):
+        assert together.write(partial(keep, number=1)) == 1
+        assert together._expected == 1, "the next one would wait again"
+    assert sizes == [1]
+
+
+def test_what_nobody_waits_for_is_on_disk_at_once_where_nobody_else_writes(database: Database) -> None:
+    together, over = Together(database, nullcontext), list[int]()
+    together.later(partial(keep, number=1), lambda: over.append(1))
+    together.later(partial(keep, number=5), lambda: over.append(5))  # refused
+    assert over == [1, 5]
+    assert kept(database) == [1]
+
+
+def test_what_nobody_waits_for_goes_with_what_others_write_and_is_never_left_behind(database: Database) -> None:
+    together, sizes, over = Together(database, nullcontext), list[int](), list[int]()
+    came, go_on = threading.Event(), threading.Event()
+
+    def slowly(connection: Connection) -> int:
+        came.set()
+        assert go_on.wait(PATIENCE)
+        return keep(connection, 1)
+
+    with counted(sizes, together), ThreadPoolExecutor(2) as posters:
+        first = posters.submit(together.write, slowly)
+        assert came.wait(PATIENCE)
+        together.later(partial(keep, number=2), lambda: over.append(2))
+        together.later(partial(keep, number=3), lambda: over.append(3))
+        assert over == [], "it is on disk before the transaction that it goes with"
+        go_on.set()
+        assert first.result(PATIENCE) == 1
+    assert (sizes, over) == ([1, 2], [2, 3])
+    assert kept(database) == [1, 2, 3]
+    assert together.write(partial(keep, number=4)) == 4

@@ -18,7 +18,8 @@ from sealmarket.chain.errors import (
     Reverted,
     TooFewAgree,
 )
-from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
+from sealmarket.chain.model import Block
+from sealmarket.chain.quorum import MOST_AHEAD, MOST_BEHIND, ChainTrust
 from sealmarket_enclave.protocol.numbers import BlockNumber
 from tests.chain.node import BOOK, error
 from tests.chain.test_agreement import GENESIS, HEIGHT, PATIENCE, Replica, Silent, Stage
@@ -26,6 +27,10 @@ from tests.chain.test_agreement import GENESIS, HEIGHT, PATIENCE, Replica, Silen
 
 def stage(*nodes: Replica, agree: int = 0) -> Stage:
     return Stage(*nodes, trust=ChainTrust(agree=agree, proofs=False))
+
+
+def shown_by_the_last(made: Stage, number: int) -> Block:
+    return made.chain.rpc.at("http://node2.twin", lambda: made.chain._at_one(number))
 
 
 # --- a final block ----------------------------------------------------------------------------------------------
@@ -62,6 +67,22 @@ def test_a_fabricated_chain_at_two_of_three_is_refused_where_three_must_agree() 
 def test_one_silent_endpoint_of_two_is_too_few() -> None:
     with pytest.raises(TooFewAgree, match="1 endpoints of the chain can be relied on, expected 2"):
         stage(Replica(), Silent()).chain.final()
+
+
+@pytest.mark.parametrize("liar", range(3))
+def test_an_earlier_block_is_the_one_that_enough_endpoints_have(liar: int) -> None:
+    """Or one endpoint could say that the chain was rewritten below what is final, and a node would stop."""
+    nodes = [Replica(), Replica(), Replica()]
+    made = stage(*nodes)
+    true = made.chain.block(20)
+    nodes[liar].forked_at = 15
+    assert made.chain.block(20) == true
+    assert [alarm.endpoint for alarm in made.chain.alarms] == [f"http://node{liar}.twin"]
+
+
+def test_an_earlier_block_on_which_too_few_agree_is_refused() -> None:
+    with pytest.raises(EndpointsDisagree, match="block 20"):
+        stage(Replica(), Replica(forked_at=15)).chain.block(20)
 
 
 def test_no_endpoint_that_answers_is_as_unavailable_as_one_alone() -> None:
@@ -137,14 +158,20 @@ def test_no_liar_alone_makes_a_block_final(heights: list[int], liar: int, fork: 
 # --- the head ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("skew", [-3600, 3600])
-def test_no_head_counts_by_a_clock_that_is_far_from_the_chains(skew: int) -> None:
-    """A clock that is behind sees blocks of the future; one ahead leaves the staleness to the node."""
+def test_no_head_counts_by_a_clock_that_is_far_behind_the_chain() -> None:
     made = stage(Replica(), Replica(HEIGHT - 1), Replica(HEIGHT - 2))
-    made.now = GENESIS + HEIGHT + skew
-    with pytest.raises(TooFewAgree, match=r"check this machine's clock|newest block") as refused:
+    made.now = GENESIS + HEIGHT - 3600
+    with pytest.raises(TooFewAgree, match="this machine: clock: expected about") as refused:
         made.chain.head()
     assert "clock" in str(refused.value.remedy)
+
+
+def test_by_a_clock_that_is_far_ahead_every_head_is_as_old_as_it_says() -> None:
+    """How old a head may be is for its reader to say; no endpoint is blamed for our clock."""
+    made = stage(Replica(), Replica(HEIGHT - 1), Replica(HEIGHT - 2))
+    made.now = GENESIS + HEIGHT + 3600
+    assert made.now - made.chain.head().timestamp > 3600
+    assert list(made.chain.alarms) == []
 
 
 def test_a_block_of_the_future_at_one_endpoint_moves_no_reader() -> None:
@@ -163,6 +190,40 @@ def test_an_endpoint_that_stands_still_has_no_say() -> None:
         "http://node2.twin",
     ]
     assert made.chain.alarms[0].endpoint == "http://node0.twin"
+
+
+@pytest.mark.parametrize("skew", [-MOST_AHEAD, 0, 100 * PATIENCE])
+def test_an_endpoint_stands_still_by_the_blocks_of_others_and_not_by_our_clock(skew: int) -> None:
+    later = HEIGHT + PATIENCE + 1
+    made = stage(Replica(later), Replica(), Replica(later))
+    made.now = GENESIS + later + skew
+    assert made.chain.head().number == later
+    assert {one.endpoint for one in made.chain.heads(lambda view: view.block)} == {
+        "http://node0.twin",
+        "http://node2.twin",
+    }
+    assert "http://node1.twin" in {alarm.endpoint for alarm in made.chain.alarms}
+
+
+def test_one_endpoint_alone_with_a_newer_block_silences_no_other_and_keeps_its_say() -> None:
+    """It may have made the block up, or the two others stand still: all have a say against a release, none is asked
+    alone, and the alarm names those that may stand still."""
+    made = stage(Replica(), Replica(), Replica(HEIGHT + PATIENCE + 1))
+    made.now += PATIENCE + 1
+    assert len(made.chain.heads(lambda view: view.block)) == 3
+    assert made.chain.head().number == HEIGHT
+    assert {alarm.endpoint for alarm in made.chain.alarms} == {"http://node0.twin", "http://node1.twin"}
+
+
+def test_a_clock_that_is_behind_the_blocks_of_enough_endpoints_is_an_alarm() -> None:
+    made = stage(Replica(), Replica(), Replica(HEIGHT + MOST_AHEAD + 1))
+    made.now -= MOST_BEHIND
+    made.chain.head()
+    assert "this machine" not in {alarm.endpoint for alarm in made.chain.alarms}
+    made.now -= 1
+    made.chain.head()
+    (alarm,) = [alarm for alarm in made.chain.alarms if alarm.endpoint == "this machine"]
+    assert (alarm.what, alarm.found) == ("clock", str(made.now))
 
 
 def test_a_chain_without_new_blocks_silences_no_endpoint() -> None:
@@ -221,7 +282,7 @@ def test_an_endpoint_whose_head_shows_what_no_contract_has_stops_no_other(made_u
 def test_an_endpoint_that_made_a_head_up_is_left_out_once_that_height_is_final() -> None:
     nodes = [Replica(), Replica(), Replica(forked_at=HEIGHT)]
     made = stage(*nodes)
-    made.chain.doubt("http://node2.twin", made.chain.rpc.at("http://node2.twin", lambda: made.chain.block(HEIGHT)))
+    made.chain.doubt("http://node2.twin", shown_by_the_last(made, HEIGHT))
     for node in nodes:
         node.height = HEIGHT + 2
     nodes[2].forked_at = 1 << 40  # it shows the true block now
@@ -233,7 +294,7 @@ def test_an_endpoint_that_made_a_head_up_is_left_out_once_that_height_is_final()
 def test_an_endpoint_that_alone_had_the_newer_block_is_right_in_the_end() -> None:
     nodes = [Replica(), Replica(), Replica(HEIGHT + 1)]
     made = stage(*nodes)
-    made.chain.doubt("http://node2.twin", made.chain.rpc.at("http://node2.twin", lambda: made.chain.block(HEIGHT + 1)))
+    made.chain.doubt("http://node2.twin", shown_by_the_last(made, HEIGHT + 1))
     for node in nodes:
         node.height = HEIGHT + 3
     made.now += 3
@@ -246,7 +307,7 @@ def test_a_made_up_head_of_a_height_that_is_never_reached_is_a_lie_by_its_time(h
     """Otherwise one endpoint of three holds each release back for good."""
     nodes = [Replica(), Replica(), Replica()]
     made = stage(*nodes)
-    shown = made.chain.rpc.at("http://node2.twin", lambda: made.chain.block(HEIGHT))
+    shown = shown_by_the_last(made, HEIGHT)
     made.chain.doubt("http://node2.twin", replace(shown, number=BlockNumber(height)))
     assert made.chain.final().number == HEIGHT - 2
     assert list(made.chain.alarms) == []

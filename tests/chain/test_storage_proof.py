@@ -157,7 +157,9 @@ def test_a_trie_of_any_shape_under_a_made_up_root_is_read_or_refused(node: Any) 
 def test_an_account_of_any_shape_under_a_made_up_root_is_refused(fields: Any) -> None:
     address = Address(b"a" * 20)
     trie = Trie({keccak(address): rlp.encode(fields)})
-    header = StateHeader(block_hash=keccak(b"block"), number=1, timestamp=1, state_root=trie.root)
+    header = StateHeader(
+        block_hash=keccak(b"block"), number=1, timestamp=1, state_root=trie.root, receipts_root=trie.root
+    )
     rpc = Rpc("http://liar.twin")
     shown = {"accountProof": ["0x" + node.hex() for node in trie.proof(keccak(address))], "storageProof": []}
     answer = {"jsonrpc": "2.0", "id": 1, "result": shown}

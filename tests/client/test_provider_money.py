@@ -6,14 +6,15 @@ from dataclasses import replace as change
 
 from hypothesis import given
 
-from sealmarket.chain.events import ChainEvent, Deposited, OtherEvent, Withdrawn
+from sealmarket.chain.events import ChainEvent
+from sealmarket.chain.ledger_events import Deposited, OrderUsed, Staked, Withdrawn
 from sealmarket.chain.model import NOT_INTERRUPTED, Fault, Payout
 from sealmarket.client.explain import ENDINGS
 from sealmarket.client.provider_money import Moved, job_money, moves
 from sealmarket.client.statement import statement_of
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Wei
 from tests.client.test_statement import AT, CASE, TABLE, Amounts, amounts, decided, ended, payout_of, record_of
 from tests.samples import PROVIDER
 
@@ -47,8 +48,8 @@ def test_the_ledger_of_an_account_names_what_came_and_went() -> None:
     later = change(AT, log_index=AT.log_index + 1)
     events: list[ChainEvent] = [
         Deposited(AT, ZERO_ADDRESS, PROVIDER, Wei(5)),
-        OtherEvent(later, "Market", "Staked", {"amount": 4}),
-        OtherEvent(later, "Market", "OrderUsed", {}),
+        Staked(later, ZERO_ADDRESS, PROVIDER, Wei(4)),
+        OrderUsed(later, PROVIDER, ZERO_HASH),
         Withdrawn(later, ZERO_ADDRESS, PROVIDER, PROVIDER, Wei(1)),
     ]
     assert list(moves(events)) == [

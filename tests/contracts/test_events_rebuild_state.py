@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from scripts.benchmarks._gas_world import NO_DETAIL, Job, World
-from sealmarket.chain import abi
+from sealmarket.chain import Chain, abi
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.contracts import CommitteeContract, SettledResult, members_hash
 from sealmarket.chain.deploy import contract_address
+from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.layout import variable
 from sealmarket.chain.model import Enclave
 from sealmarket.protocol.decisions import ChallengeAnswer, Outcome, Stop
 from sealmarket.protocol.orders import AssetOrder
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedChallengeAnswer, SignedDecision, SignedStop
+from sealmarket_backend import event_rows
+from sealmarket_backend.event_rows import EventRow
+from sealmarket_backend.index import Index
+from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, Wei
 from sealmarket_enclave.protocol.job import Failure, JobSpec, SharesMissing
 from sealmarket_enclave.protocol.numbers import U8, U32, AssetId, FailureCause, JobId
@@ -26,7 +33,8 @@ from sealmarket_enclave.protocol.release import Release, ReleasedShare, release_
 from sealmarket_enclave.protocol.signing import personal_digest, sign
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
-from tests.contracts.replay import Balance, Interrupted, JobState, Meter, State, read
+from tests.contracts import retold
+from tests.contracts.replay import Balance, Fields, Interrupted, JobState, Meter, State, read
 
 pytestmark = [pytest.mark.loopback, pytest.mark.timeout(300)]
 
@@ -195,12 +203,17 @@ class BusyWorld(World):
     def replayed(self) -> State:
         """The state that all events so far add up to."""
         state = State()
+        for name, fields, time in self.told():
+            state.apply(name, fields, time)
+        return state
+
+    def told(self) -> Iterator[tuple[str, Fields, int]]:
+        """Name, fields and time of every event so far."""
         names = {str(self.registry.address): "AssetRegistry", str(self.market.address): "Market"}
         for log in self._rpc.call("eth_getLogs", {"fromBlock": "0x0", "toBlock": "latest"}):
             name, fields = read(names.get(log["address"], "OracleCommittee"), log)
             block = self._rpc.call("eth_getBlockByNumber", log["blockNumber"], False)
-            state.apply(name, fields, int(block["timestamp"], 16))
-        return state
+            yield name, fields, int(block["timestamp"], 16)
 
     def coins(self, holder: Address) -> int:
         """Native coin of an address."""
@@ -225,6 +238,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusyWorld]:
         world = BusyWorld(chains.anvil(programs).url)
         try:
             world.live()
+            world.pass_time(1)
             yield world
         finally:
             world.disconnect()
@@ -233,6 +247,53 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusyWorld]:
 @pytest.fixture(scope="module")
 def state(world: BusyWorld) -> State:
     return world.replayed()
+
+
+@pytest.fixture(scope="module")
+def rows(world: BusyWorld) -> Iterator[list[EventRow]]:
+    """What the backend's index keeps of the same events."""
+    chain = Chain(retold.book_of(world), world.url)
+    try:
+        yield retold.rows_of(chain)
+    finally:
+        chain.close()
+
+
+def test_a_row_of_the_index_says_all_that_its_log_told(world: BusyWorld, rows: list[EventRow]) -> None:
+    for row, (name, fields, time) in zip(rows, world.told(), strict=True):
+        assert (row.name, row.time) == (name, time)
+        assert retold.lacks(retold.abi_fields(row.event), fields) == [], name
+
+
+def test_the_rows_of_the_index_add_up_to_the_same_state(state: State, rows: list[EventRow]) -> None:
+    rebuilt = State()
+    for row in rows:
+        rebuilt.apply(row.name, retold.abi_fields(row.event), row.time)
+    assert rebuilt == state
+
+
+@settings(max_examples=12, deadline=None)
+@given(steps=st.lists(st.one_of(st.integers(1, 12), st.integers(-6, -1)), max_size=24))
+def test_however_blocks_come_and_go_the_index_is_as_one_that_was_built_from_genesis(
+    steps: list[int], world: BusyWorld, rows: list[EventRow]
+) -> None:
+    """A positive step is a block of so many events, a negative one takes so many blocks back."""
+    told = retold.Retold(retold.book_of(world), [row.event for row in rows])
+    chain = cast(ChainReader, told)
+    with Database(None) as live, Database(None) as fresh:
+        index = Index(live, chain, start=0)
+        for step in [*steps, told.left]:
+            if step > 0:
+                told.mine(step)
+            else:
+                told.take_back(-step)
+                told.mine(0)
+            index.advance()
+        told.mine(told.left)
+        index.advance()
+        Index(fresh, chain, start=0).advance()
+        assert retold.tables(live) == retold.tables(fresh)
+        assert len(list(event_rows.every(live))) == len(rows)
 
 
 def _only(fields: dict[str, Any]) -> Any:

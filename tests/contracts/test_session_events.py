@@ -8,13 +8,13 @@ import pytest
 
 from scripts.benchmarks._gas_world import ETHER, Job
 from scripts.benchmarks._session_gas import SERVES, WINDOW, SessionWorld
-from sealmarket.chain import abi
+from sealmarket.chain import Chain, abi
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, HexBytes, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.session import Entry, Renewal, SignedRenewal, SignedStatement, Statement, TabState
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
-from tests.contracts import session_replay
+from tests.contracts import retold, session_replay
 from tests.contracts.replay import read
 
 pytestmark = [pytest.mark.loopback, pytest.mark.timeout(300)]
@@ -72,12 +72,17 @@ class BusyService(SessionWorld):
     def replayed(self) -> session_replay.Sessions:
         """The state that all events so far add up to."""
         state = session_replay.Sessions()
+        for name, fields, time in self.told():
+            state.apply(name, fields, time)
+        return state
+
+    def told(self) -> Iterator[tuple[str, session_replay.Fields, int]]:
+        """Name, fields and time of every event of the service so far."""
         logs = {"fromBlock": "0x0", "toBlock": "latest", "address": self.sessions.address.checksum}
         for log in self._rpc.call("eth_getLogs", logs):
             name, fields = read("Sessions", log)
             block = self._rpc.call("eth_getBlockByNumber", log["blockNumber"], False)
-            state.apply(name, fields, int(block["timestamp"], 16))
-        return state
+            yield name, fields, int(block["timestamp"], 16)
 
     def view(self, contract: str, function: str, *arguments: object) -> dict[str, object]:
         """What a view function answers now: its only result."""
@@ -96,6 +101,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusyService]:
         try:
             world.warm_up()
             world.live()
+            world.pass_time(1)
             yield world
         finally:
             world.disconnect()
@@ -112,6 +118,20 @@ def test_every_service_and_tab_is_what_the_events_say(world: BusyService) -> Non
     assert len(state.tabs) == 3
     for (job_id, account), tab in state.tabs.items():
         assert world.view("Sessions", "tabOf", job_id, account) == vars(tab)
+
+
+def test_the_rows_of_the_index_say_all_of_a_service(world: BusyService) -> None:
+    chain = Chain(retold.book_of(world), world.url)
+    try:
+        rows = [row for row in retold.rows_of(chain) if type(row.event).__module__.endswith("session_events")]
+    finally:
+        chain.close()
+    rebuilt = session_replay.Sessions()
+    for row, (name, fields, time) in zip(rows, world.told(), strict=True):
+        assert (row.name, row.time) == (name, time)
+        assert retold.lacks(retold.abi_fields(row.event), fields) == [], name
+        rebuilt.apply(row.name, retold.abi_fields(row.event), row.time)
+    assert rebuilt.held(ZERO_ADDRESS) == world.replayed().held(ZERO_ADDRESS)
 
 
 def test_the_contract_s_account_in_the_ledger_is_what_bonds_tabs_and_royalties_are(world: BusyService) -> None:

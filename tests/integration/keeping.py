@@ -28,7 +28,7 @@ from sealmarket_enclave.protocol.signing import address_of
 from tests.integration.market import EnclaveKeys, Market, development_account
 
 EVIDENCE, RESULT, RECEIPT = keccak(b"evidence"), keccak(b"result"), keccak(b"receipt")
-FOLLOWED = ("assets", "jobs", "job_events", "interruptions", "unreadable")
+FOLLOWED = ("assets", "jobs", "events", "interruptions", "unreadable")
 
 
 class Miner:
@@ -113,7 +113,7 @@ class Keeping:
 
     def provide(self) -> None:
         """Quote what is matched, and post the result of what is accepted."""
-        for view in self.index.unfinished():
+        for view in (one for _, one in self.index.unfinished() if one is not None):
             slot = self.market.chain.at(self.market.chain.head()).job(view.request_hash)
             if slot.status is Status.MATCHED:
                 self._quote(view.spec)

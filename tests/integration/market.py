@@ -30,13 +30,16 @@ from sealmarket.client import (
     PolicyDraft,
     Provider,
     SealedAsset,
+    signing,
 )
 from sealmarket.client.requests import RequestHandle
 from sealmarket.market_api.memory import MemoryBackend
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member, Windows
 from sealmarket.protocol.capability import Capability
 from sealmarket.protocol.decisions import Decision, Outcome, Stop
-from sealmarket.protocol.wire import DecisionDetail, SignedComputeOrder, SignedDecision, SignedStop
+from sealmarket.protocol.orders import EvidenceSeal
+from sealmarket.protocol.wire import DecisionDetail, EvidencePackage, SignedComputeOrder, SignedDecision, SignedStop
+from sealmarket.sealing.evidence import About, EvidenceSealer
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
 from sealmarket_devices.measure import LaunchMeasurement
@@ -252,6 +255,23 @@ class Market:
         """What the enclave signs at the end."""
         word = Settlement(job_id=self.job_id(spec), result_hash=result, receipt_hash=receipt, units=0, last=True)
         return word, sign(word.digest(self.book.chain_id, self.book.market), keys.signer)
+
+    def show(self, package: EvidencePackage, posted: Bytes32) -> None:
+        """The provider seals its evidence to every node and puts it into the store."""
+
+        def signed(sealed_hash: Bytes32) -> HexBytes:
+            seal = EvidenceSeal(job_id=package.job_id, evidence_hash=posted, sealed_hash=sealed_hash)
+            return signing.sign(development_account(3), self.book, seal)
+
+        about = About(
+            chain_id=self.book.chain_id,
+            market=self.book.market,
+            job_id=package.job_id,
+            evidence_hash=posted,
+            epoch=self.committee.epoch,
+        )
+        readers = [key.public for key in self.node_hpke]
+        self.backend.store().put_evidence(EvidenceSealer(package.canonical(), about).wrapped(readers, signed))
 
     def finish(
         self, spec: JobSpec, keys: EnclaveKeys, decision: Decision, seals: Sequence[Seal]

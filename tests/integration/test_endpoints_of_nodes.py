@@ -19,16 +19,17 @@ import pytest
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain import Block, Chain
+from sealmarket.chain.agreement import patience_of
 from sealmarket.chain.errors import ChainError, Reverted
+from sealmarket.chain.logs import topic_of
 from sealmarket.chain.quorum import ChainTrust
 from sealmarket.client import JobRecord, SealedAsset, read_job
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.orders import Quote
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus
+from sealmarket.protocol.wire import EvidencePackage, NodeStatus
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.codec import HexBytes, canonical_json
+from sealmarket_enclave.protocol.codec import HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import evidence_hash, report_data, terms_digest
 from sealmarket_enclave.protocol.numbers import Grade, Tee
@@ -36,9 +37,7 @@ from sealmarket_enclave.protocol.signing import address_of
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from sealmarket_oracle import service
-from sealmarket_oracle.documents import evidence_context
 from sealmarket_oracle.errors import JournalError, OracleError
-from sealmarket_oracle.gate.inputs import MarketRef
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.service import Node
@@ -52,7 +51,10 @@ LAUNCH = LaunchMeasurement(image=b"\x01" * 48, runtime=b"\x02" * 48, command=b"\
 
 @dataclass
 class Town:
-    """A market on a chain that mines on demand, and one node of its committee at three endpoints of that chain."""
+    """A market on a chain that mines on demand, and one node of its committee at three endpoints of that chain.
+
+    ``passed`` are seconds that the chain and every clock were moved on by; ``skew`` is how far the node's clock is off.
+    """
 
     market: Market
     device: VirtualTdx
@@ -60,6 +62,7 @@ class Town:
     folder: Path
     opened: ExitStack
     proxies: list[Proxy] = field(default_factory=list)
+    passed: list[int] = field(default_factory=list)
     skew: float = 0.0
     started: int = 0
 
@@ -89,7 +92,7 @@ class Town:
         return Node(chain, journal, market.backend.store(), keys, held, Agreeing(), clock=self.clock)
 
     def clock(self) -> float:
-        return time.time() + self.skew
+        return time.time() + sum(self.passed) + self.skew
 
     def mine(self, blocks: int = 2) -> None:
         """Blocks without anything in them, so that what came before is final."""
@@ -116,7 +119,7 @@ class Town:
         )
         posted = evidence_hash(package.quote, signer, keccak(key), named.hash)
         market.provider_sender.send(market.chain.market.quote(record.spec, posted))
-        self._post(package, posted)
+        market.show(package, posted)
         self.mine()
         return record, keys, package
 
@@ -138,17 +141,6 @@ class Town:
         assert found is not None
         return self.market.chain.block(found.at.block_number).timestamp
 
-    def _post(self, package: EvidencePackage, posted: Any) -> None:
-        book, job_id = self.market.book, package.job_id
-        ref = MarketRef(chain_id=book.chain_id, address=book.market, registry=book.registry)
-        sealed = tuple(
-            HexBytes(k.public.seal(package.canonical(), evidence_context(ref, job_id, 1, k.public.digest)))
-            for k in self.market.node_hpke
-        )
-        signature = HexBytes(bytes(Quote(job_id=job_id, evidence_hash=posted).struct_hash()))
-        envelope = EvidenceEnvelope(job_id=job_id, evidence_hash=posted, epoch=1, sealed=sealed, signature=signature)
-        self.market.backend.answers[f"evidence/{job_id}"] = canonical_json([envelope])
-
 
 @pytest.fixture(scope="module")
 def _market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
@@ -164,7 +156,7 @@ def _market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 def town(_market: Town, tmp_path: Path) -> Iterator[Town]:
     with ExitStack() as opened:
         proxies = [opened.enter_context(faulty(real(_market.market.rpc_url))) for _ in range(3)]
-        yield Town(_market.market, _market.device, _market.sealed, tmp_path, opened, proxies)
+        yield Town(_market.market, _market.device, _market.sealed, tmp_path, opened, proxies, _market.passed)
 
 
 def status(node: Node, record: JobRecord) -> NodeStatus:
@@ -273,6 +265,136 @@ def test_a_reorganisation_that_takes_the_verdict_back_is_never_released_on(town:
     becomes(node, record, "released", town.mine)
 
 
+def test_a_final_verdict_that_is_reorganised_away_stops_all_decisions_and_releases(town: Town) -> None:
+    """Deeper than what counts as final: the node decides on no second history, until the first is back."""
+    record, keys, package = town.quoted()
+    node = town.node(*town.proxies)
+    becomes(node, record, "decided")
+    before = town.market.chain.head()
+    town.accept(record, keys, package)
+    node._follower.advance()  # the acceptance is in the journal, and nothing is released yet
+    depth = town.market.chain.head().number - before.number
+    payer = development_account(9).address
+    sent = [[{"from": payer, "to": payer, "value": "0x1", "gas": "0x5208"}, 0]]
+    town.market.chain.rpc.call("anvil_reorg", depth, sent)
+    town.mine(3)
+    for _ in range(3):
+        found = status(node, record)
+        assert (found.state, "was final as" in found.reason) == ("waiting", True)
+    assert node.status(record.job_id).release is None
+
+
+def _standing_still(town: Town) -> Fault:
+    """An endpoint whose chain has ended at the present head."""
+    last = town.market.chain.head().number
+
+    def fault(asked: Asked) -> Reply | None:
+        if asked.method != "eth_getBlockByNumber":
+            return None
+        tag = asked.body["params"][0]
+        number = last if tag == "latest" else int(tag, 16)
+        if number > last:
+            return told(asked, result=None)
+        body = asked.upstream(asked.body | {"params": [hex(number), False]})
+        return told(asked, result=body["result"])
+
+    return fault
+
+
+def _later(town: Town, seconds: int) -> None:
+    """The chain and every clock move on."""
+    town.market.chain.rpc.call("evm_increaseTime", hex(seconds))
+    town.passed.append(seconds)
+    town.mine()
+
+
+@pytest.mark.parametrize("skew", [pytest.param(0, marks=pytest.mark.long), -50])
+def test_a_release_comes_while_one_endpoint_of_three_stands_still_whatever_the_clock_says(
+    town: Town, skew: int
+) -> None:
+    """It has no say once the others are ahead of it, also for a node whose clock is behind. It is named."""
+    record, keys, package = town.quoted()
+    node = town.node(*town.proxies)
+    becomes(node, record, "decided")
+    town.proxies[0].fault = _standing_still(town)
+    town.accept(record, keys, package)
+    _later(town, patience_of(town.market.book.timing) + 1)
+    town.skew += skew
+    becomes(node, record, "released", town.mine)
+    assert any(alarm.startswith(town.proxies[0].url) for alarm in node.alarms)
+
+
+# --- events that one endpoint makes up ---------------------------------------------------------------------------
+
+
+def _beside(log: Any) -> Fault:
+    """One more log than there is, in the newest block that is asked for."""
+
+    def fault(asked: Asked) -> Reply | None:
+        if asked.method != "eth_getLogs":
+            return None
+        found, last = asked.upstream(asked.body)["result"], asked.body["params"][0]["toBlock"]
+        block = asked.upstream(asked.body | {"method": "eth_getBlockByNumber", "params": [last, False]})["result"]
+        place = {"blockNumber": last, "blockHash": block["hash"], "logIndex": "0x50"}
+        return told(asked, result=[*found, log | place])
+
+    return fault
+
+
+def _decided_by_all(log: Any, job_id: Any) -> Any:
+    """The decision on another job, with every node's place among its signers: the third word from the end."""
+    words = bytes.fromhex(log["data"][2:])
+    signers = (0b111).to_bytes(32)
+    topics = [log["topics"][0], str(job_id)]
+    return log | {"topics": topics, "data": "0x" + (words[:-96] + signers + words[-64:]).hex()}
+
+
+def _log_of(town: Town, name: str, job_id: Any) -> Any:
+    query = {"address": town.market.book.market.checksum, "topics": [topic_of("Market", name), str(job_id)]}
+    (log,) = town.market.chain.rpc.call("eth_getLogs", query | {"fromBlock": "0x0", "toBlock": "latest"})
+    return log
+
+
+@pytest.mark.parametrize("first", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_a_decision_in_the_nodes_name_that_one_endpoint_makes_up_does_not_stop_the_node(
+    town: Town, first: bool
+) -> None:
+    """A decision that its journal lacks is the sign of a journal that is lost: the node would sign nothing any more."""
+    decided, keys, package = town.quoted()
+    town.accept(decided, keys, package)
+    made_up = _log_of(town, "JobDecided", decided.job_id)
+    record, keys, package = town.quoted()
+    node = town.node(*town.proxies)
+    liar = town.proxies[0 if first else 2]
+    liar.fault = _beside(_decided_by_all(made_up, record.job_id))
+    town.accept(record, keys, package)
+    becomes(node, record, "released", town.mine)
+    assert any(alarm.startswith(liar.url) for alarm in node.alarms)
+
+
+def test_an_end_that_one_endpoint_makes_up_does_not_end_the_job(town: Town) -> None:
+    """A node leaves a job that has ended alone, for good."""
+    record, keys, package = town.quoted()
+    ended = _log_of(town, "JobMatched", record.job_id)
+    node = town.node(*town.proxies)
+    becomes(node, record, "decided")
+    ended |= {"topics": [topic_of("Market", "JobFailed"), str(record.job_id)], "data": "0x" + "00" * 32 * 12}
+    town.proxies[0].fault = _beside(ended)
+    town.mine()
+    status(node, record)
+    town.accept(record, keys, package)
+    becomes(node, record, "released", town.mine)
+
+
+def test_a_node_acts_on_events_that_the_endpoint_it_asks_first_keeps_back(town: Town) -> None:
+    record, keys, package = town.quoted()
+    town.proxies[0].fault = altered("eth_getLogs", edit=lambda _logs: [])
+    node = town.node(*town.proxies)
+    becomes(node, record, "decided")
+    town.accept(record, keys, package)
+    becomes(node, record, "released", town.mine)
+
+
 # --- and no liar keeps it from coming ---------------------------------------------------------------------------
 
 
@@ -306,7 +428,7 @@ def test_a_release_comes_while_one_endpoint_of_three_lies_about(town: Town, name
     assert found.decision.outcome is Outcome.ACCEPTED
     town.accept(record, keys, package)
     becomes(node, record, "released", town.mine)
-    if name not in ("state", "headers", "proofs"):
+    if name != "state":  # which is asked for by nobody
         assert any(alarm.startswith(town.proxies[0].url) for alarm in node.alarms)
 
 

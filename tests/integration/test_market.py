@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from sealmarket.chain import Chain, DevelopmentKeyRefused, Fault, Reverted, Sender, WrongChain
 from sealmarket.chain.calls import Call
 from sealmarket.chain.deploy import PARTS, deploy, write_book
-from sealmarket.chain.events import AllowListReplaced, JobDecided, JobEnded, JobMatched, OtherEvent, VersionPublished
+from sealmarket.chain.events import AllowListReplaced, JobDecided, JobEnded, JobMatched, VersionPublished
 from sealmarket.chain.layout import variable
+from sealmarket.chain.ledger_events import AllOrdersCancelled
 from sealmarket.chain.proof import ProofRefused, proven_account, proven_header
 from sealmarket.cli.main import main
 from sealmarket.client import JobRecord, Offer, SealedAsset, read_job
@@ -237,8 +238,8 @@ def test_a_job_settles_and_everybody_is_paid(market: Market, sealed: SealedAsset
 
 def test_after_all_orders_in_a_token_are_cancelled_only_new_ones_count(market: Market, sealed: SealedAsset) -> None:
     mined = market.provider_sender.send(market.chain.market.cancel_all_orders(ZERO_ADDRESS))
-    (told,) = (event for event in mined.events if isinstance(event, OtherEvent))
-    assert (told.name, told.fields["token"], told.fields["generation"]) == ("AllOrdersCancelled", ZERO_ADDRESS, 1)
+    (told,) = (event for event in mined.events if isinstance(event, AllOrdersCancelled))
+    assert (told.token, told.generation) == (ZERO_ADDRESS, 1)
     handle = market.request(sealed)
     with pytest.raises(Reverted, match="of generation 0, only 1 counts"):
         market.match(handle)

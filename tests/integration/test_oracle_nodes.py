@@ -16,23 +16,21 @@ from sealmarket.chain.events import JobEnded
 from sealmarket.client import JobRecord, SealedAsset, read_job
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.orders import Quote
 from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage, NodeStatus, SignedDecision, SignedStop
+from sealmarket.protocol.wire import EvidencePackage, NodeStatus, SignedDecision, SignedStop
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, HexBytes, canonical_json
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import evidence_hash, report_data
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
-from sealmarket_enclave.protocol.release import Release
+from sealmarket_enclave.protocol.release import read_release
 from sealmarket_enclave.protocol.signing import address_of
 from sealmarket_enclave.sealed.shares import Share, join, open_released
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from sealmarket_oracle import service
-from sealmarket_oracle.documents import evidence_context
 from sealmarket_oracle.gate.inputs import AssetFacts, MarketRef
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
@@ -81,20 +79,7 @@ class Committee:
         )
         posted = evidence_hash(package.quote, signer, keccak(key), named.hash)
         self.market.provider_sender.send(chain.market.quote(job.spec, posted))
-        market_ref = self.nodes[0].market
-        envelope = EvidenceEnvelope(
-            job_id=job.job_id,
-            evidence_hash=posted,
-            epoch=1,
-            sealed=tuple(
-                HexBytes(
-                    k.public.seal(package.canonical(), evidence_context(market_ref, job.job_id, 1, k.public.digest))
-                )
-                for k in self.market.node_hpke
-            ),
-            signature=HexBytes(bytes(Quote(job_id=job.job_id, evidence_hash=posted).struct_hash())),
-        )
-        self.market.backend.answers[f"evidence/{job.job_id}"] = canonical_json([envelope])
+        self.market.show(package, posted)
         return package
 
     def until(self, true: Callable[[], bool]) -> None:
@@ -193,9 +178,8 @@ def test_an_accepted_enclave_gets_shares_that_join_to_the_owners_key(committee: 
     assert slot.status is Status.ACCEPTED
 
 
-def _opened(
-    committee: Committee, job: JobRecord, signed: SignedDecision, release: Release, enclave: EnclaveKeys
-) -> Share:
+def _opened(committee: Committee, job: JobRecord, signed: SignedDecision, raw: bytes, enclave: EnclaveKeys) -> Share:
+    release = read_release(raw)
     book, chain = committee.market.book, committee.market.chain
     use = job.spec.assets[0]
     facts = AssetFacts(

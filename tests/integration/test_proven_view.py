@@ -1,4 +1,4 @@
-"""State by storage proof on a real chain: a view proves what the contracts answer, and no endpoint can alter it."""
+"""State and events by proof on a real chain: a reader sees what the contracts did, and no endpoint can alter it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain import Block, Chain, NodeDistrusted, Reverted
-from sealmarket.chain.errors import BlockGone, NoProofs
+from sealmarket.chain.errors import BlockGone, NoProofs, TooFewAgree
+from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.chain.quorum import ChainTrust
 from sealmarket.client import JobRecord, SealedAsset, read_job
@@ -23,7 +24,7 @@ from sealmarket_localnet.processes import Supervisor
 from tests.chain.faulty_rpc import Asked, Body, Fault, Proxy, Reply, faulty, real, says
 from tests.integration.market import Market
 
-Edit = Callable[[Asked, Body], Any]
+Edit = Callable[[Asked, Any], Any]
 
 
 @pytest.fixture(scope="module")
@@ -249,4 +250,121 @@ def test_one_lying_endpoint_of_three_changes_nothing(
     assert {one.value for one in found} == {market.chain.at(market.chain.head()).job(job.spec.request_hash)}
     if len(found) == 2:
         assert proxy.url in {alarm.endpoint for alarm in chain.alarms}
+    chain.close()
+
+
+# --- events -----------------------------------------------------------------------------------------------------
+
+
+def _events(chain: Chain, market: Market) -> list[ChainEvent]:
+    return chain.events(market.book.deployed_at, market.chain.final().number)
+
+
+def _made_up(_asked: Asked, logs: list[Body]) -> list[Body]:
+    """An event of the market in a block that has none: the one before the first."""
+    at = {"blockNumber": hex(int(logs[0]["blockNumber"], 16) + 1), "logIndex": "0x3"} if logs else {}
+    return [*logs, {**logs[-1], **at}] if logs else []
+
+
+def _beside(_asked: Asked, logs: list[Body]) -> list[Body]:
+    return [*logs, {**logs[-1], "logIndex": "0x63"}] if logs else []
+
+
+def _altered(_asked: Asked, logs: list[Body]) -> list[Body]:
+    return [{**log, "data": "0x" + "11" * (len(log["data"]) // 2 - 1)} for log in logs]
+
+
+def _elsewhere(_asked: Asked, logs: list[Body]) -> list[Body]:
+    """Each event in the place of the one before it."""
+    places = [{name: log[name] for name in ("blockNumber", "blockHash", "logIndex")} for log in logs]
+    return [{**log, **place} for log, place in zip(logs, places[1:] + places[:1], strict=True)]
+
+
+def _without_receipts_logs(_asked: Asked, receipts: list[Body]) -> list[Body]:
+    return [{**receipt, "logs": receipt["logs"][:-1]} for receipt in receipts]
+
+
+FALSE: dict[str, tuple[str, Edit]] = {
+    "an event in another block": ("eth_getLogs", _made_up),
+    "an event beside a true one": ("eth_getLogs", _beside),
+    "events with other words": ("eth_getLogs", _altered),
+    "events in each other's places": ("eth_getLogs", _elsewhere),
+}
+SILENT: dict[str, tuple[str, Edit]] = {
+    "nothing at all": ("eth_getLogs", lambda _asked, _logs: []),
+    "all but the first event": ("eth_getLogs", lambda _asked, logs: logs[:1]),
+    "answers that are no logs": ("eth_getLogs", lambda _asked, _logs: {"no": "logs"}),
+}
+
+
+@pytest.mark.parametrize("name", FALSE)
+def test_an_endpoint_that_makes_events_up_is_left_out_and_named_and_the_events_are_true(
+    market: Market, job: JobRecord, proxy: Proxy, name: str
+) -> None:
+    proxy.fault = edited(*FALSE[name])
+    chain = reader(market, proxy.url, market.rpc_url, market.rpc_url)
+    assert _events(chain, market) == _events(market.chain, market)
+    assert {alarm.endpoint for alarm in chain.alarms} == {proxy.url}
+    chain.close()
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_an_endpoint_that_keeps_events_back_hides_none(market: Market, job: JobRecord, proxy: Proxy, name: str) -> None:
+    proxy.fault = edited(*SILENT[name])
+    chain = reader(market, proxy.url, market.rpc_url, market.rpc_url)
+    assert _events(chain, market) == _events(market.chain, market)
+    chain.close()
+
+
+def test_an_endpoint_whose_receipts_are_not_the_blocks_is_left_out_and_named(
+    market: Market, job: JobRecord, proxy: Proxy
+) -> None:
+    proxy.fault = edited("eth_getBlockReceipts", _without_receipts_logs)
+    chain = reader(market, proxy.url, market.rpc_url, market.rpc_url)
+    assert _events(chain, market) == _events(market.chain, market)
+    (alarm,) = chain.alarms
+    assert (alarm.endpoint, "receipts of block" in alarm.what) == (proxy.url, True)
+    chain.close()
+
+
+def test_one_endpoint_alone_makes_no_event_up_either(market: Market, job: JobRecord, proxy: Proxy) -> None:
+    """It is the chain to its reader, and its blocks have receipts."""
+    proxy.fault = edited(*FALSE["an event beside a true one"])
+    chain = reader(market, proxy.url)
+    assert _events(chain, market) == _events(market.chain, market)
+    chain.close()
+
+
+def test_one_endpoint_alone_must_show_receipts_of_its_own_blocks(market: Market, job: JobRecord, proxy: Proxy) -> None:
+    proxy.fault = edited("eth_getBlockReceipts", _without_receipts_logs)
+    chain = reader(market, proxy.url)
+    with pytest.raises(ProofRefused, match="receipts of block"):
+        _events(chain, market)
+    chain.close()
+
+
+def test_of_two_endpoints_both_must_answer_for_events(market: Market, job: JobRecord, proxy: Proxy) -> None:
+    proxy.fault = edited(*SILENT["answers that are no logs"])
+    chain = reader(market, proxy.url, market.rpc_url)
+    with pytest.raises(TooFewAgree):
+        _events(chain, market)
+    chain.close()
+
+
+def test_receipts_are_asked_for_one_by_one_where_a_node_has_no_list(
+    market: Market, job: JobRecord, proxy: Proxy
+) -> None:
+    refuse = says(-32601, "the method does not exist")
+    proxy.fault = lambda asked: refuse(asked) if asked.method == "eth_getBlockReceipts" else None
+    chain = reader(market, proxy.url)
+    assert _events(chain, market) == _events(market.chain, market)
+    assert [asked for asked in proxy.asked if asked.method == "eth_getTransactionReceipt"]
+    chain.close()
+
+
+def test_events_of_one_job_are_proven_as_well(market: Market, job: JobRecord, proxy: Proxy) -> None:
+    proxy.fault = edited("eth_getLogs", _altered)
+    chain = reader(market, proxy.url, market.rpc_url, market.rpc_url)
+    final = chain.final()
+    assert chain.about_job(job.job_id, final) == market.chain.about_job(job.job_id, final)
     chain.close()

@@ -9,17 +9,18 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.intel.rules import IntelRules
+from sealmarket.attestation.raw import parse_endorsements
 from sealmarket.protocol.capability import Capability
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.limits import MAXIMUM_CAPABILITY
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.reasons import JobReason, reason_codes
-from sealmarket.protocol.wire import EvidencePackage
 from sealmarket_devices.measurements import tdx_measurement
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint64, to_builtins
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, Uint64, to_builtins
 from sealmarket_enclave.protocol.hashing import keccak, sha256
 from sealmarket_enclave.protocol.job import result_key_names, result_keys_hash
 from sealmarket_enclave.protocol.numbers import Tee
@@ -27,7 +28,7 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.workload.bundle import ENVIRONMENT, DigestManifest, ListedFile
 from sealmarket_enclave.workload.environment import Interpreter
 from sealmarket_enclave.workload.manifest import InputSlot, Limits
-from sealmarket_oracle.gate.collateral_rules import excused
+from sealmarket_oracle.gate.collateral_rules import Basis, excused
 from sealmarket_oracle.gate.inputs import AppraisalInput, FaultRow, Violation
 from sealmarket_oracle.gate.notes import note_of
 from tests.oracle.world import LAUNCH, NOW, OTHER_LAUNCH, World, terms
@@ -185,11 +186,10 @@ def test_a_result_key_that_an_owner_demands_must_be_among_the_jobs(world: World)
 
 def _row(world: World, reason: Reason, matched_at: int) -> tuple[FaultRow, ...]:
     """The rows of one finding against evidence whose collateral the virtual device signed."""
-    collateral = world.device.endorsements()
+    basis = Basis(parse_endorsements(Tee.TDX, world.device.endorsements()), "host", ZERO_HASH)
     case = cast("AppraisalInput", SimpleNamespace(spec=SimpleNamespace(matched_at=matched_at, tee=Tee.TDX)))
-    package = cast("EvidencePackage", SimpleNamespace(collateral=collateral))
     violation = Violation(FaultRow.PLATFORM, note_of(Finding(reason, "this", "that"), "evidence"))
-    return tuple(found.row for found in excused(case, package, [violation]))
+    return tuple(found.row for found in excused(case, basis, [violation]))
 
 
 RESTING = (Reason.TCB_STATUS_TOO_LOW, Reason.ADVISORY_NOT_ALLOWED, Reason.TCB_REVOKED, Reason.CERTIFICATE_REVOKED)
@@ -209,11 +209,11 @@ def test_a_finding_that_no_collateral_decides_stays_where_it_is(world: World) ->
     assert _row(world, Reason.MEASUREMENT_NOT_ALLOWED, 0) == (FaultRow.PLATFORM,)
 
 
-def test_collateral_that_does_not_read_excuses_nothing(world: World) -> None:
+@pytest.mark.parametrize("basis", [None, Basis(Endorsements(), "host", ZERO_HASH)])
+def test_collateral_that_does_not_read_excuses_nothing(basis: Basis | None) -> None:
     case = cast("AppraisalInput", SimpleNamespace(spec=SimpleNamespace(matched_at=0, tee=Tee.TDX)))
-    package = cast("EvidencePackage", SimpleNamespace(collateral="{}"))
     violation = Violation(FaultRow.PLATFORM, note_of(Finding(Reason.TCB_REVOKED, "this", "that"), "evidence"))
-    assert list(excused(case, package, [violation])) == [violation]
+    assert list(excused(case, basis, [violation])) == [violation]
 
 
 def test_a_promise_kept_and_every_rule_met_is_accepted(world: World) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import coincurve
 import pytest
 from msgspec.structs import replace
 
@@ -16,6 +18,8 @@ from sealmarket.protocol.merkle import root as merkle_root
 from sealmarket.protocol.orders import Purpose
 from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket.protocol.transitions import Status
+from sealmarket.protocol.wire import EvidencePackage
+from sealmarket.sealing.evidence import read_evidence
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_devices.tdx import VirtualTdx
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, MicroEpsilon, Wei
@@ -224,25 +228,47 @@ def test_a_public_detail_does_not_name_the_machine(world: World) -> None:
 # --- evidence that is not shown -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["nothing", "another package", "sealed to others", "sealed to fewer", "no package"])
+Shown = Callable[[World, EvidencePackage, Bytes32], bytes | None]
+"""What the store has for a package and its evidence hash."""
+
+
+def _another_package(world: World, package: EvidencePackage, posted: Bytes32) -> bytes:
+    return world.sealed(package.job_id, posted, world.package(package.job_id, enclave=Enclave()).canonical()).raw
+
+
+def _without(world: World, package: EvidencePackage, posted: Bytes32) -> bytes:
+    sealed = world.sealed(package.job_id, posted, package.canonical())
+    wraps = tuple((name, bytes(len(wrapped))) for name, wrapped in sealed.wraps)
+    return world.signed(dataclasses.replace(sealed, wraps=wraps)).raw
+
+
+def _to_fewer(world: World, package: EvidencePackage, posted: Bytes32) -> bytes:
+    readers = [keys.hpke.public for keys in world.keys[:-1]]
+    return world.sealed(package.job_id, posted, package.canonical(), readers).raw
+
+
+WITHHELD: dict[str, Shown] = {
+    "nothing": lambda w, p, h: None,
+    "another package": _another_package,
+    "wrapped by other bytes": _without,
+    "sealed to this node and not to another": _to_fewer,
+    "no package": lambda w, p, h: w.sealed(p.job_id, h, b"{}").raw,
+    "sealed for another job": lambda w, p, h: w.sealed(JobId(keccak(b"job")), h, p.canonical()).raw,
+    "sealed for other evidence": lambda w, p, h: w.sealed(p.job_id, keccak(b"evidence"), p.canonical()).raw,
+    "signed by a stranger": lambda w, p, h: w.sealed(p.job_id, h, p.canonical(), signer=coincurve.PrivateKey()).raw,
+    "without a signature": lambda w, p, h: w.sealed(p.job_id, h, p.canonical()).raw[:-65],
+    "cut short": lambda w, p, h: w.sealed(p.job_id, h, p.canonical()).raw[:-66],
+}
+
+
+@pytest.mark.parametrize("how", WITHHELD)
 def test_evidence_that_is_withheld_is_awaited_and_then_refused(how: str, world: World) -> None:
     job = world.match(world.publish())
     package = world.package(job)
     posted = world.hash_of(package)
     world.chain.quote(job, posted)
-    if how == "another package":
-        world.post(world.package(job, enclave=Enclave()), posted)
-    elif how == "sealed to others":
-        world.post(package, sealed=[b"x" * 1300, b"y", b""])
-    elif how == "sealed to fewer":
-        world.post(package, sealed=[b""])
-        world.store.envelopes[job] = [replace(world.store.envelopes[job][0], sealed=())]
-    elif how == "no package":
-        from sealmarket_oracle.documents import evidence_context
-        from tests.oracle.world import MARKET_REF
-
-        publics = [keys.hpke.public for keys in world.keys]
-        world.post(package, sealed=[p.seal(b"{}", evidence_context(MARKET_REF, job, 1, p.digest)) for p in publics])
+    if (raw := WITHHELD[how](world, package, posted)) is not None:
+        world.post(package, raw=raw)
     world.chain.finalise()
     node = world.node()
     node.tick()
@@ -250,6 +276,17 @@ def test_evidence_that_is_withheld_is_awaited_and_then_refused(how: str, world: 
     assert "evidence_withheld" in node.status(job).reason
     world.chain.mine(3, seconds=200)
     _expect(world.decided(node), Outcome.EVIDENCE_WITHHELD, JobReason.EVIDENCE_WITHHELD)
+
+
+def test_each_node_says_which_package_it_opened(world: World) -> None:
+    job = world.match(world.publish())
+    package = world.quote(job)
+    content = read_evidence(world.store.packages[job, world.hash_of(package)]).content_hash
+    nodes = [world.node(place) for place in range(2)]
+    for node in nodes:
+        world.decided(node)
+    details = [status.decision.detail for node in nodes if (status := node.status(job)).decision is not None]
+    assert [detail.evidence_content for detail in details] == [content, content]
 
 
 def test_evidence_that_comes_late_is_still_looked_at(world: World) -> None:
@@ -261,19 +298,6 @@ def test_evidence_that_comes_late_is_still_looked_at(world: World) -> None:
     node.tick()
     world.post(package)
     _expect(world.decided(node), Outcome.ACCEPTED)
-
-
-def test_strangers_cannot_crowd_the_evidence_out(world: World) -> None:
-    job = world.match(world.publish())
-    package = world.package(job)
-    world.chain.quote(job, world.hash_of(package))
-    for _ in range(40):
-        world.post(package, sealed=[b"", b"", b""])
-    flood = [replace(e, signature=HexBytes(bytes(65))) for e in world.store.envelopes[job]]
-    world.store.envelopes[job] = flood
-    world.post(package)
-    world.chain.finalise()
-    _expect(world.decided(world.node()), Outcome.ACCEPTED)
 
 
 # --- the request --------------------------------------------------------------------------------------------------

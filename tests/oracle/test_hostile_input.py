@@ -18,9 +18,9 @@ from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
-from sealmarket_oracle.documents import evidence_context, posted_evidence
+from sealmarket_oracle.documents import stored_evidence
 from sealmarket_oracle.service import Node
-from tests.oracle.world import MARKET_REF, World
+from tests.oracle.world import World
 
 NUMBERS = (2**53 - 1, 2**53, 2**63, 2**64, 10**400, -1, 1e300, 0.5)
 """From here on RFC 8785 has no spelling, SQLite no column, JSON-RPC no block, JSON no integer."""
@@ -28,10 +28,8 @@ NUMBERS = (2**53 - 1, 2**53, 2**63, 2**64, 10**400, -1, 1e300, 0.5)
 
 def quote_raw(world: World, package: EvidencePackage, raw: bytes) -> JobId:
     """The provider posts the hash of a package and seals other bytes to the nodes."""
-    publics = [keys.hpke.public for keys in world.keys]
-    sealed = [p.seal(raw, evidence_context(MARKET_REF, package.job_id, 1, p.digest)) for p in publics]
     world.chain.quote(package.job_id, world.hash_of(package))
-    world.post(package, sealed=sealed)
+    world.post(package, raw=world.sealed(package.job_id, world.hash_of(package), raw).raw)
     world.chain.finalise()
     return package.job_id
 
@@ -120,9 +118,8 @@ def test_a_policy_with_a_false_field_is_the_inputs_fault(where: str, value: obje
     assert JobReason.POLICY_INVALID.value in {finding.reason for finding in decision.detail.findings}
 
 
-def test_an_evidence_list_that_its_provider_blew_up_counts_as_withheld(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(blobs, "MAX_EVIDENCE", 1000)
-    answer = httpx.MockTransport(lambda _request: httpx.Response(200, content=b"[" + b" " * 1000 + b"]"))
-    assert posted_evidence(Store("http://store", transport=answer), JobId(Bytes32(bytes(32)))) == ()
+def test_an_evidence_package_that_its_provider_blew_up_counts_as_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobs, "MAXIMUM_PACKAGE", 1000)
+    answer = httpx.MockTransport(lambda _request: httpx.Response(200, content=b" " * 1001))
+    name = Bytes32(bytes(32))
+    assert stored_evidence(Store("http://store", transport=answer), JobId(name), name) is None

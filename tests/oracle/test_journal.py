@@ -74,8 +74,8 @@ def test_a_decision_is_on_disk_before_it_can_be_signed(world: World, monkeypatch
 
 def test_the_journal_is_written_through_to_the_disk(world: World, tmp_path: Path) -> None:
     journal = world.journal()
-    assert journal._one("PRAGMA synchronous")[0] == 2
-    assert journal._one("PRAGMA journal_mode")[0] == "wal"
+    assert journal._run("PRAGMA synchronous").fetchone()[0] == 2
+    assert journal._run("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 
 def test_what_was_read_and_the_cursor_are_written_together(world: World) -> None:
@@ -84,7 +84,7 @@ def test_what_was_read_and_the_cursor_are_written_together(world: World) -> None
     def half() -> None:
         with journal.writing():
             journal.advance(Cursor(7, world.chain.head().hash))
-            journal._db.execute("INSERT INTO promises VALUES (x'00', 'both', x'00', 1)")
+            journal._run("INSERT INTO promises VALUES (x'00', 'both', x'00', 1)")
 
     with pytest.raises(sqlite3.IntegrityError):
         half()

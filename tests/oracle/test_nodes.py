@@ -12,9 +12,7 @@ from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedDecision, SignedStop
-from sealmarket_enclave.protocol.codec import HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.signing import recover
 from sealmarket_enclave.sealed.errors import WrongShare
 from sealmarket_enclave.sealed.shares import Share, join
@@ -55,12 +53,12 @@ class Keeper:
         return None
 
 
-def _releases(world: World, nodes: list[Node]) -> list[Release]:
+def _releases(world: World, nodes: list[Node]) -> list[bytes]:
     found = []
     for node in nodes:
         node.tick()
         if (release := node.status(world.job_id).release) is not None:
-            found.append(release)
+            found.append(bytes(release))
     return found
 
 
@@ -152,7 +150,7 @@ def test_a_chain_that_goes_away_and_returns_loses_nothing(world: World) -> None:
 def test_one_job_with_broken_papers_does_not_hold_up_the_others(world: World) -> None:
     broken = world.match(world.publish(1))
     world.quote(broken)
-    world.store.envelopes[broken] = [replace(world.store.envelopes[broken][0], sealed=(HexBytes(b""),) * 3)]
+    world.store.packages[broken, world.hash_of_posted()] = b"broken"
     good = world.match(world.publish(2))
     world.quote(good)
     node = world.node(0)

@@ -16,6 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from scripts.toolchain import ROOT
+from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.http import HttpError
 from sealmarket.protocol.book import Member
 from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, decode
@@ -30,7 +31,8 @@ from sealmarket_oracle.report import NodeReport, Reporter, metrics
 from sealmarket_oracle.report_text import lines
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
-from tests.oracle.world import World
+from tests.oracle.vendor import keeper
+from tests.oracle.world import NOW, World
 from tests.patience import PATIENCE, until
 
 
@@ -55,7 +57,10 @@ def _waiting(world: World) -> Node:
     asset = world.publish()
     world.match(asset)
     world.quote()
-    node = world.node()
+    collateral = IntelCollateral.from_json(world.device.endorsements())
+    later = NOW + 2 * 86_400
+    kept = keeper(world.folder / "own", world.roots, None, collateral, clock=lambda: later)
+    node = world.node(collateral=kept)
     world.accept(world.decided(node))
     world.match(asset)
     world.chain.finalise()
@@ -73,14 +78,14 @@ def test_a_node_on_a_full_disk_promises_nothing_says_so_and_goes_on_when_there_i
     world.accept(world.decided(node))
     runner, journal = Runner(node, 0.1), node._journal
     before = journal.head()
-    journal._one("PRAGMA max_page_count = 1")  # no page more than there are
+    journal._run("PRAGMA max_page_count = 1")  # no page more than there are
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Release, "canonical", lambda _self: b"x" * (1 << 20), raising=False)
+        patched.setattr(Release, "raw", property(lambda _self: HexBytes(bytes(1 << 20))))
         assert runner._tick() is False
     assert "takes no writes" in runner._health.problem
     assert node.status(world.job_id).release is None
     assert (journal.head(), journal.promised(world.job_id)) == (before, None)
-    journal._one("PRAGMA max_page_count = 1000000")
+    journal._run("PRAGMA max_page_count = 1000000")
     assert runner._tick() is True
     assert node.status(world.job_id).state == "released"
 
@@ -114,6 +119,7 @@ def test_a_report_names_open_jobs_with_their_reasons_peers_journal_disk_and_back
     text = "\n".join(lines(report))
     for said in (str(world.job_id), "no evidence hash", "the peer is away", "/media/stick", "1 decisions, 1 releases"):
         assert said in text
+    assert "evaluation 20" in text
     assert decode(NodeReport, report.canonical()) == report
 
 
@@ -166,6 +172,9 @@ def test_the_socket_is_its_users_alone_takes_over_from_a_killed_process_and_is_r
         done = CliRunner().invoke(app, ["status", str(deep), "--json"])
         assert json.loads(done.stdout)["log"]["decisions"] == 1
         assert done.exit_code == 1  # it has not ticked by its runner, so it is not well yet
+        shown = CliRunner().invoke(app, ["collateral", str(deep), "--json"])
+        assert json.loads(shown.stdout)["kinds"][0]["evaluation"] == 20
+        assert shown.exit_code == 0
     assert not (deep / "admin.sock").exists()
 
 

@@ -85,15 +85,14 @@ def _collateral_part(name: str, value: str) -> Callable[[World], None]:
 def _long_package(world: World) -> None:
     package = world.package(world.match(world.publish()))
     world.chain.quote(package.job_id, world.hash_of(package))
-    world.post(package, sealed=[bytes(MAXIMUM_PACKAGE + 1)] * len(world.keys))
+    world.post(package, raw=bytes(MAXIMUM_PACKAGE + 1))
     world.chain.finalise()
 
 
-def _many_envelopes(world: World) -> None:
-    package = replace(world.package(world.match(world.publish())), collateral=" " * (4 << 20))
+def _largest_package(world: World) -> None:
+    package = replace(world.package(world.match(world.publish())), collateral=" " * (5 << 20))
     world.chain.quote(package.job_id, keccak(b"another package"))
-    for _ in range(16):
-        world.post(package, posted=keccak(b"another package"))
+    world.post(package, posted=keccak(b"another package"))
     world.chain.finalise()
 
 
@@ -240,7 +239,7 @@ CASES: dict[str, tuple[str, Callable[[World], None], Outcome]] = {
     "collateral of 4 MiB of brackets": ("provider", _collateral("[" * (4 << 20)), Outcome.PLATFORM_REFUSED),
     "collateral of 5 MiB": ("provider", _collateral(" " * (5 << 20)), Outcome.PLATFORM_REFUSED),
     "a package of more than 6 MiB": ("provider", _long_package, Outcome.EVIDENCE_WITHHELD),
-    "16 packages of 4 MiB, none the right one": ("provider", _many_envelopes, Outcome.EVIDENCE_WITHHELD),
+    "a package of 5 MiB, not the right one": ("provider", _largest_package, Outcome.EVIDENCE_WITHHELD),
     "a policy of 500,000 numbers": ("owner", _policy(_numbers), Outcome.INPUT_REFUSED),
     "a policy of 32,000 numbers": ("owner", _policy(_values), Outcome.INPUT_REFUSED),
     "a policy that is one string without an end": ("owner", _policy(_nested), Outcome.INPUT_REFUSED),

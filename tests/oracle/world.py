@@ -6,12 +6,14 @@ signatures are real bytes under a development root.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import coincurve
@@ -26,9 +28,10 @@ from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Membe
 from sealmarket.protocol.decisions import Decision
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.merkle import root as merkle_root
-from sealmarket.protocol.orders import Purpose, Quote
-from sealmarket.protocol.wire import EvidenceEnvelope, EvidencePackage
+from sealmarket.protocol.orders import EvidenceSeal, Purpose
+from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.sealing import shares
+from sealmarket.sealing.evidence import About, EvidenceSealer, SealedEvidence
 from sealmarket.store.memory import MemoryStore
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
@@ -49,10 +52,9 @@ from sealmarket_enclave.protocol.numbers import AssetId, Grade, JobId, Tee
 from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_enclave.protocol.terms import Seal, Terms
-from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_enclave.sealed.hpke import PrivateKey, PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
 from sealmarket_oracle import service
-from sealmarket_oracle.documents import evidence_context
 from sealmarket_oracle.gate.inputs import MarketRef
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
@@ -226,6 +228,8 @@ class World:
         committee: Committee | None = None,
         edit_policy: Callable[[PolicyDocument], PolicyDocument] = lambda document: document,
         edit_sealed: Callable[[list[bytes]], list[bytes]] = lambda sealed: sealed,
+        dealt_for: Mapping[str, Any] = MappingProxyType({}),
+        edit_share_set: Callable[[ShareSet], ShareSet] = lambda share_set: share_set,
         seal_epoch: int = 1,
         keep_shares: bool = True,
         keep_policy: bool = True,
@@ -237,15 +241,9 @@ class World:
         granted = policy_terms or terms()
         document = edit_policy(policy(asset, granted, evidence or rules(), workloads, committee))
         key, content = shares.generate_key(), Bytes32(bytes([number + 100]) * 32)
-        dealing = shares.Dealing(
-            chain_id=CHAIN_ID,
-            registry=REGISTRY,
-            asset_id=asset,
-            asset_version=1,
-            content_root=content,
-            policy_hash=document.digest(),
-            epoch=1,
-        )
+        here: dict[str, Any] = {"chain_id": CHAIN_ID, "registry": REGISTRY, "asset_id": asset, "epoch": 1}
+        named = {"asset_version": 1, "content_root": content, "policy_hash": document.digest()}
+        dealing = shares.Dealing(**{**here, **named, **dealt_for})
         members = [(m.signer, PrivateKeyOf.public(m)) for m in committee.members]
         share_set, sealed = shares.deal(key, committee.threshold, members, dealing)
         changed = edit_sealed(list(sealed))
@@ -254,6 +252,7 @@ class World:
                 replace(member, sealed=keccak(raw)) for member, raw in zip(share_set.members, changed, strict=True)
             )
             share_set = replace(share_set, members=renamed)
+        share_set = edit_share_set(share_set)
         seal = Seal(
             content_root=content,
             content_version=1,
@@ -318,29 +317,37 @@ class World:
         """The evidence hash of a package."""
         return evidence_hash(package.quote, package.enclave_signer, keccak(package.enclave_key), package.block_hash)
 
+    def sealed(
+        self,
+        job_id: JobId,
+        posted: Bytes32,
+        content: bytes,
+        readers: Sequence[PublicKey] | None = None,
+        signer: coincurve.PrivateKey | None = None,
+    ) -> SealedEvidence:
+        """Content as a provider seals it: to every node, under the provider's signature."""
+        about = About(chain_id=CHAIN_ID, market=MARKET, job_id=job_id, evidence_hash=posted, epoch=1)
+        members = [keys.hpke.public for keys in self.keys]
+        sealed = EvidenceSealer(content, about).wrapped(members if readers is None else readers)
+        return self.signed(sealed, signer)
+
+    def signed(self, sealed: SealedEvidence, signer: coincurve.PrivateKey | None = None) -> SealedEvidence:
+        """The same under the provider's signature."""
+        seal = EvidenceSeal(job_id=sealed.job_id, evidence_hash=sealed.evidence_hash, sealed_hash=sealed.sealed_hash)
+        signature = sign(seal.digest(CHAIN_ID, MARKET), signer or self.provider)
+        return dataclasses.replace(sealed, signature=bytes(signature))
+
+    def post(self, package: EvidencePackage, posted: Bytes32 | None = None, raw: bytes | None = None) -> Bytes32:
+        """Put a package into the store, sealed to every node; ``raw`` are other bytes in its place."""
+        posted = posted or self.hash_of(package)
+        if raw is None:
+            raw = self.sealed(package.job_id, posted, package.canonical()).raw
+        self.store.packages[package.job_id, posted] = raw
+        return posted
+
     def hash_of_posted(self) -> Bytes32:
         """The evidence hash that was posted last for the present job."""
-        return self.store.envelopes[self.job_id][-1].evidence_hash
-
-    def post(self, package: EvidencePackage, posted: Bytes32 | None = None, sealed: Any = None) -> Bytes32:
-        """Put an envelope into the store, sealed to every node."""
-        posted = posted or self.hash_of(package)
-        messages = sealed or [
-            keys.hpke.public.seal(
-                package.canonical(), evidence_context(MARKET_REF, package.job_id, 1, keys.hpke.public.digest)
-            )
-            for keys in self.keys
-        ]
-        digest = Quote(job_id=package.job_id, evidence_hash=posted).digest(CHAIN_ID, MARKET)
-        envelope = EvidenceEnvelope(
-            job_id=package.job_id,
-            evidence_hash=posted,
-            epoch=1,
-            sealed=tuple(HexBytes(m) for m in messages),
-            signature=sign(digest, self.provider),
-        )
-        self.store.envelopes.setdefault(package.job_id, []).append(envelope)
-        return posted
+        return [posted for job_id, posted in self.store.packages if job_id == self.job_id][-1]
 
     def quote(self, job_id: JobId | None = None, **changes: Any) -> EvidencePackage:
         """The provider quotes on chain, shows the evidence, and the quote becomes final."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -22,12 +23,15 @@ from sealmarket.protocol.wire import EvidencePackage
 from sealmarket_enclave.protocol.codec import (
     LARGEST_INTEGER,
     MAXIMUM_NESTING,
+    HexBytes,
     Shape,
+    Uint,
     canonical_json,
     decode,
     decode_canonical,
     from_builtins,
     parse_json,
+    to_builtins,
 )
 from sealmarket_enclave.protocol.errors import MalformedDocument, NotCanonical
 from sealmarket_enclave.protocol.job import Parameters
@@ -52,6 +56,18 @@ class Loose(Shape, frozen=True, kw_only=True):
     text: str = ""
     anything: Any = None
     table: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Plain(Shape, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
+    """A shape without fractions and without what types leave open."""
+
+    text: str = ""
+    number: int = 0
+    account: HexBytes = HexBytes()
+    amount: Uint = Uint()
+    yes: bool | None = None
+    inside: tuple[Plain, ...] = ()
+    table: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 TEXT = st.text(st.characters(codec=None), max_size=20)  # surrogates too
@@ -84,6 +100,7 @@ def spells(document: Shape) -> None:
     """What was read has a spelling, which reads back: nothing that passes a decoder fails later."""
     try:
         raw = document.canonical()
+        assert raw == rfc8785.dumps(to_builtins(document))
         assert decode_canonical(type(document), raw).canonical() == raw
     except MalformedDocument as error:
         raise AssertionError(f"a document was read and cannot be spelled: {document!r}") from error
@@ -109,6 +126,43 @@ KINDS: st.SearchStrategy[type[Shape]] = st.sampled_from([*SHAPES, Loose])
 def test_no_json_does_anything_else(case: tuple[type[Shape], Any]) -> None:
     kind, value = case
     reads_or_refuses(kind, json.dumps(value).encode(), value)
+
+
+PLAINLY: st.SearchStrategy[Plain] = st.recursive(
+    st.builds(
+        Plain,
+        text=TEXT,
+        number=st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+        account=st.binary(max_size=40).map(HexBytes),
+        amount=st.integers(0, 2**256 - 1).map(Uint),
+        yes=st.none() | st.booleans(),
+        table=st.dictionaries(TEXT, st.integers(-(2**54), 2**54), max_size=4),
+    ),
+    lambda inner: st.builds(Plain, inside=st.lists(inner, max_size=3).map(tuple)),
+    max_leaves=4,
+)
+
+
+@given(PLAINLY)
+@example(Plain(text='a "word" \\ \x00\x1f\x7f/<é\u2028\U0001f600'))
+@example(Plain(table={"\U0001f600": 1, "\uffff": 2, "a": 3, "B": 4, "": 5}))
+@example(Plain(number=LARGEST_INTEGER, text="1e5 1.5 12345678901234567890"))
+@example(Plain(number=LARGEST_INTEGER + 1))
+@example(Plain(number=1.5))  # type: ignore[arg-type]
+def test_the_fast_writer_spells_as_the_library_for_rfc_8785_does_or_refuses_as_it_does(value: Plain) -> None:
+    try:
+        expected = rfc8785.dumps(to_builtins(value))
+    except (rfc8785.CanonicalizationError, ValueError, msgspec.MsgspecError):
+        with pytest.raises(NotCanonical):
+            canonical_json(value)
+        return
+    assert canonical_json(value) == expected
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_shape_with_fractions_refuses_one_without_a_spelling(number: float) -> None:
+    with pytest.raises(NotCanonical):
+        canonical_json(Loose(anything=number))
 
 
 @pytest.mark.parametrize("value", [2**53, -(2**53), 2**64, 10**400])

@@ -14,7 +14,7 @@ import msgspec
 
 from sealmarket.chain.bargain import Bargain, JobKey, commitment
 from sealmarket.protocol.decisions import ChallengeAnswer, Decision, Stop
-from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, Quote, Request
+from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, EvidenceSeal, Quote, Request
 from sealmarket.protocol.proposals import Proposal, ProposalAnswer
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, from_builtins, to_builtins
 from sealmarket_enclave.protocol.eip712 import TypedShape, encode_type
@@ -37,7 +37,18 @@ FILES: dict[str, tuple[type[TypedShape], ...]] = {
     "orders": (Request, ComputeOrder, AssetOrder),
     "job": (JobSpec, Bargain),
     "decision": (
-        *(Quote, Decision, Stop, Settlement, Failure, SharesMissing, Acknowledgement, ChallengeAnswer, Complaint),
+        *(
+            Quote,
+            EvidenceSeal,
+            Decision,
+            Stop,
+            Settlement,
+            Failure,
+            SharesMissing,
+            Acknowledgement,
+            ChallengeAnswer,
+            Complaint,
+        ),
     ),
     "proposal": (Proposal, ProposalAnswer),
     "session": (SessionTerms, Statement, Renewal, Grant, SessionRequest, SessionReceipt),

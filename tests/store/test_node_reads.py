@@ -42,7 +42,7 @@ def test_a_store_that_does_not_connect_is_no_answer() -> None:
         raise httpx.ConnectError("refused", request=request)
 
     with pytest.raises(ServiceError):
-        _store(refuse).evidence(JOB)
+        _store(refuse).find_evidence(JOB, NAME)
 
 
 def test_an_endless_document_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,10 +51,10 @@ def test_an_endless_document_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None
         _store(lambda _: httpx.Response(200, content=b"x" * 5000)).find_document(keccak(b"this"))
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'[{"jobId":"0x"}]', b"\xff"])
-def test_a_malformed_evidence_list_is_no_answer(content: bytes) -> None:
-    with pytest.raises(ServiceError):
-        _store(lambda _: httpx.Response(200, content=content)).evidence(JOB)
+def test_an_endless_evidence_package_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobs, "MAXIMUM_PACKAGE", 1000)
+    with pytest.raises(AnswerTooLong, match="longer than 1000 bytes"):
+        _store(lambda _: httpx.Response(200, content=b"x" * 5000)).find_evidence(JOB, NAME)
 
 
 def test_a_list_of_another_root_is_no_answer() -> None:
@@ -68,7 +68,7 @@ def test_a_list_of_another_root_is_no_answer() -> None:
 def test_not_there_is_an_answer() -> None:
     absent = _store(lambda _: httpx.Response(404))
     assert absent.find_document(keccak(b"this")) is None
-    assert absent.evidence(JOB) == ()
+    assert absent.find_evidence(JOB, NAME) is None
     assert absent.find_leaves(keccak(b"root")) is None
 
 

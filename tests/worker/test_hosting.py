@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from sealmarket.chain.errors import ChainUnavailable
+from sealmarket.client.renewals import SignedRenewals
 from sealmarket.protocol.book import AddressBook, Committee, Member
 from sealmarket.protocol.problems import PREFIX, TYPES
 from sealmarket.protocol.renewals import RenewalRequest
@@ -37,7 +38,7 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.session import MAX_SEALED, AnswerReader, FrameKind
 from sealmarket_worker.errors import EnclaveLost, ServiceOver
 from sealmarket_worker.gateway import MOST_OF_PEER, Gateway, Hosted, Refused
-from sealmarket_worker.hosting import NEWCOMERS, NodeRenewals, Redeeming, ServiceRun, SignedRenewals, StatementLog
+from sealmarket_worker.hosting import NEWCOMERS, NodeRenewals, Redeeming, ServiceRun, StatementLog
 from sealmarket_worker.link import ServiceLink
 from sealmarket_worker.listener import Server
 from tests.enclave.scene import CHAIN_ID, MARKET
@@ -211,6 +212,24 @@ def test_a_statement_is_on_disk_before_it_is_passed_on_and_a_torn_line_is_left_o
     assert list(restarted.all()) == [signed, signed]
     assert isinstance(signed, SignedStatement)
     assert isinstance(signed.statement, Statement)
+
+
+def test_a_log_that_grew_keeps_the_newest_statement_and_each_accounts_last_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sealmarket_worker.hosting.MOST_GROWTH", 20_000)
+    log = StatementLog(tmp_path, JobId(Bytes32(bytes(32))))
+    link, accounts = LinkTwin(), [Address(bytes([place]) * 20) for place in range(1, 11)]
+    for units in range(1, 21):
+        for account in accounts:
+            link.units[account] = units
+            log.keep(link.state([account]))
+    assert len(list(log.all())) < 100, "200 were kept one after the other"
+    found = {entry.account: int(entry.units) for one in log.needed() for entry in one.statement.entries}
+    assert (found, len(log.needed())) == (dict.fromkeys(accounts, 20), len(accounts))
+    assert log.needed()[-1] == link.statement
+    log.remove()
+    assert list(log.all()) == []
 
 
 class LinkTwin:

@@ -12,9 +12,10 @@ from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket.protocol.services import EvidenceRequest, ServiceDocument
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage
-from sealmarket.sealing.contexts import EvidenceInfo
+from sealmarket.sealing.evidence import About, read_evidence
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint64, decode, decode_canonical
 from sealmarket_enclave.protocol.hashing import sha256
+from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.session import Renewal, SignedReceipt, SignedRenewal, TabState
 from sealmarket_enclave.protocol.signing import recover, sign
 from sealmarket_enclave.runtime.kinds import session
@@ -128,10 +129,10 @@ def _document(base: str) -> ServiceDocument | None:
 def _evidence(base: str) -> EvidencePackage:
     key = PrivateKey.generate()
     asked = EvidenceRequest(key=HexBytes(key.public.raw)).canonical()
-    sealed = httpx.post(f"{base}/evidence", content=asked, timeout=PATIENCE).content
-    job_id = Bytes32.parse(base.rpartition("/")[2])
-    info = EvidenceInfo(chain_id=CHAIN_ID, market=MARKET, job_id=job_id, epoch=1, hpke_key=key.public.digest)
-    return decode(EvidencePackage, key.open(sealed, info))
+    sealed = read_evidence(httpx.post(f"{base}/evidence", content=asked, timeout=PATIENCE).content)
+    job_id = JobId(Bytes32.parse(base.rpartition("/")[2]))
+    about = About(chain_id=CHAIN_ID, market=MARKET, job_id=job_id, evidence_hash=sealed.evidence_hash, epoch=1)
+    return decode(EvidencePackage, sealed.opened(key, about))
 
 
 def _asked(users: Users, base: str) -> SignedReceipt | None:

@@ -15,18 +15,17 @@ from sealmarket.chain.events import JobQuoted
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member
 from sealmarket.protocol.decisions import Decision, Outcome
-from sealmarket.protocol.orders import Quote
+from sealmarket.protocol.orders import EvidenceSeal
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     BoundDevices,
-    EvidenceEnvelope,
     EvidencePackage,
     NodeStatus,
     PostedResult,
     SignedStop,
 )
-from sealmarket.sealing.contexts import EvidenceInfo
+from sealmarket.sealing.evidence import About, SealedEvidence, read_evidence
 from sealmarket.store.blobs import Store
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_devices.client import DeviceUnreachable
@@ -173,25 +172,31 @@ class NodesTwin:
     def __init__(self, scene: Scene, chain: MemoryChain, store: StoreTwin) -> None:
         self._scene, self._chain, self._store = scene, chain, store
         self.down: set[int] = set()
-        self.handed: dict[int, EvidenceEnvelope] = {}
+        self.handed: dict[int, SealedEvidence] = {}
         self.lying: set[int] = set()
         self.stopping: dict[int, SignedStop] = {}
         self.outcome = Outcome.ACCEPTED
         self.reasons = Uint(0)
         self.seen: list[EvidencePackage] = []
 
-    def package(self, node: int) -> EvidencePackage:
+    def sealed(self) -> SealedEvidence:
         job_id = self._scene.spec.job_id(CHAIN_ID, MARKET)
-        envelope = decode(EvidenceEnvelope, self._store.blobs[f"/v1/evidence/{job_id}"])
-        key = self._scene.nodes[node].hpke
-        info = EvidenceInfo(chain_id=CHAIN_ID, market=MARKET, job_id=job_id, epoch=1, hpke_key=key.public.digest)
-        return decode(EvidencePackage, key.open(envelope.sealed[node], info))
+        [raw] = [raw for path, raw in self._store.blobs.items() if path.startswith(f"/v1/evidence/{job_id}/")]
+        return read_evidence(raw)
+
+    def package(self, node: int) -> EvidencePackage:
+        sealed = self.sealed()
+        about = About(
+            chain_id=CHAIN_ID, market=MARKET, job_id=sealed.job_id, evidence_hash=sealed.evidence_hash, epoch=1
+        )
+        return decode(EvidencePackage, sealed.opened(self._scene.nodes[node].hpke, about))
 
     def statuses(self, members: Sequence[Member], job_id: JobId) -> list[NodeStatus | None]:
         return [self._status(place, job_id) for place in range(len(members))]
 
-    def hand_in(self, member: Member, envelope: EvidenceEnvelope, place: int) -> bool:
-        self.handed.setdefault(place, envelope)
+    def hand_in(self, member: Member, sealed: SealedEvidence) -> bool:
+        place = next(place for place, node in enumerate(self._scene.nodes) if node.signer == member.signer)
+        self.handed.setdefault(place, sealed)
         return place not in self.down
 
     def _status(self, place: int, job_id: JobId) -> NodeStatus | None:
@@ -203,7 +208,7 @@ class NodesTwin:
         quoted = next(e for e in self._chain.events(0, self._chain.head().number) if isinstance(e, JobQuoted))
         spoil = 0 if place in self.lying else None
         release: Release = self._scene.release(place, quoted.evidence_hash, package.enclave_key, spoil=spoil)
-        return NodeStatus(job_id=job_id, state="released", reason="", release=release)
+        return NodeStatus(job_id=job_id, state="released", reason="", release=release.raw)
 
     def decide(self) -> None:
         """Submit the committee's decision, as the keeper does."""
@@ -309,7 +314,8 @@ class HostTwin:
         """The world's step while the host waits: blocks come, and the committee decides what was quoted."""
         slot = self.chain.at(self.chain.final()).job(self.scene.spec.request_hash)
         job_id = self.scene.spec.job_id(CHAIN_ID, MARKET)
-        if slot.status is Status.QUOTED and f"/v1/evidence/{job_id}" in self.store.blobs:
+        shown = any(path.startswith(f"/v1/evidence/{job_id}/") for path in self.store.blobs)
+        if slot.status is Status.QUOTED and shown:
             self.nodes.decide()
         else:
             self.chain.mine()
@@ -335,8 +341,8 @@ class HostTwin:
     def messages(self) -> str:
         return "\n".join(event.message for event in self.events)
 
-    def _sign(self, quote: Quote) -> HexBytes:
-        return sign(quote.digest(CHAIN_ID, MARKET), PROVIDER_KEY)
+    def _sign(self, seal: EvidenceSeal) -> HexBytes:
+        return sign(seal.digest(CHAIN_ID, MARKET), PROVIDER_KEY)
 
 
 class TickingStop(threading.Event):

@@ -28,13 +28,13 @@ from sealmarket.protocol.market import (
     ProposalPage,
     Readiness,
     RequestState,
+    Warnings,
 )
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.proposals import SignedAnswer, SignedProposal
 from sealmarket.protocol.schema import openapi_schemas
 from sealmarket.protocol.sign_in import Nonce, Session, SignedMessage
 from sealmarket.protocol.wire import (
-    EvidenceEnvelope,
     JobView,
     PostedRequest,
     PostedResult,
@@ -48,9 +48,9 @@ from sealmarket_enclave.protocol.job import Parameters
 
 SHAPES = (
     Accepted, AcceptedOrder, AcceptedProposal, AcceptedRequest, AddressBook, AnswerPage, AssetOrderPage, AssetPage,
-    ComputeOrderPage, EvidenceEnvelope, JobPage, JobView, Nonce, OrderState, Parameters, PostedRequest, PostedResult,
+    ComputeOrderPage, JobPage, JobView, Nonce, OrderState, Parameters, PostedRequest, PostedResult,
     Problem, ProposalPage, Readiness, RequestState, Session, SignedAcknowledgement, SignedAnswer, SignedAssetOrder,
-    SignedComputeOrder, SignedMessage, SignedProposal,
+    SignedComputeOrder, SignedMessage, SignedProposal, Warnings,
 )  # fmt: skip
 Tags = list[str | Enum]
 Responses = dict[int | str, dict[str, Any]]

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
+from sealmarket.protocol.limits import MAXIMUM_PACKAGE
 from sealmarket.protocol.market import MOST_JOBS, Accepted, JobPage
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidenceEnvelope, JobView, PostedResult, SignedAcknowledgement
-from sealmarket_backend.api.answers import JSON, MAX_JSON, answer, page_of
+from sealmarket.protocol.wire import JobView, PostedResult, SignedAcknowledgement
+from sealmarket.serving.requests import peer_in
+from sealmarket_backend.api.answers import answer, body_of, page_of
 from sealmarket_backend.api.cursors import cursor_of, places_in
-from sealmarket_backend.api.documents import Account, Hash, PageCursor, Tags, gives, reads
+from sealmarket_backend.api.documents import Account, Hash, PageCursor, Tags, gives, reads, reads_bytes, refuses
 from sealmarket_backend.api.posting import CREATED, Posting
+from sealmarket_backend.api.store import BYTES
 from sealmarket_backend.listing import Listings
 from sealmarket_backend.service import Backend
 from sealmarket_enclave.protocol.codec import Address, Bytes32
@@ -24,7 +28,7 @@ TAGS: Tags = ["jobs"]
 def add_routes(app: FastAPI, backend: Backend, posting: Posting, listings: Listings) -> None:
     """The routes of jobs, their evidence, results and acknowledgements."""
     _jobs(app, backend, listings)
-    _evidence(app, backend, posting)
+    _evidence(app, backend)
     _results(app, backend, posting)
 
 
@@ -59,34 +63,31 @@ def _jobs(app: FastAPI, backend: Backend, listings: Listings) -> None:
         return answer(backend.index.job(Bytes32.parse(job_id)))
 
 
-def _evidence(app: FastAPI, backend: Backend, posting: Posting) -> None:
-    @app.post(
-        "/v1/evidence/{job_id}",
+def _evidence(app: FastAPI, backend: Backend) -> None:
+    path = "/v1/evidence/{job_id}/{evidence_hash}"
+    size = f"At most {MAXIMUM_PACKAGE} bytes, as docs/spec/shares.md has it; the job's provider signed them."
+
+    @app.put(
+        path,
         status_code=CREATED,
         tags=TAGS,
-        summary="Post the sealed evidence of a job",
-        openapi_extra=reads(EvidenceEnvelope),
-        responses=gives(Accepted, CREATED),
+        summary="Put the sealed evidence of a job",
+        openapi_extra=reads_bytes(size),
+        responses={CREATED: {"description": "done"}, **refuses()},
     )
-    async def post_evidence(job_id: Hash, request: Request) -> Response:
-        """Its provider alone can."""
-        name = Bytes32.parse(job_id)
+    async def put_evidence(job_id: Hash, evidence_hash: Hash, request: Request) -> Response:
+        """Its provider alone can. What it puts later replaces it."""
+        names = Bytes32.parse(job_id), Bytes32.parse(evidence_hash)
+        raw = await body_of(request, "sealed evidence package", MAXIMUM_PACKAGE)
+        await run_in_threadpool(backend.add_evidence, *names, raw, peer_in(request.scope))
+        backend.wake()
+        return Response(status_code=CREATED)
 
-        def add(envelope: EvidenceEnvelope, peer: str) -> None:
-            backend.add_evidence(name, envelope, peer)
-
-        return await posting.post(request, EvidenceEnvelope, add, MAX_JSON)
-
-    @app.get(
-        "/v1/evidence/{job_id}",
-        tags=TAGS,
-        summary="The sealed evidence of a job",
-        responses=gives(EvidenceEnvelope, many=True),
-    )
-    def get_evidence(job_id: Hash) -> Response:
-        """All packages that its provider posted, at most 16, as they were posted."""
-        documents = backend.evidence(Bytes32.parse(job_id))
-        return Response(b"[" + b",".join(documents) + b"]", media_type=JSON)
+    @app.get(path, tags=TAGS, summary="The sealed evidence of a job", responses=gives(None))
+    def get_evidence(job_id: Hash, evidence_hash: Hash) -> Response:
+        """The package that its provider put last."""
+        raw = backend.evidence(Bytes32.parse(job_id), Bytes32.parse(evidence_hash))
+        return Response(raw, media_type=BYTES)
 
 
 def _results(app: FastAPI, backend: Backend, posting: Posting) -> None:

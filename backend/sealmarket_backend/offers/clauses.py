@@ -1,9 +1,9 @@
 """When a compute offer fits a request, in numbers, as :mod:`sealmarket.protocol.fitting` has it in words.
 
 Each limit is written so that *more reaches further*: an upper bound that the provider signs stays as it is, a lower
-bound is taken from the greatest number. An offer keeps a limit where its number is at least the request's. All limits
-of an offer are one integer, a field for each, and above each field a bit that a subtraction takes where it borrows: one
-subtraction compares all of them.
+bound is taken from the greatest number of its field. An offer keeps a limit where its number is at least the request's.
+All limits of an offer are one integer, a field for each, and above each field a bit that a subtraction takes where it
+borrows: one subtraction compares all of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import accumulate
 from typing import Final, NamedTuple, Self, TypeAlias
 
 from sealmarket.protocol import merkle
@@ -35,46 +36,64 @@ REACH: Final = 4
 PROVIDER: Final = 5
 CAPABILITY: Final = 6
 HASH: Final = 7
-LIMITS = (
-    "penalty",
-    "grade",
-    "minQuoteWindow",
-    "minSettleWindow",
-    "maxHold",
-    "maxRunSeconds",
-    "maxReadSeconds",
-    "maxValidateSeconds",
-    "maxDecodedBytes",
-    "timeoutFee",
-    "maxStake",
-)
-
-
-_VALUE_BITS = 132
-"""Sixteen owners' prices of 128 bits fit."""
-_FIELD_BITS = _VALUE_BITS + 1
-_OWNERS_AT = (len(LIMITS) - 2) * _FIELD_BITS
-"""Where the last two limits begin, which the owners' side sets."""
-GREATEST: Final = (1 << _VALUE_BITS) - 1
-GUARDS: Final = sum(1 << (at * _FIELD_BITS + _VALUE_BITS) for at in range(len(LIMITS)))
+_AMOUNT, _TIME = 132, 40
+"""Bits: sixteen owners' prices of 128 bits fit, and the sum of a request's windows of 32."""
+_BITS: Final = {
+    "penalty": _AMOUNT,
+    "grade": 8,
+    "minQuoteWindow": _TIME,
+    "minSettleWindow": _TIME,
+    "maxHold": _TIME,
+    "maxRunSeconds": _TIME,
+    "maxReadSeconds": _TIME,
+    "maxValidateSeconds": _TIME,
+    "maxDecodedBytes": 64,
+    "timeoutFee": _AMOUNT,
+    "maxStake": _AMOUNT,
+}
+LIMITS: Final = tuple(_BITS)
+GREATEST: Final = tuple((1 << bits) - 1 for bits in _BITS.values())
+"""Of each limit, what no number exceeds."""
+_STARTS: Final = tuple(accumulate((bits + 1 for bits in _BITS.values()), initial=0))[:-1]
+GUARD_OF: Final = tuple(1 << start + bits for start, bits in zip(_STARTS, _BITS.values(), strict=True))
+"""The bit above each field."""
+_AT_GUARD: Final = {guard.bit_length(): at for at, guard in enumerate(GUARD_OF)}
+GUARDS: Final = sum(GUARD_OF)
 """The bits above the fields. ``(reached - needed) & GUARDS == GUARDS`` where every limit is kept."""
+_OF_WIDTH: Final = tuple(
+    (width, sum(1 << start + bits for start, bits in zip(_STARTS, _BITS.values(), strict=True) if bits == width))
+    for width in sorted(set(_BITS.values()))
+)
+"""The bits above the fields of each width."""
+_QUOTE, _SETTLE, _TIMEOUT, _STAKE = map(LIMITS.index, ("minQuoteWindow", "minSettleWindow", "timeoutFee", "maxStake"))
 
 
 def packed(values: Iterable[int]) -> Limits:
-    """One number for each limit, of 0 to :data:`GREATEST`, as one integer without the bits above."""
-    return sum(value << (at * _FIELD_BITS) for at, value in enumerate(values))
+    """One number for each limit, of 0 to its greatest, as one integer without the bits above."""
+    return sum(value << start for value, start in zip(values, _STARTS, strict=False))
+
+
+def unpacked(limits: Limits) -> tuple[int, ...]:
+    """The number of each limit."""
+    return tuple(limits >> start & most for start, most in zip(_STARTS, GREATEST, strict=True))
 
 
 def first_missed(reached: Limits, needed: Limits) -> int:
     """The place of the first limit that is not kept; -1 where all are."""
     missed = GUARDS & ~(reached - needed)
-    return (missed & -missed).bit_length() // _FIELD_BITS - 1 if missed else -1
+    return _AT_GUARD[(missed & -missed).bit_length()] if missed else -1
+
+
+def demanded(needed: Limits, limits: Limits) -> int:
+    """The bits above the fields of those limits of which at least as much is needed: what misses one of them misses
+    what is needed."""
+    return ((needed | GUARDS) - limits) & GUARDS
 
 
 def most_of(one: Limits, other: Limits) -> Limits:
     """Of what two reach, the greater of each field."""
     kept = (one - (other & ~GUARDS)) & GUARDS
-    fields = kept - (kept >> _VALUE_BITS)
+    fields = kept - sum((kept & guards) >> width for width, guards in _OF_WIDTH)
     return GUARDS | (one & fields) | (other & ~fields)
 
 
@@ -134,7 +153,7 @@ class Wanted:
 
     def with_owners(self, owners: Owners, providers: frozenset[bytes] | None) -> Wanted:
         """The same of these providers alone, with what the owners' side asks of them."""
-        last = packed((GREATEST - owners.at_timeout, owners.price)) << _OWNERS_AT
+        last = (GREATEST[_TIMEOUT] - owners.at_timeout) << _STARTS[_TIMEOUT] | owners.price << _STARTS[_STAKE]
         return replace(self, providers=providers, limits=self.limits | last)
 
     def cost(self, row: Row) -> int:
@@ -184,14 +203,14 @@ def row_of(order: ComputeOrder, order_hash: Bytes32, sequence: int) -> Row:
     limits = (
         int(order.penalty),
         int(order.grade),
-        GREATEST - order.min_quote_window,
-        GREATEST - order.min_settle_window,
+        GREATEST[_QUOTE] - order.min_quote_window,
+        GREATEST[_SETTLE] - order.min_settle_window,
         int(order.max_hold),
         int(order.max_run_seconds),
         int(order.max_read_seconds),
         int(order.max_validate_seconds),
         int(order.max_decoded_bytes),
-        GREATEST - order.timeout_fee,
+        GREATEST[_TIMEOUT] - order.timeout_fee,
         int(order.max_stake) - int(order.penalty),
     )
     provider = bytes(merkle.account_leaf(order.provider))
@@ -222,8 +241,8 @@ def wanted_of(
     limits = (
         penalty,
         grade,
-        GREATEST - request.quote_window,
-        GREATEST - request.settle_window,
+        GREATEST[_QUOTE] - request.quote_window,
+        GREATEST[_SETTLE] - request.settle_window,
         longest_hold(windows_of(request)),
         int(request.run_seconds),
         int(request.read_seconds),

@@ -240,5 +240,5 @@ def _lanes_of(group: _Group, wanted: Wanted) -> list[Lane]:
         return [group.by_provider[leaf] for leaf in wanted.providers if leaf in group.by_provider]
     if wanted.capabilities is not None and len(wanted.capabilities) <= MOST_NAMED:
         named = [group.by_capability[leaf] for leaf in wanted.capabilities if leaf in group.by_capability]
-        return [lane for shelf in named for lane in shelf.lanes]
-    return group.all.lanes
+        return [lane for shelf in named for lane in shelf.lanes_for(wanted)]
+    return group.all.lanes_for(wanted)

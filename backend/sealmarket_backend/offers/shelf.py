@@ -2,20 +2,23 @@
 
 A shelf begins as one lane. A request that looks at many offers of a lane in vain gives the lane its limits: from then
 on each offer lies in the lane of the first of those limits that it misses, or in the lane of those that miss none.
-Bounds rule out a lane of misses as one, so that the next such request looks at none of them. Offers move a few at a
-time, by :meth:`Shelf.sort`, while searches and changes go on.
+One comparison of a request with those limits rules out the lanes of all that misses what the request needs as well, so
+that the next such request looks at none of them. Offers move a few at a time, by :meth:`Shelf.sort`, while searches and
+changes go on.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sealmarket_backend.offers.clauses import LIMITS, REACH, UNIT, Limits, Row, Wanted, first_missed
+from sealmarket_backend.offers.clauses import GUARD_OF, LIMITS, REACH, UNIT, Limits, Row, Wanted, demanded, first_missed
 from sealmarket_backend.offers.lane import Lane
 
 MOST_LANES = 256
-"""Of one shelf: each search looks at all their bounds."""
+"""Of one shelf: a search may have to look at the bounds of all."""
+_UNIT_PLACE = len(LIMITS)
 LEAST_SORTED = 128
 """A lane with fewer offers is not sorted."""
 
@@ -31,7 +34,18 @@ class _Split:
 
     def place(self, row: Row) -> int:
         """The first limit that an offer misses, the price of a unit before all; -1 where it misses none."""
-        return len(LIMITS) if row[UNIT] > self.unit else first_missed(row[REACH], self.limits)
+        return _UNIT_PLACE if row[UNIT] > self.unit else first_missed(row[REACH], self.limits)
+
+    def parts_for(self, wanted: Wanted) -> Iterator[Lane | _Split]:
+        """Those in which an offer may keep what is wanted."""
+        yield self.rest
+        ruled_out = demanded(wanted.limits, self.limits)
+        for place, part in self.parts.items():
+            if place == _UNIT_PLACE:
+                if wanted.max_unit > self.unit:
+                    yield part
+            elif place < 0 or not ruled_out & GUARD_OF[place]:
+                yield part
 
 
 class Shelf:
@@ -62,6 +76,17 @@ class Shelf:
         if not node.take(row):
             raise KeyError(f"no offer {row[-1].hex()} on this shelf")
         self.size -= 1
+
+    def lanes_for(self, wanted: Wanted) -> list[Lane]:
+        """The lanes in which an offer may keep what is wanted."""
+        found, nodes = list[Lane](), [self._root]
+        while nodes:
+            node = nodes.pop()
+            if isinstance(node, _Split):
+                nodes += node.parts_for(wanted)
+            else:
+                found.append(node)
+        return found
 
     def sort_by(self, wanted: Wanted, lane: Lane) -> bool:
         """Have a lane sorted by the limits of a request that looked at many of its offers in vain; False where it is

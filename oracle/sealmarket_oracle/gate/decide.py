@@ -14,6 +14,8 @@ The steps, and the module that holds the rules of each (docs/spec/oracle.md, "Th
  8. it is about this job and these keys                       evidence_rules
  9. it keeps the provider's promise                           capability_rules
     it is acceptable to node, chain and every owner           evidence_rules
+    by the newer collateral of host and node                  collateral_rules
+    and no enabled issuer called its machine back             advisory_rules
     what the vendor signed after the match charges no party   collateral_rules
 10. purpose and workload are allowed by every owner, and the  material_rules
     workload needs no more than request and promise give,     capability_rules
@@ -38,6 +40,8 @@ it could change the row; afterwards it counts as withheld.
 """
 
 from __future__ import annotations
+
+from msgspec import UNSET
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.policy.owners import OwnersPolicy
@@ -168,7 +172,7 @@ def _decided(
         expiry=expiry,
         detail=keccak(detail.canonical()),
     )
-    return Decided(decision, detail)
+    return Decided(decision, detail, appraised.machines)
 
 
 def _enclave(shown: EvidenceShown | EvidenceUnavailable, appraised: Appraised) -> tuple[Address, Bytes32, int]:
@@ -179,16 +183,20 @@ def _enclave(shown: EvidenceShown | EvidenceUnavailable, appraised: Appraised) -
 
 
 def _detail(
-    case: AppraisalInput, shown: EvidenceShown | EvidenceUnavailable, appraised: Appraised, violations: list[Violation]
+    case: AppraisalInput,
+    shown: EvidenceShown | EvidenceUnavailable,
+    appraised: Appraised,
+    violations: list[Violation],
 ) -> DecisionDetail:
-    report = appraised.report
-    collateral = keccak(shown.package.collateral.encode()) if isinstance(shown, EvidenceShown) else ZERO_HASH
+    report, basis = appraised.report, appraised.basis
     return DecisionDetail(
         block_number=case.at.number,
         block_hash=case.at.hash,
         tcb_status=report.tcb.status.value if report is not None else "",
         advisories=report.tcb.advisories if report is not None else (),
-        collateral_digest=collateral,
+        collateral_digest=basis.digest if basis is not None else ZERO_HASH,
+        collateral=basis.source if basis is not None else "none",
         findings=tuple(dict.fromkeys(violation.note for violation in violations)),
         warnings=appraised.warnings,
+        evidence_content=shown.content if isinstance(shown, EvidenceShown) else UNSET,
     )

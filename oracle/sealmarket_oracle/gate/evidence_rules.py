@@ -20,7 +20,8 @@ from sealmarket.attestation.policy.composite import Machine, appraise_machine, e
 from sealmarket.attestation.policy.owners import OwnersPolicy, reduced_list
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import Expected, appraise, authenticate, demands_devices
-from sealmarket.attestation.raw import parse_endorsements, parse_machine, parse_raw
+from sealmarket.attestation.raw import parse_machine, parse_raw
+from sealmarket.protocol.advisories import PlatformSeen
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.reasons import JobReason, job_reason
 from sealmarket.protocol.wire import EvidencePackage, FindingNote
@@ -29,9 +30,10 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
+from sealmarket_oracle.gate.advisory_rules import recalled, seen_of
 from sealmarket_oracle.gate.capability_rules import broken_machine, broken_promises, read_promise, request_beyond
 from sealmarket_oracle.gate.chain_rules import grade_against, note
-from sealmarket_oracle.gate.collateral_rules import excused
+from sealmarket_oracle.gate.collateral_rules import Basis, basis_of, excused
 from sealmarket_oracle.gate.inputs import (
     AppraisalInput,
     AssetFacts,
@@ -52,11 +54,14 @@ _EVERY_JOBS = frozenset({Reason.TEE_MISMATCH, Reason.DEBUG, Reason.REPORT_DATA_M
 
 @dataclass(frozen=True, slots=True)
 class Appraised:
-    """The outcome for the evidence: the authentic report, if it is one, violations, and findings that never refuse."""
+    """The outcome for the evidence: the authentic report, if it is one, violations, findings that never refuse, by
+    which collateral it was judged, and the machines that it proves."""
 
     report: AuthenticReport | None
     violations: tuple[Violation, ...]
     warnings: tuple[FindingNote, ...] = ()
+    basis: Basis | None = None
+    machines: tuple[PlatformSeen, ...] = ()
 
 
 def appraise_evidence(
@@ -83,8 +88,9 @@ def appraise_evidence(
     promise, violations = read_promise(case, documents)
     violations += [Violation(FaultRow.PLATFORM, found) for found in _about_block(case, shown)]
     violations += _about_key(package)
-    report, refusal = _authenticated(package, case, roots)
+    basis, report, refusal = _authenticated(shown, case, roots)
     warnings: list[FindingNote] = []
+    machines: tuple[PlatformSeen, ...] = ()
     if report is None:
         violations.append(refusal)
     else:
@@ -93,8 +99,10 @@ def appraise_evidence(
         violations += _about_grade(case, report, policies)
         demands = [policy.rules for policy in policies if policy is not None]
         demands += [promise.rules] if promise is not None else []
-        machine = _machine(case, package, demands, roots)
+        machine = _machine(case, package, basis, demands, roots)
         violations += broken_machine(case, promise, machine)
+        machines = tuple(seen_of(one) for one in (report, *(machine.reports if machine is not None else ())))
+        violations += recalled(machines, shown.recalls)
         # A request chooses what it accepts of promises. Without one no party could know what the owners demand.
         whose = FaultRow.REQUEST if promise is not None else FaultRow.NO_PARTY
         for asset, policy in zip(case.assets, policies, strict=True):
@@ -104,9 +112,9 @@ def appraise_evidence(
                 warnings += warned
                 violations += _pair_violations(case, asset, policy, report, documents)
     violations += request_beyond(case, promise, shown)
-    violations = list(excused(case, package, violations))
+    violations = list(excused(case, basis, violations))
     violations += _owners_rules(case, violations)
-    return Appraised(report, tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(warnings)))
+    return Appraised(report, tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(warnings)), basis, machines)
 
 
 def _owners_rules(case: AppraisalInput, violations: Iterable[Violation]) -> list[Violation]:
@@ -142,40 +150,43 @@ def _about_key(package: EvidencePackage) -> Iterator[Violation]:
 
 
 def _authenticated(
-    package: EvidencePackage, case: AppraisalInput, roots: TrustAnchors
-) -> tuple[AuthenticReport | None, Violation]:
-    now = datetime.fromtimestamp(case.quoted.timestamp, UTC)
-    never = Finding(Reason.MALFORMED, "evidence", "none")
+    shown: EvidenceShown, case: AppraisalInput, roots: TrustAnchors
+) -> tuple[Basis | None, AuthenticReport | None, Violation]:
+    now, package = datetime.fromtimestamp(case.quoted.timestamp, UTC), shown.package
+    never, basis = Finding(Reason.MALFORMED, "evidence", "none"), None
     try:
         promised = case.spec.tee
         if package.tee != promised:
-            return None, _platform(Finding(Reason.TEE_MISMATCH, promised.slug, package.tee.slug))
+            return None, None, _platform(Finding(Reason.TEE_MISMATCH, promised.slug, package.tee.slug))
         evidence = parse_raw(promised, package.quote)
-        endorsements = parse_endorsements(promised, package.collateral)
-        return authenticate(evidence, endorsements, roots, now), _platform(never)
+        basis = basis_of(package, shown.own, now, roots)
+        return basis, authenticate(evidence, basis.endorsements, roots, now), _platform(never)
     except CollateralError as error:
-        return None, _platform(Finding(Reason.ENDORSEMENT_MALFORMED, "the vendor's collateral", error.message))
+        return basis, None, _platform(Finding(Reason.ENDORSEMENT_MALFORMED, "the vendor's collateral", error.message))
     except EvidenceRefused as error:
-        return None, _platform(error.finding)
+        return basis, None, _platform(error.finding)
 
 
 def _machine(
-    case: AppraisalInput, package: EvidencePackage, demands: Iterable[AppraisalPolicy], roots: TrustAnchors
+    case: AppraisalInput,
+    package: EvidencePackage,
+    basis: Basis | None,
+    demands: Iterable[AppraisalPolicy],
+    roots: TrustAnchors,
 ) -> Machine | None:
     """The CPU with the devices of the package, where any rules demand some; None where none do or none are there.
 
     Devices that cannot be read count as absent: rules that demand them then refuse the CPU alone.
     """
     bound = package.devices
-    if bound is None or not any(map(demands_devices, demands)):
+    if bound is None or basis is None or not any(map(demands_devices, demands)):
         return None
     try:
         cpu = parse_raw(package.tee, package.quote)
         evidence = parse_machine(cpu, bound.binding, ((one.tee, one.report, one.chain) for one in bound.devices))
-        collateral = parse_endorsements(package.tee, package.collateral)
     except (CollateralError, EvidenceRefused):
         return None
-    endorse = endorsing(package.tee, collateral, bound.documents)
+    endorse = endorsing(package.tee, basis.endorsements, bound.documents)
     return prove(evidence, endorse, roots, datetime.fromtimestamp(case.quoted.timestamp, UTC))
 
 

@@ -1,41 +1,47 @@
-"""The audit log in a node's SQLite file: entries, the frontier of their tree, and what peers hold of their own.
+"""The audit log in a node's journal: entries, the frontier of their tree, and what peers hold of their own.
 
-An entry is written in the transaction of what it records. After the commit the mark beside the journal follows.
+An entry is written in the transaction of what it records. After the commit the mark beside the journal follows, and
+only then is the entry seen by any other thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
 
 from sealmarket.protocol.wire import LogHead
-from sealmarket.sqlite_file import SqliteFile
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_oracle.errors import JournalLost
-from sealmarket_oracle.log.entries import EntryKind, LogEntry, SignedTail, TailStep
+from sealmarket_oracle.errors import JournalError, JournalLost
+from sealmarket_oracle.log.entries import MOST_ENTRIES_SHOWN, EntryKind, LogEntry, SignedTail, TailStep
 from sealmarket_oracle.log.tree import Frontier, leaf_hash
 from sealmarket_oracle.mark import Tail, TailMark
+from sealmarket_oracle.storage.databases import Database
+from sealmarket_oracle.storage.store import JournalStore
 
 _DEFERRALS_KEPT = 16
 """Refusals to act that are recorded for one job, so that a reason that changes for ever fills no disk."""
 
 
-class AuditLog(SqliteFile):
+class AuditLog(JournalStore):
     """The log of one journal. Threads may share it; each method is one transaction unless inside :meth:`writing`."""
 
     def __init__(
-        self, path: Path, schema: str, name: Bytes32, mark: TailMark | None, clock: Callable[[], float]
+        self, database: Database, schema: str, name: Bytes32, mark: TailMark | None, clock: Callable[[], float]
     ) -> None:
         self._name, self._mark, self._clock = name, mark, clock
         self._unmarked = False
-        super().__init__(path, schema)
+        self._written = self._seen = Frontier()
+        """The tree with what is being written, and as others see it."""
+        self._witnessed = self._witnessed_written = 0
+        self._peer_tails: dict[Address, SignedTail] = {}
+        super().__init__(database, schema)
 
     def _prepare(self) -> None:
         with self.writing():
-            self._db.execute("INSERT INTO log_state VALUES (1, 0, x'', 0) ON CONFLICT DO NOTHING")
+            self._run("INSERT INTO log_state VALUES (1, 0, ?, 0) ON CONFLICT DO NOTHING", (b"",))
+            self._undone()
+            self._witnessed = self._witnessed_written
             self._require_marked()
             self._unmarked = True
 
@@ -50,41 +56,26 @@ class AuditLog(SqliteFile):
         if self.root_at(marked.size) != marked.root:
             raise JournalLost("it has other entries", f"the first {marked.size} that it had")
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """One transaction: all or nothing, and on disk when it ends."""
-        with self._lock:
-            if self._db.in_transaction:
-                yield
-                return
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
-            self._keep_mark()
+    def _completed(self) -> None:
+        if self._witnessed > self._witnessed_written:
+            self._witnessed_written = self._witnessed
+            self._run("UPDATE log_state SET witnessed = ?", (self._witnessed_written,))
 
-    def _roll_back(self) -> None:
-        if self._db.in_transaction:  # a commit that failed for want of disk has already rolled back by itself
-            self._db.execute("ROLLBACK")
-
-    def _keep_mark(self) -> None:
+    def _committed(self) -> None:
         if self._unmarked and self._mark is not None:
-            frontier = self._frontier()
-            self._mark.keep(Tail(frontier.size, frontier.root))
+            self._mark.keep(Tail(self._written.size, self._written.root))
         self._unmarked = False
+        self._seen = self._written
 
-    def _one(self, query: str, *values: object) -> Any:
-        with self._lock:
-            return self._db.execute(query, values).fetchone()
+    def _undone(self) -> None:
+        size, peaks, self._witnessed_written = self._one("SELECT size, peaks, witnessed FROM log_state") or (0, b"", 0)
+        self._written = Frontier(size, tuple(Bytes32(peaks[at : at + 32]) for at in range(0, len(peaks), 32)))
+        self._peer_tails.clear()
 
     # --- the log ----------------------------------------------------------------------------------------------
 
     def _frontier(self) -> Frontier:
-        size, peaks = self._one("SELECT size, peaks FROM log_state")
-        return Frontier(size, tuple(Bytes32(peaks[at : at + 32]) for at in range(0, len(peaks), 32)))
+        return self._written if self._groups.is_writing else self._seen
 
     def head(self) -> LogHead:
         """The journal's name, and the log's size and root."""
@@ -105,6 +96,8 @@ class AuditLog(SqliteFile):
     ) -> int:
         """Add an entry; returns the log's size with it. ``words`` stay beside it, for the operator alone."""
         with self.writing():
+            if not self._groups.is_durable:  # the mark would be ahead of it after a power cut
+                raise AssertionError("an entry of the log is in a durable transaction")
             before = self._frontier()
             entry = LogEntry(
                 sequence=before.size,
@@ -121,9 +114,9 @@ class AuditLog(SqliteFile):
             raw = entry.canonical()
             leaf = leaf_hash(raw)
             after = before.append(leaf)
-            self._db.execute("INSERT INTO log VALUES (?, ?, ?, ?)", (before.size, raw, bytes(leaf), words[:1000]))
-            self._db.execute("UPDATE log_state SET size = ?, peaks = ?", (after.size, b"".join(after.peaks)))
-            self._unmarked = True
+            self._run("INSERT INTO log VALUES (?, ?, ?, ?)", (before.size, raw, bytes(leaf), words[:1000]))
+            self._run("UPDATE log_state SET size = ?, peaks = ?", (after.size, b"".join(after.peaks)))
+            self._written, self._unmarked = after, True
             return after.size
 
     def defer(self, job_id: JobId, reason: str, rules: Bytes32, block: tuple[int, Bytes32]) -> None:
@@ -132,16 +125,15 @@ class AuditLog(SqliteFile):
             count = self._one("SELECT count(*) FROM deferrals WHERE job_id = ?", bytes(job_id))[0]
             if count >= _DEFERRALS_KEPT:
                 return
-            added = self._db.execute("INSERT INTO deferrals VALUES (?, ?) ON CONFLICT DO NOTHING", (job_id, rules))
+            query = "INSERT INTO deferrals VALUES (?, ?) ON CONFLICT DO NOTHING"
+            added = self._run(query, (bytes(job_id), bytes(rules)))
             if added.rowcount:
                 self.append(EntryKind.DEFERRED, job_id, rules=rules, block=block, words=reason)
 
     def leaves(self, size: int, first: int = 0) -> list[Bytes32]:
         """The leaf hashes of the entries from one on, up to a size of the log."""
         query = "SELECT leaf FROM log WHERE sequence >= ? AND sequence < ? ORDER BY sequence"
-        with self._lock:
-            rows = self._db.execute(query, (first, size)).fetchall()
-        return [Bytes32(row[0]) for row in rows]
+        return [Bytes32(row[0]) for row in self._rows(query, first, size)]
 
     def frontier_at(self, size: int) -> Frontier:
         """The tree over the first entries. One pass over them, unless it is the present tree."""
@@ -157,24 +149,48 @@ class AuditLog(SqliteFile):
         """The root over the first entries. One pass over them, unless it is the present root."""
         return self.frontier_at(size).root
 
+    def entries_of(self, kind: EntryKind) -> list[LogEntry]:
+        """The entries of a kind that is rare, in order: the log is read through once."""
+        size = self._frontier().size
+        found: list[LogEntry] = []
+        for first in range(0, size, MOST_ENTRIES_SHOWN):
+            found += [entry for entry in self.entries(first, MOST_ENTRIES_SHOWN) if entry.kind is kind]
+        return found
+
+    def log_advisory(self, name: Bytes32, block: tuple[int, Bytes32]) -> int:
+        """Record that a statement about platforms is public from now on. Returns the time, by the node's clock."""
+        with self.writing():
+            size = self.append(EntryKind.ADVISORY, JobId(ZERO_HASH), statement=name, block=block, words="advisory")
+            return self.entries(size - 1, 1)[0].at
+
     def entries(self, first: int, count: int) -> list[LogEntry]:
         """Entries in order."""
         query = "SELECT entry FROM log WHERE sequence >= ? ORDER BY sequence LIMIT ?"
-        with self._lock:
-            rows = self._db.execute(query, (first, count)).fetchall()
-        return [decode(LogEntry, row[0]) for row in rows]
+        return [decode(LogEntry, row[0]) for row in self._rows(query, first, count)]
 
     # --- witnesses --------------------------------------------------------------------------------------------
 
     @property
     def witnessed(self) -> int:
         """How much of the log enough peers are known to hold a tail of."""
-        return int(self._one("SELECT witnessed FROM log_state")[0])
+        return self._witnessed
 
     def keep_witnessed(self, size: int) -> None:
-        """Enough peers hold a tail of this size."""
-        with self.writing():
-            self._db.execute("UPDATE log_state SET witnessed = max(witnessed, ?)", (size,))
+        """Enough peers hold a tail of this size. It is written with the next transaction: a crash before that forgets
+        it, and the peers are asked again."""
+        self._witnessed = max(self._witnessed, size)
+
+    def settle(self) -> None:
+        """Write what waits for the next transaction."""
+        if self._witnessed > self._witnessed_written:
+            with self.writing(durable=False):
+                pass
+
+    def close(self) -> None:
+        """As :meth:`JournalStore.close`."""
+        with suppress(JournalError, OSError):
+            self.settle()
+        super().close()
 
     def peer_tail(self, signer: Address) -> SignedTail | None:
         """The furthest tail that this node saw of a peer."""
@@ -187,10 +203,12 @@ class AuditLog(SqliteFile):
         The journal that was announced first counts: a tail of another one, or of a copy, is not taken.
         """
         with self.writing():
-            held = self.peer_tail(signer)
+            held = self._peer_tails.get(signer) or self.peer_tail(signer)
             if held is None or step.grows_from(held.tail):
-                self._db.execute(
-                    "INSERT OR REPLACE INTO peer_tails VALUES (?, ?, ?)",
+                self._run(
+                    "INSERT INTO peer_tails VALUES (?, ?, ?)"
+                    " ON CONFLICT (signer) DO UPDATE SET size = excluded.size, tail = excluded.tail",
                     (bytes(signer), step.tail.tail.size, step.tail.canonical()),
                 )
+                self._peer_tails[signer] = step.tail
             return held

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sealmarket_enclave.protocol.codec import Bytes32
 
@@ -48,12 +49,18 @@ class Frontier:
     @property
     def root(self) -> Bytes32:
         """The root of the whole tree."""
-        if not self.peaks:
-            return EMPTY_ROOT
-        *lower, found = self.peaks
-        for peak in reversed(lower):
-            found = node_hash(peak, found)
-        return found
+        return _root_over(self.peaks)
+
+
+@lru_cache(maxsize=256)
+def _root_over(peaks: tuple[Bytes32, ...]) -> Bytes32:
+    """Of one tree it is asked again by each peer, the mark and the next decision."""
+    if not peaks:
+        return EMPTY_ROOT
+    *lower, found = peaks
+    for peak in reversed(lower):
+        found = node_hash(peak, found)
+    return found
 
 
 def root_of(leaves: Sequence[Bytes32]) -> Bytes32:

@@ -5,10 +5,17 @@ They arrive unproven: a server can withhold, never forge.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from sealmarket.attestation.amd.report import SnpReport, SnpTcbVersion
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.core.tee import Get, Harvest
+
+PRODUCTS = ("Milan", "Genoa", "Turin")
+"""Those that have a root of their own."""
+_Request = tuple[str, Mapping[str, str]]
+"""A URL and its query."""
 
 
 def fetch_endorsements(report: SnpReport, get: Get, server: str) -> Harvest:
@@ -20,8 +27,22 @@ def fetch_endorsements(report: SnpReport, get: Get, server: str) -> Harvest:
     product, chip_id, levels = kds_request(report)
     base = f"{server}/vcek/v1/{product}"
     query = {name: f"{level:02d}" for name, level in levels.items()}
+    return _fetch(get, ((f"{base}/{chip_id.hex()}", query), *_of_product(server, product)))
+
+
+def fetch_lists(get: Get, server: str) -> Harvest:
+    """The revocation lists of all products with the chains that signed them, as far as they come."""
+    return _fetch(get, [request for product in PRODUCTS for request in _of_product(server, product)])
+
+
+def _of_product(server: str, product: str) -> tuple[_Request, _Request]:
+    base = f"{server}/vcek/v1/{product}"
+    return (f"{base}/cert_chain", {}), (f"{base}/crl", {})
+
+
+def _fetch(get: Get, requests: Iterable[_Request]) -> Harvest:
     found, problems = Endorsements(), []
-    for url, asked in ((f"{base}/{chip_id.hex()}", query), (f"{base}/cert_chain", {}), (f"{base}/crl", {})):
+    for url, asked in requests:
         try:
             found = found.and_also(Endorsements.read([get(url, asked).content]))
         except CollateralError as error:

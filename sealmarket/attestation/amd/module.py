@@ -75,6 +75,11 @@ class SnpModule(TeeModule):
         rest = dict.fromkeys(FOREIGN.levels.values(), 0)
         return {"minimumTcb": [{"generation": claims["product"], **rest, **levels}]}
 
+    def levels(self, report: AuthenticReport) -> dict[str, int]:
+        from sealmarket.attestation.amd.authenticate import SnpBody
+
+        return report.body.reported.as_json() if isinstance(report.body, SnpBody) else {}
+
     def certificates_beside(self, data: bytes) -> tuple[bytes, ...]:
         from sealmarket.attestation.amd.extended import read_certificate_table
 
@@ -123,6 +128,11 @@ class SnpModule(TeeModule):
 
     def explain(self, rules: Shape | None) -> Iterator[str]:
         return explain(_section(rules))
+
+    def fetch_shared(self, get: Get, endpoints: Mapping[str, str]) -> Harvest:
+        from sealmarket.attestation.amd.fetch import fetch_lists
+
+        return fetch_lists(get, endpoints["amd"])
 
     def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Harvest:
         from sealmarket.attestation.amd.fetch import fetch_endorsements

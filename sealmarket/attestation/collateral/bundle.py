@@ -28,6 +28,10 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     documents: Mapping[str, tuple[str, ...]] = {}
 
 
+EMPTY_BUNDLE = msgspec.json.encode(Bundle(intel=()))
+"""Nothing, as a file."""
+
+
 def export_bundle(store: CollateralStore) -> bytes:
     """Everything that holds in a store, as one JSON file."""
     kept = store.everything()
@@ -41,6 +45,15 @@ def export_bundle(store: CollateralStore) -> bytes:
     return msgspec.json.encode(bundle)
 
 
+def read_bundle(raw: bytes) -> Bundle:
+    """A bundle of which nothing is proven yet. Raises :class:`CollateralError`."""
+    try:
+        bundle: Bundle = parse_json(raw, prepared(Bundle))
+        return bundle
+    except NOT_JSON as error:
+        raise CollateralError(f"not a collateral bundle: {error}") from error
+
+
 def import_bundle(store: CollateralStore, raw: bytes) -> int:
     """Prove and store everything in a bundle, or nothing.
 
@@ -51,8 +64,8 @@ def import_bundle(store: CollateralStore, raw: bytes) -> int:
         CollateralError: not a bundle, or a piece that cannot be read.
         EvidenceRefused: a piece that does not hold.
     """
+    bundle = read_bundle(raw)
     try:
-        bundle = parse_json(raw, prepared(Bundle))
         loose = Endorsements(
             certificates=tuple(load_certificate(bytes.fromhex(text)) for text in bundle.certificates),
             crls=tuple(load_crl(bytes.fromhex(text)) for text in bundle.crls),
@@ -60,7 +73,7 @@ def import_bundle(store: CollateralStore, raw: bytes) -> int:
         documents = [
             (Tee.from_slug(slug), bytes.fromhex(text)) for slug, texts in bundle.documents.items() for text in texts
         ]
-    except (*NOT_JSON, ValueError) as error:
+    except ValueError as error:
         raise CollateralError(f"not a collateral bundle: {error}") from error
     for collateral in bundle.intel:
         describe(collateral, store.anchors)

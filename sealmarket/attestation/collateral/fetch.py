@@ -20,6 +20,7 @@ from sealmarket.attestation.core.tee import Fetched, Harvest
 from sealmarket.attestation.registry import endpoints as default_endpoints
 from sealmarket.attestation.registry import module_of
 from sealmarket.http import Answer, AnswerTooLarge, HttpClient, HttpError, is_loopback
+from sealmarket_enclave.protocol.numbers import Tee
 
 MAXIMUM_ANSWER = 4 << 20
 SECONDS = 20.0
@@ -59,6 +60,10 @@ class Fetcher:
             CollateralError: unreachable, refused, too large, or not of the shape.
         """
         return module_of(kind.tee).fetch_collateral(kind, self.get, self.endpoints)
+
+    def shared(self, tee: Tee) -> Harvest:
+        """What the vendor signs for all machines of a TEE, as much of it as comes; nothing where it signs none."""
+        return module_of(tee).fetch_shared(self.get, self.endpoints)
 
     def endorsements(self, evidence: Evidence) -> Harvest:
         """What the vendor signed about the machine that made this evidence, as much of it as comes.

@@ -118,14 +118,21 @@ class CollateralStore:
 
         Of two CRLs that one stored certificate signed the later one is kept.
         """
-        signers = [c for c in self._certificates(EVERY_MACHINE) if c.subject == crl.issuer and _signed(c, crl)]
+        signers = [c for c in self._certificates(EVERY_MACHINE) if c.subject == crl.issuer and signed(c, crl)]
         for path, held in self._crls():
-            if held.issuer == crl.issuer and any(_signed(signer, held) for signer in signers):
+            if held.issuer == crl.issuer and any(signed(signer, held) for signer in signers):
                 if held.last_update_utc > crl.last_update_utc:
                     return
                 path.unlink(missing_ok=True)
-        der = crl.public_bytes(Encoding.DER)
-        self._write("crls", f"{sha256(der).hexdigest()}.crl", der)
+        self.add_crl(crl)
+
+    def add_crl(self, crl: x509.CertificateRevocationList) -> None:
+        """Store a CRL beside those that are here."""
+        self._write("crls", _name_of_crl(crl), crl.public_bytes(Encoding.DER))
+
+    def drop_crl(self, crl: x509.CertificateRevocationList) -> None:
+        """Remove a CRL, if it is here."""
+        (self.folder / "crls" / _name_of_crl(crl)).unlink(missing_ok=True)
 
     def entries(self) -> tuple[Entry, ...]:
         """All stored collateral that holds, proven anew, by kind and then newest first."""
@@ -135,11 +142,18 @@ class CollateralStore:
         """The files of collateral that do not hold, and why."""
         return {path: str(found) for path, found in self._described("*.json") if not isinstance(found, Entry)}
 
+    def of_kind(self, kind: PlatformKind) -> tuple[Entry, ...]:
+        """The stored collateral of one kind that holds, proven anew, newest evaluation and issue first."""
+        described = self._described(f"{_prefix_of(kind)}*.json")
+        return _sorted(entry for _, entry in described if isinstance(entry, Entry) and entry.kind == kind)
+
+    def drop(self, entry: Entry) -> None:
+        """Remove collateral, if it is here."""
+        (self.folder / "intel" / _name_of(entry)).unlink(missing_ok=True)
+
     def best(self, kind: PlatformKind, now: datetime) -> Entry | None:
         """The newest evaluation, then the newest issue, that is valid now."""
-        described = self._described(f"{_prefix_of(kind)}*.json")
-        held = _sorted(entry for _, entry in described if isinstance(entry, Entry) and entry.kind == kind)
-        return next((entry for entry in held if entry.issued <= now <= entry.expires), None)
+        return next((entry for entry in self.of_kind(kind) if entry.issued <= now <= entry.expires), None)
 
     def endorsements_for(self, evidence: Evidence, now: datetime) -> Endorsements:
         """What this store holds for a piece of evidence; empty where it holds nothing.
@@ -306,6 +320,10 @@ def _name_of(entry: Entry) -> str:
     return f"{_prefix_of(entry.kind)}{entry.collateral.fingerprint.hex()}.json"
 
 
+def _name_of_crl(crl: x509.CertificateRevocationList) -> str:
+    return f"{sha256(crl.public_bytes(Encoding.DER)).hexdigest()}.crl"
+
+
 def _without_strangers(
     crls: Sequence[x509.CertificateRevocationList], certificates: Sequence[x509.Certificate]
 ) -> tuple[x509.CertificateRevocationList, ...]:
@@ -313,11 +331,12 @@ def _without_strangers(
     times = Counter(crl.issuer for crl in crls)
     named = {name: [c for c in certificates if c.subject == name] for name, count in times.items() if count > 1}
     return tuple(
-        crl for crl in crls if not (signers := named.get(crl.issuer)) or any(_signed(signer, crl) for signer in signers)
+        crl for crl in crls if not (signers := named.get(crl.issuer)) or any(signed(signer, crl) for signer in signers)
     )
 
 
-def _signed(signer: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
+def signed(signer: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
+    """Whether a certificate's key signed a CRL."""
     try:
         return crl.is_signature_valid(signer.public_key())  # type: ignore[arg-type]
     except NOT_X509:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from types import MappingProxyType
@@ -161,6 +161,11 @@ class TeeModule(ABC):
         del claims, levels
         return {}
 
+    def levels(self, report: AuthenticReport) -> dict[str, int]:
+        """The parts of the reported firmware level by name; empty where the vendor rates levels as a whole."""
+        del report
+        return {}
+
     def certificates_beside(self, data: bytes) -> tuple[bytes, ...]:
         """The certificates, in DER, that a host hands out beside evidence (the kernel's ``auxblob``).
 
@@ -300,6 +305,18 @@ class TeeModule(ABC):
         """Fetch collateral of a kind of platform. Raises :class:`CollateralError`."""
         del get, endpoints
         raise CollateralError(f"{kind.tee.slug} has no collateral by kind of platform", remedy="pass evidence instead")
+
+    def renewed(self, shown: Endorsements, own: Collateral) -> Endorsements:
+        """Endorsements that came with evidence, with a verifier's own collateral in the place of theirs."""
+        return replace(shown, collateral=own)
+
+    def fetch_shared(self, get: Get, endpoints: Mapping[str, str]) -> Harvest:
+        """Fetch what the vendor signs for all machines: revocation lists with their issuers, as much as comes.
+
+        Nothing where the vendor signs none.
+        """
+        del get, endpoints
+        return Harvest(Endorsements())
 
     def fetch_endorsements(self, evidence: Evidence, get: Get, endpoints: Mapping[str, str]) -> Harvest:
         """Fetch what the vendor signed about the machine that made this evidence, as much of it as comes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -114,6 +115,11 @@ class _IntelModule(TeeModule):
         if not isinstance(collateral, IntelCollateral):
             raise CollateralError(f"expected Intel collateral, found {type(collateral).__name__}")
         return describe(collateral, anchors)
+
+    def renewed(self, shown: Endorsements, own: Collateral) -> Endorsements:
+        from sealmarket.attestation.intel.platform import renewed
+
+        return replace(shown, collateral=renewed(shown.collateral, own))
 
     def fetch_collateral(self, kind: PlatformKind, get: Get, endpoints: Mapping[str, str]) -> Collateral:
         from sealmarket.attestation.intel.fetch import fetch_collateral

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from cryptography import x509
+from msgspec.structs import replace
 
 from sealmarket.attestation.core.certificates import load_crl
-from sealmarket.attestation.core.collateral import Entry, PlatformKind
+from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKind
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.attestation.core.pki import common_name
@@ -57,6 +58,13 @@ def describe(collateral: IntelCollateral, anchors: Anchors) -> Entry:
         evaluation_number=min(trusted.tcb_info.tcb_evaluation_data_number, trusted.qe_identity.evaluation_number),
         grade=trusted.grade,
     )
+
+
+def renewed(shown: Collateral | None, own: Collateral) -> Collateral:
+    """A verifier's own collateral, with the chain of the platform's certificate where the shown collateral holds it."""
+    if not isinstance(shown, IntelCollateral) or not isinstance(own, IntelCollateral):
+        return own
+    return replace(own, pck_certificate_chain=shown.pck_certificate_chain)
 
 
 def issued(collateral: IntelCollateral) -> Issued:

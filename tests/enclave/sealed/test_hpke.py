@@ -9,22 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealmarket.sealing.contexts import EvidenceInfo
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.sealed.contexts import ResultInfo
+from sealmarket_enclave.sealed.contexts import NoticeInfo, ResultInfo
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey, NotOpened
 from sealmarket_enclave.sealed.hpke import PRIVATE_KEY_BYTES, PUBLIC_KEY_BYTES, PrivateKey, PublicKey
 
 OVERHEAD_BYTES = 1120 + 16
 NODE = PrivateKey(b"\x07" * PRIVATE_KEY_BYTES)
-INFO = EvidenceInfo(
-    chain_id=1,
-    market=Address(bytes(20)),
-    job_id=Bytes32(bytes(32)),
-    epoch=1,
-    hpke_key=NODE.public.digest,
-)
+INFO = NoticeInfo(chain_id=1, market=Address(bytes(20)), job_id=Bytes32(bytes(32)), key=NODE.public.digest)
 SEALED = NODE.public.seal(b"a quote", INFO)
 
 
@@ -77,7 +70,7 @@ def test_a_message_for_one_purpose_does_not_open_for_another() -> None:
         NODE.open(SEALED, other)
     assert refusal.value.purpose == "ResultInfo"
     with pytest.raises(NotOpened):
-        NODE.open(SEALED, msgspec.structs.replace(INFO, epoch=2))
+        NODE.open(SEALED, msgspec.structs.replace(INFO, chain_id=2))
 
 
 def test_another_key_does_not_open() -> None:

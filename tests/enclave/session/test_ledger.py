@@ -50,7 +50,7 @@ TERMS = SessionTerms(
     renewal_fee=Wei(0),
     royalties=(Royalty(asset_id=AssetId(Bytes32(bytes(32))), per_unit=Wei(1)),),
 )
-ALICE, BOB = Address(b"\x0a" * 20), Address(b"\x0b" * 20)
+ALICE, BOB, CAROL = (Address(bytes([n]) * 20) for n in (10, 11, 12))
 
 
 def nonce(number: int) -> Bytes32:
@@ -87,7 +87,7 @@ def renewal(answer: Bytes32, *tabs: TabState, block: int = 10, time: int = 1000,
         block_number=Uint64(block),
         block_time=time,
         redeemed=Uint64(redeemed),
-        tabs=tabs or (tab(ALICE), tab(BOB)),
+        tabs=tabs or (tab(ALICE), tab(BOB), tab(CAROL)),
     )
 
 
@@ -304,9 +304,25 @@ def test_statements_show_buckets_and_exact_units_of_what_is_over_only() -> None:
     made.open_nonce(nonce(1), 2.0)
     made.renew(renewal(nonce(1), tab(ALICE, closing=True), redeemed=30), 2.0)
     assert [(entry.units, entry.last) for entry in made.statement([ALICE]).entries] == [(27, True)]
-    last = made.statement(made.unstated(), last=True)
+    last = made.statement(made.unclosed(), last=True)
     assert (last.total, last.last, [entry.units for entry in last.entries]) == (36, True, [9])
     assert refused(made, grant(BOB, salt=1), request(grant(BOB, salt=1)), account=BOB) == SessionCode.ENDED
+
+
+def test_at_the_end_every_account_gets_one_last_entry_though_all_its_units_were_stated() -> None:
+    made = serving()
+    spend(made, grant(), 1, 20)
+    spend(made, grant(BOB), 1, 9)
+    made.settle(made.reserve(CAROL, grant(CAROL), request(grant(CAROL)), 2.0), 0, keccak(b"receipt"))
+    made.statement([ALICE])
+    assert made.unstated() == [BOB]
+    last = made.statement(made.unclosed(), last=True)
+    assert {entry.account: (int(entry.units), entry.last) for entry in last.entries} == {
+        ALICE: (20, True),
+        BOB: (9, True),
+        CAROL: (0, True),
+    }
+    assert made.unclosed() == []
 
 
 def test_an_account_that_closes_while_its_answer_runs_gets_its_last_entry_afterwards() -> None:

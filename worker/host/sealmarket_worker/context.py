@@ -12,7 +12,7 @@ from typing import TypeVar
 from sealmarket.chain import BlockGone, ChainReader, ChainUnavailable, JobSlot
 from sealmarket.chain.model import Interruption
 from sealmarket.protocol.capability import Capability
-from sealmarket.protocol.orders import Quote
+from sealmarket.protocol.orders import EvidenceSeal
 from sealmarket.protocol.transitions import Status
 from sealmarket.service.errors import ContentMismatch, ItemNotFound, ServiceUnavailable
 from sealmarket.store.blobs import Store
@@ -49,7 +49,7 @@ class Stopping(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostContext:
-    """What all jobs of a host share. ``sign`` is the provider's signature over typed data of this market.
+    """What all jobs of a host share. ``sign`` is the provider's signature over a sealed package's typed data.
 
     ``capability`` is what this host promises; its orders name the document. ``drain`` is set when no further job may be
     quoted, ``stop`` when every job is left where it stands (:mod:`sealmarket_worker.ending`).
@@ -62,7 +62,7 @@ class HostContext:
     driver: Driver
     materials: MaterialStore
     journal: Journal
-    sign: Callable[[Quote], HexBytes]
+    sign: Callable[[EvidenceSeal], HexBytes]
     state: Path
     stop: threading.Event
     drain: threading.Event = field(default_factory=threading.Event)

@@ -1,12 +1,12 @@
-"""Evidence for the oracle nodes and the consumer: sealed to each, since it identifies hardware. Pure."""
+"""Evidence for the oracle nodes and the consumer: sealed once to all, since it identifies hardware. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from sealmarket.protocol.book import AddressBook, Committee
-from sealmarket.protocol.wire import BoundDevices, EvidenceEnvelope, EvidencePackage
-from sealmarket.sealing.contexts import EvidenceInfo
+from sealmarket.protocol.wire import BoundDevices, EvidencePackage
+from sealmarket.sealing.evidence import About, EvidenceSealer
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.runtime.channel import Evidence
@@ -46,44 +46,22 @@ def package(
     )
 
 
-def sealed_envelope(
-    content: EvidencePackage,
-    evidence_hash: Bytes32,
-    book: AddressBook,
-    committee: Committee,
-    result_key: bytes | None,
-    signature: HexBytes,
-) -> EvidenceEnvelope:
-    """The package for every member, in order, and for the first result key if that is available and is one.
-
-    ``signature`` is the provider's over the EIP-712 ``Quote``.
-    """
-    raw = content.canonical()
-
-    def sealed_to(public: bytes) -> HexBytes:
-        key = PublicKey(public)
-        info = EvidenceInfo(
-            chain_id=book.chain_id,
-            market=book.market,
-            job_id=content.job_id,
-            epoch=committee.epoch,
-            hpke_key=key.digest,
-        )
-        return HexBytes(key.seal(raw, info))
-
-    return EvidenceEnvelope(
-        job_id=content.job_id,
-        evidence_hash=evidence_hash,
-        epoch=committee.epoch,
-        sealed=tuple(sealed_to(member.hpke_public_key) for member in committee.members),
-        consumer=sealed_to(result_key) if result_key is not None and _is_key(result_key) else HexBytes(),
-        signature=signature,
+def sealer_of(content: EvidencePackage, evidence_hash: Bytes32, book: AddressBook, epoch: int) -> EvidenceSealer:
+    """The package under one content key, which is wrapped for each reader. Raises :class:`PackageTooLong`."""
+    about = About(
+        chain_id=book.chain_id, market=book.market, job_id=content.job_id, evidence_hash=evidence_hash, epoch=epoch
     )
+    return EvidenceSealer(content.canonical(), about)
 
 
-def _is_key(raw: bytes) -> bool:
+def readers_of(committee: Committee, result_keys: Iterable[bytes]) -> list[PublicKey]:
+    """Who reads a job's evidence: every member of the committee, and each result key that is a key."""
+    members = [PublicKey(member.hpke_public_key) for member in committee.members]
+    return [*members, *(key for raw in result_keys if (key := _key(raw)) is not None)]
+
+
+def _key(raw: bytes) -> PublicKey | None:
     try:
-        PublicKey(raw)
+        return PublicKey(raw)
     except InvalidHpkeKey:
-        return False
-    return True
+        return None

@@ -26,14 +26,14 @@ from msgspec.structs import replace
 from sealmarket.chain import BlockGone, ChainUnavailable, JobSlot, Reverted, RpcRefused
 from sealmarket.chain.events import JobQuoted
 from sealmarket.protocol.book import Committee
-from sealmarket.protocol.orders import Quote
+from sealmarket.protocol.orders import EvidenceSeal
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidenceEnvelope
+from sealmarket.sealing.evidence import SealedEvidence
 from sealmarket.service.errors import (
     ServiceError,
     ServiceRefused,
 )
-from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode_canonical
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
@@ -44,7 +44,7 @@ from sealmarket_worker.committee import committee_of
 from sealmarket_worker.context import HostContext, JobSteps, Stopping
 from sealmarket_worker.drivers.interface import DriverError
 from sealmarket_worker.errors import EnclaveLost, InputMissing, JobOver
-from sealmarket_worker.evidence import package, sealed_envelope
+from sealmarket_worker.evidence import package, readers_of, sealer_of
 from sealmarket_worker.journal import JobEntry, JobState
 from sealmarket_worker.limits import outputs_beyond
 from sealmarket_worker.materials import MaterialFetcher, Materials, nothing
@@ -117,10 +117,10 @@ class JobRun(JobSteps):
             launch = partial(self._launch, entry, materials)
             session, evidence = self._patiently(launch, slot.deadline, DriverError, EnclaveLost)
         with session:
-            envelope = self._quote(entry, session, evidence, committee, materials)
-            waiting = Waiting(session, committee, evidence, envelope)
+            sealed = self._quote(entry, session, evidence, committee, materials)
+            waiting = Waiting(session, committee, evidence, sealed)
             ReleaseRound(self._host, entry, self._progress, waiting).collect()
-            quoted = Quoted(self._job_id, materials, evidence, self._package, committee)
+            quoted = Quoted(self._job_id, materials, evidence, self._sealer, committee)
             outcome = self._finish(entry, session, quoted)
         # On a full disk the word is kept in memory and written as soon as there is room.
         deadline = self._slot(entry).deadline
@@ -197,10 +197,9 @@ class JobRun(JobSteps):
         evidence: Evidence,
         committee: Committee,
         materials: Materials,
-    ) -> EvidenceEnvelope:
+    ) -> SealedEvidence:
         evidence_hash = Bytes32(evidence.evidence_hash)
         collateral = self._host.driver.endorsements()
-        signature = self._host.sign(Quote(job_id=self._job_id, evidence_hash=evidence_hash))
         content = package(
             evidence,
             self._host.driver.tee,
@@ -211,18 +210,21 @@ class JobRun(JobSteps):
             self._host.driver.devices(session),
             self._session_terms(entry.spec) or b"",
         )
-        self._package, book = content, self._host.chain.book
-        envelope = sealed_envelope(content, evidence_hash, book, committee, materials.first_key, signature)
+        self._sealer = sealer_of(content, evidence_hash, self._host.chain.book, committee.epoch)
+        readers = readers_of(committee, materials.result_keys or ())
+        sealed = self._sealer.wrapped(readers, partial(self._signed, evidence_hash))
         deadline, key_hash = self._slot(entry).deadline, key_hash_of(evidence)
         self._patiently(lambda: self._host.journal.quoting(self._job_id, evidence_hash, key_hash), deadline)
         self._quoted = True
         self._patiently(lambda: self._send_quote(entry, evidence_hash), deadline, RpcRefused)
         self._wait_for(entry, lambda slot: slot.status is not Status.MATCHED)
         self._patiently(lambda: self._host.journal.quoted(self._job_id), None)
-        self._progress.begin(
-            "decision", f"evidence {evidence_hash} is on chain, sealed to {len(envelope.sealed)} nodes"
-        )
-        return envelope
+        self._progress.begin("decision", f"evidence {evidence_hash} is on chain, sealed to {len(sealed.wraps)} readers")
+        return sealed
+
+    def _signed(self, evidence_hash: Bytes32, sealed_hash: Bytes32) -> HexBytes:
+        """The provider's signature over a sealed package."""
+        return self._host.sign(EvidenceSeal(job_id=self._job_id, evidence_hash=evidence_hash, sealed_hash=sealed_hash))
 
     def _session_terms(self, spec: JobSpec) -> bytes | None:
         """The terms of a service, which enclave and nodes read; None for another kind of job, or without them."""

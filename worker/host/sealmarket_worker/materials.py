@@ -63,11 +63,6 @@ class Materials:
         """What the workload's digest hashes; empty without the workload."""
         return self.bundle.digest_manifest().canonical() if self.bundle is not None else b""
 
-    @property
-    def first_key(self) -> bytes | None:
-        """The result key to which the evidence is sealed as well: the consumer's."""
-        return self.result_keys[0] if self.result_keys else None
-
     def declined(self, why: str) -> Materials:
         """The same, without the workload and with it marked: this host runs none for this job."""
         missing = {**self.missing, self.spec.workload_digest: why}

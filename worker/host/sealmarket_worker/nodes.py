@@ -7,7 +7,8 @@ from typing import Protocol
 
 from sealmarket.chain.events import ReleasePosted
 from sealmarket.protocol.book import AddressBook, Committee, Member
-from sealmarket.protocol.wire import EvidenceEnvelope, NodeStatus, SignedStop
+from sealmarket.protocol.wire import NodeStatus, SignedStop
+from sealmarket.sealing.evidence import SealedEvidence
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
@@ -23,13 +24,13 @@ class Nodes(Protocol):
     def statuses(self, members: Sequence[Member], job_id: JobId) -> list[NodeStatus | None]:
         """What each says of a job, in their order; None from one that did not answer properly."""
 
-    def hand_in(self, member: Member, envelope: EvidenceEnvelope, place: int) -> bool:
-        """Give a member its sealed evidence, without waiting. True once it has that, or refuses it for good."""
+    def hand_in(self, member: Member, sealed: SealedEvidence) -> bool:
+        """Give a member the sealed evidence, without waiting. True once it has that, or refuses it for good."""
 
 
 def releases_of(statuses: Iterable[NodeStatus | None]) -> list[bytes]:
-    """The releases among them, as canonical JSON; the enclave checks them."""
-    return [status.release.canonical() for status in statuses if status is not None and status.release is not None]
+    """The releases among them, as their nodes wrote them down; the enclave checks them."""
+    return [bytes(status.release) for status in statuses if status is not None and status.release is not None]
 
 
 def posted_release(event: ReleasePosted, spec: JobSpec, evidence_hash: Bytes32) -> Release:

@@ -23,7 +23,8 @@ from sealmarket.chain.errors import ChainError
 from sealmarket.chain.events import ReleasePosted
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidenceEnvelope, NodeStatus
+from sealmarket.protocol.wire import NodeStatus
+from sealmarket.sealing.evidence import SealedEvidence
 from sealmarket_enclave.protocol.codec import Address, Bytes32, to_builtins
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
@@ -47,7 +48,7 @@ class Waiting:
     session: EnclaveSession
     committee: Committee
     evidence: Evidence
-    envelope: EvidenceEnvelope
+    sealed: SealedEvidence
 
     @property
     def enclave(self) -> Enclave:
@@ -73,7 +74,7 @@ class ReleaseRound(JobSteps):
         self._entry, self._waiting = entry, waiting
         self._delivered: set[Bytes32] = set()
         self._complaints: set[SignedComplaint] = set()
-        self._showing = Showing(host, waiting.committee, waiting.envelope)
+        self._showing = Showing(host, waiting.committee, waiting.sealed)
         self._late = False
         self._reported: int | None = None
         """What was named as excluded; None before the first report."""
@@ -142,7 +143,7 @@ class ReleaseRound(JobSteps):
             return []
         posted = (event for event in events if isinstance(event, ReleasePosted) and event.job_id == self._job_id)
         evidence_hash = self._waiting.enclave.evidence_hash
-        return [posted_release(event, self._entry.spec, evidence_hash).canonical() for event in posted]
+        return [posted_release(event, self._entry.spec, evidence_hash).raw for event in posted]
 
     def _complain(self, reported: Sequence[SignedComplaint]) -> None:
         for complaint in set(reported) - self._complaints:

@@ -14,20 +14,19 @@ from pathlib import Path
 from sealmarket.chain import ChainReader
 from sealmarket.chain.errors import ChainError
 from sealmarket.client.consumer_sets import ConsumerSets, LeavesStore
-from sealmarket.protocol.book import AddressBook, Committee
+from sealmarket.client.renewals import Ask
+from sealmarket.protocol.book import Committee
 from sealmarket.protocol.services import ServiceDocument
-from sealmarket.protocol.wire import EvidencePackage
-from sealmarket.sealing.contexts import EvidenceInfo
+from sealmarket.sealing.evidence import EvidenceSealer
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, decode_canonical
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.session import SessionTerms
 from sealmarket_enclave.runtime.channel import Evidence
-from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_worker.errors import InputMissing
 from sealmarket_worker.gateway import Gateway, Hosted
-from sealmarket_worker.hosting import LOOK_SECONDS, Ask, NodeRenewals, ServiceRun, StatementLog
+from sealmarket_worker.hosting import LOOK_SECONDS, NodeRenewals, ServiceRun, StatementLog
 from sealmarket_worker.materials import Materials
 from sealmarket_worker.service_money import STATEMENTS, ServiceMoney, ServiceRecord, Treasury
 from sealmarket_worker.session import EnclaveSession, key_hash_of
@@ -61,7 +60,7 @@ class Quoted:
     job_id: JobId
     materials: Materials
     evidence: Evidence
-    package: EvidencePackage
+    sealer: EvidenceSealer
     committee: Committee
 
 
@@ -98,7 +97,7 @@ class JobServing:
             look_seconds=self._services.look_seconds,
         )
         self._stack.enter_context(run)
-        hosted = Hosted(self.link, lambda: self._document(terms), lambda key: self._sealed(book, key))
+        hosted = Hosted(self.link, lambda: self._document(terms), lambda key: self._quoted.sealer.wrapped([key]).raw)
         self._services.gateway.add(quoted.job_id, hosted)
         self._stack.callback(self._services.gateway.remove, quoted.job_id)
 
@@ -141,16 +140,6 @@ class JobServing:
             enclave_key=HexBytes(evidence.enclave_key),
             statement=self.link.statement,
         ).canonical()
-
-    def _sealed(self, book: AddressBook, key: PublicKey) -> bytes:
-        info = EvidenceInfo(
-            chain_id=book.chain_id,
-            market=book.market,
-            job_id=self._quoted.job_id,
-            epoch=self._quoted.materials.spec.epoch,
-            hpke_key=key.digest,
-        )
-        return key.seal(self._quoted.package.canonical(), info)
 
     def _final_block(self) -> int:
         return self._chain.final().number

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from sealmarket.protocol.book import Committee
-from sealmarket.protocol.wire import EvidenceEnvelope
+from sealmarket.sealing.evidence import SealedEvidence
 from sealmarket.service.errors import ServiceError
 from sealmarket_worker.context import HostContext
 
@@ -17,10 +17,10 @@ RESTS = 10
 
 
 class Showing:
-    """Brings one envelope to nodes and store, a :meth:`turn` at a time."""
+    """Brings one sealed package to nodes and store, a :meth:`turn` at a time."""
 
-    def __init__(self, host: HostContext, committee: Committee, envelope: EvidenceEnvelope) -> None:
-        self._host, self._envelope = host, envelope
+    def __init__(self, host: HostContext, committee: Committee, sealed: SealedEvidence) -> None:
+        self._host, self._sealed = host, sealed
         self._left = dict(enumerate(committee.members))
         """The nodes that have not taken it from this host itself, by their places."""
         self._turns = 0
@@ -29,20 +29,20 @@ class Showing:
     def turn(self, say: Callable[[str], None]) -> None:
         """Hand it to each node that has not taken it, without waiting for a node. What the store refuses is said."""
         hand_in = self._host.nodes.hand_in
-        self._left = {place: m for place, m in self._left.items() if not hand_in(m, self._envelope, place)}
+        self._left = {place: m for place, m in self._left.items() if not hand_in(m, self._sealed)}
         self._turns += 1
         if not self._left or self._turns > NODES_FIRST_TURNS:
             self.store(say)
 
     def store(self, say: Callable[[str], None]) -> None:
-        """Put it into the store, for nodes that come later, the consumer and auditors, unless it is there."""
+        """Put it into the store, for nodes that come later, the result keys and auditors, unless it is there."""
         began = time.monotonic()
         if self._stored or began < self._store_again:
             return
         try:
             if self._host.capability is not None:
                 self._host.store.put_document(self._host.capability.canonical())
-            self._host.store.post_evidence(self._envelope)
+            self._host.store.put_evidence(self._sealed)
         except ServiceError as error:
             now = time.monotonic()
             self._store_again = now + RESTS * (now - began)

@@ -10,10 +10,12 @@ import math
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from itertools import accumulate, chain
 from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
+import msgspec.inspect as forms
 import rfc8785
 from Crypto.Hash import keccak
 
@@ -137,6 +139,8 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """One level deeper, or one less, as signed bytes."""
+_ODD_NUMBER = re.compile(rb"[0-9](?:[.eE]|[0-9]{15})")
+_PLAIN_FORMS = (forms.IntType, forms.BoolType, forms.StrType, forms.NoneType, forms.LiteralType, forms.EnumType)
 _UNSPELLABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 _UNREADABLE = (*_UNSPELLABLE, TypeError)
 """What spelling and reading raise on a value that has no place in a document."""
@@ -191,9 +195,49 @@ def canonical_json(value: object) -> bytes:
         NotCanonical: a value without such a spelling: an integer beyond 2**53 - 1, NaN, half a character.
     """
     try:
+        if isinstance(value, Shape) and _is_plain_kind(type(value)):
+            raw = msgspec.json.encode(value, enc_hook=_to_wire, order="sorted")
+            if _is_plain(raw):
+                return raw
         return rfc8785.dumps(to_builtins(value))
     except _UNSPELLABLE as error:
         raise NotCanonical(f"no canonical spelling: {_shown(error)}") from error
+
+
+def _is_plain(raw: bytes) -> bool:
+    """Whether a JSON document has ASCII without escapes, and no number but integers of up to 15 digits.
+
+    RFC 8785 spells these as every writer does, but for spaces and the order of keys.
+    """
+    if not raw.isascii() or b"\\" in raw:
+        return False
+    outside_of_strings = b"".join(raw.split(b'"')[::2])
+    return _ODD_NUMBER.search(outside_of_strings) is None
+
+
+@cache
+def _is_plain_kind(kind: type[Shape]) -> bool:
+    """Whether no value of a shape is a fraction: msgspec spells NaN as null, where RFC 8785 has no spelling."""
+    with _preparing:
+        return _is_plain_form(forms.type_info(kind))
+
+
+def _is_plain_form(form: forms.Type, around: tuple[type, ...] = ()) -> bool:
+    match form:
+        case forms.StructType(cls=kind):
+            if form.array_like:
+                return False
+            return kind in around or all(_is_plain_form(one.type, (*around, kind)) for one in form.fields)
+        case forms.CustomType(cls=kind):
+            return issubclass(kind, HexBytes | Uint)
+        case forms.UnionType(types=several):
+            return all(_is_plain_form(one, around) for one in several)
+        case forms.VarTupleType(item_type=item) | forms.ListType(item_type=item):
+            return _is_plain_form(item, around)
+        case forms.DictType(key_type=forms.StrType(), value_type=item):
+            return _is_plain_form(item, around)
+        case _:
+            return isinstance(form, _PLAIN_FORMS)
 
 
 def parse_json(raw: bytes | str, kind: Any = Any, hook: Callable[[type, Any], Any] | None = None) -> Any:
@@ -224,7 +268,8 @@ def decode(kind: type[T], raw: bytes | str) -> T:
     known = prepared(kind)
     try:
         value: T = parse_json(raw, known, _from_wire)
-        _require_spelling(value)
+        if not _is_plain(raw.encode() if isinstance(raw, str) else raw):
+            _require_spelling(value)
     except _UNREADABLE as error:
         raise MalformedDocument(f"not a {_name(kind)}: {_shown(error)}") from error
     return value

@@ -47,7 +47,7 @@ _PROBE = X25519PrivateKey.from_private_bytes(bytes(range(32)))
 class PublicKey:
     """A recipient's public key."""
 
-    __slots__ = ("_key", "raw")
+    __slots__ = ("_key", "digest", "raw")
 
     def __init__(self, raw: bytes) -> None:
         """Raises :class:`InvalidHpkeKey` for bytes of another length, no key, or one to which nothing can be sealed.
@@ -64,11 +64,8 @@ class PublicKey:
             raise InvalidHpkeKey("public", "bytes that encode none", PUBLIC_KEY_BYTES) from None
         self.raw = PublicKeyBytes(bytes(raw))
         self._key = MLKEM768X25519PublicKey(mlkem, x25519)
-
-    @property
-    def digest(self) -> Bytes32:
-        """Keccak-256 of the wire form: how contracts, decisions and contexts name this key."""
-        return keccak(self.raw)
+        self.digest: Bytes32 = keccak(self.raw)
+        """How contracts, decisions and contexts name this key: Keccak-256 of the wire form."""
 
     def seal(self, plaintext: bytes, context: Context) -> bytes:
         """Encrypt to this key, bound to ``context``.

@@ -47,13 +47,15 @@ _LARGEST = (1 << 64) - 1
 
 @dataclass(slots=True)
 class _Account:
-    """One account: units that were charged and are reserved, what its last entry said, and grants that are held."""
+    """One account: units that were charged and are reserved, what its newest entry said and whether that was its
+    last, and grants that are held."""
 
     charged: int = 0
     reserved: int = 0
     stated: int = 0
     grants: int = 0
     closing: bool = False
+    over: bool = False
 
 
 @dataclass(slots=True)
@@ -207,6 +209,7 @@ class Ledger:
                 over = self._ended or (account.closing and not account.reserved)
                 said = max(account.stated, account.charged if over else self._down(account.charged))
                 self._stated, account.stated = self._stated + said - account.stated, said
+                account.over = over
                 entries.append(Entry(account=address, units=Uint64(account.stated), last=over))
         charged = self._charged if self._ended else self._down(self._charged)
         self._total = max(self._total, self._stated, charged)
@@ -216,6 +219,11 @@ class Ledger:
         """Accounts with most that no entry said yet first."""
         waiting = [(account.charged - account.stated, address) for address, account in self._accounts.items()]
         return [address for units, address in sorted(waiting, reverse=True) if units]
+
+    def unclosed(self) -> list[Address]:
+        """Accounts that had no last entry yet, with most that no entry said first."""
+        waiting = [(one.charged - one.stated, address) for address, one in self._accounts.items() if not one.over]
+        return [address for _, address in sorted(waiting, reverse=True)]
 
     def _tick(self, now: float) -> float:
         """Rule 3. Returns the clock as far as it ever went."""

@@ -193,9 +193,12 @@ class Service:
         return SignedStatement(statement=statement, signature=signer.keys.sign(digest))
 
     def _last(self) -> list[SignedStatement]:
-        """What was served, for good: as many statements as the accounts take, each of them the last."""
-        made = [self._signed(self._ledger.statement(self._ledger.unstated()[:MAX_TABS], last=True))]
-        while waiting := self._ledger.unstated():
+        """What was served, for good: as many statements as the accounts take, each of them the last.
+
+        Every account has an entry that is last, so that each tab closes with them, and not a window later.
+        """
+        made = [self._signed(self._ledger.statement(self._ledger.unclosed()[:MAX_TABS], last=True))]
+        while waiting := self._ledger.unclosed():
             made.append(self._signed(self._ledger.statement(waiting[:MAX_TABS], last=True)))
         return made
 

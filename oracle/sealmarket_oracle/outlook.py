@@ -1,0 +1,135 @@
+"""Which of the platforms that a node saw will be refused under collateral that does not count yet, and from when.
+
+A vendor's new rating is known a day before it counts (:data:`~sealmarket.attestation.collateral.counting.DELAY`). The
+node holds the last evidence of each platform against it, under the built-in strict rules; an owner may allow more, or
+less. What is held is in memory and ends with the process. One thread calls :meth:`Outlooks.look`, any the rest.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sealmarket.attestation.collateral.counting import DELAY, counting, rank
+from sealmarket.attestation.collateral.own import OwnCollateral
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.collateral import Entry, PlatformKind
+from sealmarket.attestation.core.evidence import Endorsements, Evidence
+from sealmarket.attestation.policy.forecast import Outlook, Running, forecast
+from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape
+
+MOST_PLATFORMS = 10_000
+"""The platforms that were seen last. One takes about 6 KB."""
+_MOST_WAITING = 512
+
+
+class OutlookView(Shape, frozen=True, kw_only=True):
+    """A platform that newer collateral refuses. ``platform``: its digest, as policies list it. Times in seconds since
+    1970 UTC: ``since``, from when quotes are refused; ``seen``, its last quote."""
+
+    provider: Address
+    platform: Bytes32
+    tee: str
+    before: str
+    after: str
+    reasons: tuple[str, ...]
+    since: int
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Evidence of a job, not proven: who showed it, of which kind of platform, at which time it was quoted."""
+
+    provider: Address
+    kind: PlatformKind
+    evidence: Evidence
+    at: int
+
+
+class Outlooks:
+    """The platforms that were seen, and what becomes of them."""
+
+    def __init__(self, own: OwnCollateral, anchors: TrustAnchors) -> None:
+        self._own, self._anchors = own, anchors
+        self._waiting: deque[Sighting] = deque(maxlen=_MOST_WAITING)
+        self._platforms: OrderedDict[Bytes32, Sighting] = OrderedDict()
+        self._judged: dict[Bytes32, tuple[bytes, OutlookView | None]] = {}
+
+    def saw(self, sighting: Sighting) -> None:
+        """A job's evidence; whether it is authentic is found out by :meth:`look`."""
+        self._waiting.append(sighting)
+
+    @property
+    def known(self) -> int:
+        """How many platforms are held."""
+        return len(self._platforms)
+
+    def view(self) -> tuple[OutlookView, ...]:
+        """The platforms that fall out, the next first."""
+        found = [one for _, one in list(self._judged.values()) if one is not None]
+        return tuple(sorted(found, key=lambda one: (one.since, one.platform)))
+
+    def look(self, now: datetime, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Prove what was seen, and hold each platform against the newest collateral, once for each."""
+        while self._waiting and not stopped():
+            self._keep(self._waiting.popleft())
+        newest = {kind: self._newest(kind, now) for kind in {one.kind for one in self._platforms.values()}}
+        for name, sighting in list(self._platforms.items()):
+            if stopped():
+                return
+            self._judge(name, sighting, newest[sighting.kind], now)
+
+    def _keep(self, sighting: Sighting) -> None:
+        at = datetime.fromtimestamp(sighting.at, UTC)
+        entry = counting(self._own.of_kind(sighting.kind), at)
+        if entry is None:
+            return
+        endorsements = Endorsements(collateral=entry.collateral)
+        found = verify(sighting.evidence, endorsements, self._anchors, at, Expected(report_data=UNCHECKED))
+        digest = found.report.platform.digest(found.report.tee) if found.report is not None else None
+        if digest is None:
+            return
+        self._platforms[digest] = sighting
+        self._platforms.move_to_end(digest)
+        self._judged.pop(digest, None)
+        while len(self._platforms) > MOST_PLATFORMS:
+            gone, _ = self._platforms.popitem(last=False)
+            self._judged.pop(gone, None)
+
+    def _newest(self, kind: PlatformKind, now: datetime) -> tuple[Entry, Entry] | None:
+        """What counts now and the newest that does not yet, if there is one."""
+        entries = self._own.of_kind(kind)
+        held = counting(entries, now)
+        pending = max((one for one in entries if one.issued + DELAY > now), key=rank, default=None)
+        return (held, pending) if held is not None and pending is not None else None
+
+    def _judge(self, name: Bytes32, sighting: Sighting, newest: tuple[Entry, Entry] | None, now: datetime) -> None:
+        if newest is None:
+            self._judged.pop(name, None)
+            return
+        held, pending = newest
+        under = held.collateral.fingerprint + pending.collateral.fingerprint
+        if (known := self._judged.get(name)) is not None and known[0] == under:
+            return
+        running = Running(name=str(name), evidence=sighting.evidence, collateral=held.collateral)
+        (found,) = forecast([running], pending.collateral, self._anchors, now)
+        since = int((pending.issued + DELAY).timestamp())
+        self._judged[name] = (under, next(_views(name, sighting, found, since), None))
+
+
+def _views(name: Bytes32, sighting: Sighting, found: Outlook, since: int) -> Iterator[OutlookView]:
+    if found.falls_out:
+        yield OutlookView(
+            provider=sighting.provider,
+            platform=name,
+            tee=sighting.kind.tee.slug,
+            before=found.before.status.value if found.before is not None else "not authentic",
+            after=found.after.status.value if found.after is not None else "not authentic",
+            reasons=tuple(reason.value for reason in found.reasons),
+            since=since,
+            seen=sighting.at,
+        )

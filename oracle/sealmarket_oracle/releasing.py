@@ -1,0 +1,135 @@
+"""Promises of a look at the chain, made together: one read of the heads, and one commit.
+
+The heads are read after everything else that a release waits for, once for all its jobs, and what is promised is
+written at once. So nothing that speaks against a release is older than sealing the shares of :data:`MOST_AT_ONCE` jobs
+takes, however many jobs there are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sealmarket.chain.interface import ChainReader, ProvableView
+from sealmarket.chain.quorum import AtEndpoint
+from sealmarket.protocol.wire import FindingNote
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_oracle.answers import StopRecord
+from sealmarket_oracle.documents import DocumentCache
+from sealmarket_oracle.gate.inputs import AppraisalInput, Defer, MarketRef
+from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision, Promise
+from sealmarket_oracle.keys import NodeKeys
+from sealmarket_oracle.release import (
+    Allow,
+    AtHead,
+    MarketTiming,
+    Stop,
+    judge,
+    outvoted,
+    seal_release,
+    stop_of,
+    unanimous,
+)
+
+_log = logging.getLogger("sealmarket.oracle")
+MOST_AT_ONCE = 16
+Heads = Sequence[AtEndpoint[tuple[AtHead, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A job that a quorum accepted, and that this node has promised nothing about."""
+
+    record: JobRecord
+    case: AppraisalInput
+    own: OwnDecision | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A promise that is not written yet, so no reader may see it. ``words`` is what the log says once it is."""
+
+    candidate: Candidate
+    kind: Promise
+    body: bytes
+    words: str
+
+
+class Releasing:
+    """Judges candidates at the heads, and writes what follows."""
+
+    def __init__(
+        self,
+        chain: ChainReader,
+        journal: Journal,
+        documents: DocumentCache,
+        keys: NodeKeys,
+        market: MarketRef,
+        timing: Callable[[AppraisalInput], MarketTiming],
+    ) -> None:
+        self._chain, self._journal, self._documents, self._keys = chain, journal, documents, keys
+        self._market, self._timing = market, timing
+
+    def heads(self, candidates: Sequence[Candidate]) -> Heads:
+        """The state of all candidates at the newest block of each endpoint, now. Raises :class:`ChainError`."""
+        specs = [candidate.record.spec for candidate in candidates]
+
+        def read(view: ProvableView) -> tuple[AtHead, ...]:
+            view.prepare(specs)
+            return tuple(_at_head(spec, view) for spec in specs)
+
+        return self._chain.heads(read)
+
+    def prepare(self, candidate: Candidate, place: int, heads: Heads) -> Prepared | Defer:
+        """What to promise about the candidate at a place of the heads, or why not to.
+
+        Raises:
+            SealmarketError: a share does not open or seal; the job waits.
+        """
+        record, own, case = candidate.record, candidate.own, candidate.case
+        if record.quorum is None:
+            raise AssertionError("a candidate has a quorum")
+        decision, timing = own.decision if own else None, self._timing(case)
+        verdicts = [judge(record.spec, decision, record.quorum, case.slot, head.value[place], timing) for head in heads]
+        for alone in outvoted(verdicts):
+            self._chain.doubt(heads[alone].endpoint, heads[alone].block)
+        match unanimous(verdicts):
+            case Allow():
+                return self._release(candidate)
+            case Stop(findings):
+                return _stop(candidate, findings)
+            case Defer() as verdict:
+                return verdict
+
+    def _release(self, candidate: Candidate) -> Prepared:
+        own, case = candidate.own, candidate.case
+        if own is None:
+            raise AssertionError("no release without an own decision")
+        documents = self._documents.fetch(self._market, case.committee, case.index, case.assets)
+        release = seal_release(case, own.decision, own.enclave_key, documents, self._keys)
+        words = f"released {len(release.shares)} shares, sealed to the enclave"
+        return Prepared(candidate=candidate, kind="release", body=release.raw, words=words)
+
+    def keep(self, promises: Sequence[Prepared]) -> None:
+        """Write promises in one transaction, in order: all are on disk when this returns.
+
+        Raises:
+            JournalError: none is written.
+        """
+        with self._journal.writing():
+            for one in promises:
+                self._journal.promise(one.candidate.record.job_id, one.kind, one.body, block=one.candidate.case.at)
+        for one in promises:
+            _log.info("job %s: %s", one.candidate.record.job_id, one.words)
+
+
+def _at_head(spec: JobSpec, view: ProvableView) -> AtHead:
+    states = tuple(view.asset(use.asset_id, use.version) for use in spec.assets)
+    return AtHead(block=view.block, slot=view.job(spec.request_hash), states=states)
+
+
+def _stop(candidate: Candidate, findings: tuple[FindingNote, ...]) -> Prepared:
+    body = StopRecord(stop=stop_of(candidate.case, findings), findings=findings)
+    words = "promised never to release: " + ", ".join(finding.reason for finding in findings)
+    return Prepared(candidate=candidate, kind="stop", body=body.canonical(), words=words)

@@ -1,0 +1,1 @@
+"""Where a journal lies: its connections, and transactions of several threads that share one commit."""

@@ -1,0 +1,146 @@
+"""The collateral of a verifier of its own: what it has seen vendors sign, and what of it counts for a quote.
+
+Everything is proven before it is kept, and kept by the rules of :mod:`.counting`: no sender can take up more room than
+the days of a vendor's validity. Revocation lists count under a pinned root alone. The folder is a
+:class:`~sealmarket.attestation.collateral.store.CollateralStore`: what its operator imports there counts as well.
+Threads may share it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sealmarket.attestation.collateral.bundle import Bundle
+from sealmarket.attestation.collateral.counting import (
+    Counting,
+    counting,
+    counting_lists,
+    superfluous,
+    superfluous_lists,
+)
+from sealmarket.attestation.collateral.store import CollateralStore, describe, signed
+from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKind
+from sealmarket.attestation.core.errors import CollateralError
+from sealmarket.attestation.core.evidence import Endorsements
+from sealmarket.attestation.core.pki import spki_sha256
+from sealmarket.attestation.registry import MODULES, CollateralDocument
+from sealmarket_enclave.protocol.numbers import Tee
+
+Crl = x509.CertificateRevocationList
+_MOST_LISTS = 64
+"""Revocation lists of all vendors. There is one for each of a vendor's roots, and for some days two."""
+
+
+class OwnCollateral:
+    """A folder of proven collateral, held in memory as well."""
+
+    def __init__(self, folder: Path, anchors: TrustAnchors) -> None:
+        self._store = CollateralStore(folder, anchors)
+        self._anchors = anchors
+        self._lock = threading.Lock()
+        self._entries: Mapping[PlatformKind, tuple[Entry, ...]] = {}
+        self._lists: Mapping[Tee, tuple[Crl, ...]] = {}
+
+    def reload(self, now: datetime) -> None:
+        """Read the folder: what was put there by others counts from now on, what is not needed is removed."""
+        with self._lock:
+            kinds: dict[PlatformKind, list[Entry]] = {}
+            for entry in self._store.entries():
+                kinds.setdefault(entry.kind, []).append(entry)
+            self._entries = {kind: self._thinned(entries, now) for kind, entries in kinds.items()}
+            found = self._store.everything()
+            self._lists = {tee: self._thinned_lists(self._proven(tee, found), now) for tee in MODULES}
+
+    def take(self, collateral: Collateral, kind: PlatformKind, now: datetime) -> None:
+        """Prove collateral, and keep it unless what is here makes it needless.
+
+        Raises:
+            EvidenceRefused: it does not hold under the anchors.
+            CollateralError: it is for another kind of platform, or not valid now.
+        """
+        entry = describe(collateral, self._anchors)
+        if entry.kind != kind:
+            raise CollateralError(f"asked for {kind}, the source sent {entry.kind}", remedy="ask another source")
+        if not entry.issued <= now <= entry.expires:
+            held = f"from {entry.issued.isoformat()} to {entry.expires.isoformat()}"
+            raise CollateralError(
+                f"expected collateral that holds at {now.isoformat()}, the source sent some that holds {held}",
+                remedy="refresh the cache, or ask another source",
+            )
+        with self._lock:
+            self._store.put(collateral)
+            name = collateral.fingerprint
+            others = (held for held in self._entries.get(kind, ()) if held.collateral.fingerprint != name)
+            self._entries = {**self._entries, kind: self._thinned((*others, entry), now)}
+
+    def take_lists(self, tee: Tee, sent: Endorsements, now: datetime) -> int:
+        """Keep the revocation lists that a pinned root of this TEE's vendor signed. Returns how many these were."""
+        with self._lock:
+            proven = self._proven(tee, sent)
+            held = {_name(crl): crl for crl in (*self._lists.get(tee, ()), *proven)}
+            if sum(map(len, self._lists.values())) + len(held) > _MOST_LISTS:
+                raise CollateralError(f"more than {_MOST_LISTS} revocation lists", remedy="see to the source")
+            for root in self._roots(tee, sent.certificates):
+                self._store.put_certificate(root)
+            for crl in proven:
+                self._store.add_crl(crl)
+            self._lists = {**self._lists, tee: self._thinned_lists(tuple(held.values()), now)}
+            return len(proven)
+
+    def counting(self, tee: Tee, kind: PlatformKind | None, at: datetime) -> Counting:
+        """What counts for a quote of a TEE at this time: by kind of platform where its vendor issues by kind."""
+        entry = counting(self._entries.get(kind, ()), at) if kind is not None else None
+        return Counting(entry, counting_lists(self._lists.get(tee, ()), at))
+
+    def kinds(self) -> tuple[PlatformKind, ...]:
+        """The kinds of platforms that there is collateral of."""
+        return tuple(sorted(self._entries))
+
+    def of_kind(self, kind: PlatformKind) -> tuple[Entry, ...]:
+        """All that is kept of one kind, the newest first."""
+        return tuple(sorted(self._entries.get(kind, ()), key=lambda entry: entry.issued, reverse=True))
+
+    def lists(self) -> Mapping[Tee, tuple[Crl, ...]]:
+        """The proven revocation lists by TEE; none for most."""
+        return {tee: lists for tee, lists in self._lists.items() if lists}
+
+    def share(self, kind: PlatformKind) -> Bundle:
+        """What is kept of one kind, for another verifier, which proves it again."""
+        return Bundle(intel=tuple(CollateralDocument.from_json(e.collateral.to_json()) for e in self.of_kind(kind)))
+
+    # --- under the lock ---------------------------------------------------------------------------------------
+
+    def _thinned(self, entries: Iterable[Entry], now: datetime) -> tuple[Entry, ...]:
+        held = tuple(entries)
+        needless = superfluous(held, now)
+        for entry in needless:
+            self._store.drop(entry)
+        return tuple(entry for entry in held if entry not in needless)
+
+    def _thinned_lists(self, lists: tuple[Crl, ...], now: datetime) -> tuple[Crl, ...]:
+        needless = superfluous_lists(lists, now)
+        for crl in needless:
+            self._store.drop_crl(crl)
+        return tuple(crl for crl in lists if crl not in needless)
+
+    def _roots(self, tee: Tee, certificates: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+        return tuple(c for c in certificates if self._anchors.grade_of(tee, spki_sha256(c)) is not None)
+
+    def _proven(self, tee: Tee, found: Endorsements) -> tuple[Crl, ...]:
+        """The lists that a pinned root signed: its certificate may have come before, or with them."""
+        stored = self._store.everything().certificates
+        roots = self._roots(tee, (*stored, *found.certificates))
+        return tuple(
+            crl for crl in found.crls if any(root.subject == crl.issuer and signed(root, crl) for root in roots)
+        )
+
+
+def _name(crl: Crl) -> bytes:
+    return crl.public_bytes(Encoding.DER)

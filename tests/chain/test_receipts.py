@@ -1,0 +1,151 @@
+"""The receipts of a block give the root that its header names, or they are refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+import rlp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sealmarket.chain.errors import NodeDistrusted
+from sealmarket.chain.proof import ProofRefused, StateHeader
+from sealmarket.chain.receipts import ordered_root, proven_logs
+from sealmarket.chain.rpc import Rpc
+from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.hashing import keccak
+from tests.chain.test_storage_proof import Trie
+
+BLOCK = keccak(b"block")
+EMPTY_ROOT = "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421"
+"""Of a block without transactions (Ethereum yellow paper, 4.3.2)."""
+
+
+def receipt(place: int, *logs: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    base = {
+        "type": "0x2",
+        "status": "0x1",
+        "cumulativeGasUsed": hex(21_000 * (place + 1)),
+        "logsBloom": "0x" + "00" * 256,
+        "transactionHash": str(keccak(b"transaction %d" % place)),
+        "logs": list(logs),
+    }
+    return base | changes
+
+
+def log(number: int) -> dict[str, Any]:
+    return {"address": "0x" + "aa" * 20, "topics": [str(keccak(b"%d" % number))], "data": f"0x{number:064x}"}
+
+
+def encoded(found: dict[str, Any]) -> bytes:
+    """A receipt as EIP-2718 and EIP-658 have it."""
+    logs = [
+        [_raw(one["address"]), [_raw(topic) for topic in one["topics"]], _raw(one["data"])] for one in found["logs"]
+    ]
+    body: list[Any] = [int(found["status"], 16), int(found["cumulativeGasUsed"], 16), _raw(found["logsBloom"]), logs]
+    body += [int(found[name], 16) for name in ("depositNonce", "depositReceiptVersion") if name in found]
+    kind = int(found["type"], 16)
+    return (bytes([kind]) if kind else b"") + bytes(rlp.encode(body))
+
+
+def _raw(value: str) -> bytes:
+    return bytes.fromhex(value[2:])
+
+
+def shown(receipts: Any, root: bytes) -> list[dict[str, Any]]:
+    """The logs that an endpoint with these receipts proves under a root."""
+    header = StateHeader(block_hash=BLOCK, number=7, timestamp=1, state_root=BLOCK, receipts_root=Bytes32(root))
+    rpc = Rpc("http://endpoint.twin")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"jsonrpc": "2.0", "id": json.loads(request.content)["id"], "result": receipts})
+
+    rpc.mount(httpx.MockTransport(answer))
+    return proven_logs(rpc, header)
+
+
+def root_of(receipts: list[dict[str, Any]]) -> bytes:
+    return Trie({rlp.encode(place): encoded(one) for place, one in enumerate(receipts)}).root
+
+
+TRUE = [receipt(0, log(1)), receipt(1, type="0x0"), receipt(2, log(2), log(3))]
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------
+
+LIES: dict[str, list[Any]] = {
+    "a log left out": [TRUE[0], TRUE[1], receipt(2, log(2))],
+    "a log made up": [TRUE[0], receipt(1, log(9), type="0x0"), TRUE[2]],
+    "another word in a log": [receipt(0, log(8)), *TRUE[1:]],
+    "logs in another order": [TRUE[0], TRUE[1], receipt(2, log(3), log(2))],
+    "receipts in another order": [TRUE[2], TRUE[1], TRUE[0]],
+    "a receipt left out": TRUE[:2],
+    "another outcome": [TRUE[0] | {"status": "0x0"}, *TRUE[1:]],
+    "another type": [TRUE[0] | {"type": "0x1"}, *TRUE[1:]],
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_receipts_of_another_content_are_refused(name: str) -> None:
+    with pytest.raises(ProofRefused, match="receipts of block 7"):
+        shown(LIES[name], root_of(TRUE))
+
+
+def test_two_receipts_of_one_transaction_are_refused() -> None:
+    """What happened in one transaction decides about the end of a job; a receipt does not hold its name."""
+    same = [one | {"transactionHash": TRUE[0]["transactionHash"]} for one in TRUE]
+    with pytest.raises(ProofRefused, match="same hash twice"):
+        shown(same, root_of(TRUE))
+
+
+SHAPES: list[Any] = [
+    None,
+    7,
+    {},
+    [7],
+    [{}],
+    [{"logs": 1}],
+    [receipt(0, type="0xff")],
+    [receipt(0, logs=[{"topics": 1}])],
+]
+
+
+@pytest.mark.parametrize("receipts", SHAPES, ids=repr)
+def test_receipts_of_another_shape_are_refused(receipts: Any) -> None:
+    with pytest.raises(NodeDistrusted):
+        shown(receipts, root_of(TRUE))
+
+
+# --- what is proven ---------------------------------------------------------------------------------------------
+
+
+def test_all_logs_come_in_their_order_with_their_places_and_their_transactions() -> None:
+    found = shown(TRUE, root_of(TRUE))
+    assert [(one["logIndex"], one["data"][-1], one["transactionHash"]) for one in found] == [
+        ("0x0", "1", TRUE[0]["transactionHash"]),
+        ("0x1", "2", TRUE[2]["transactionHash"]),
+        ("0x2", "3", TRUE[2]["transactionHash"]),
+    ]
+    assert {one["blockHash"] for one in found} == {str(BLOCK)}
+
+
+def test_a_block_without_transactions_has_the_empty_root() -> None:
+    assert str(ordered_root([])) == EMPTY_ROOT
+    assert shown([], bytes.fromhex(EMPTY_ROOT[2:])) == []
+
+
+def test_a_deposit_of_an_op_chain_has_two_fields_more() -> None:
+    deposit = receipt(0, log(1), type="0x7e", depositNonce="0x5", depositReceiptVersion="0x1")
+    assert len(shown([deposit, TRUE[1]], root_of([deposit, TRUE[1]]))) == 1
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=80), min_size=1, max_size=40), st.integers(0, 300))
+def test_the_root_of_any_list_is_that_of_its_trie(values: list[bytes], more: int) -> None:
+    whole = [*values, *(b"%d" % number for number in range(more))]
+    trie = Trie({rlp.encode(place): value for place, value in enumerate(whole)})
+    assert ordered_root(whole) == trie.root
