@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = 0.6
@@ -58,6 +59,7 @@ def measured(jobs: int = JOBS, ranges: int = RANGES) -> tuple[float, float]:
 
     from scripts.benchmarks._events import Market, logs_of
     from sealmarket.chain import abi
+    from sealmarket.chain.interface import ChainReader
     from sealmarket_backend.index import Index
     from sealmarket_backend.tables import Database
 
@@ -70,7 +72,7 @@ def measured(jobs: int = JOBS, ranges: int = RANGES) -> tuple[float, float]:
     spent = [0.0, 0.0]
     with tempfile.TemporaryDirectory() as folder, Database(Path(folder) / "backend.sqlite") as database:
         market = Market(logs, ranges)
-        index = Index(database, market, start=1)
+        index = Index(database, cast(ChainReader, market), start=1)
         for part in market.parts():
             began = time.process_time()
             index.advance()

@@ -39,6 +39,11 @@ class Parameter:
     parts: tuple[Parameter, ...]
 
     @property
+    def spelt(self) -> str:
+        """The name in snake case, as values have it."""
+        return snake(self.name)
+
+    @property
     def canonical(self) -> str:
         """The type as selectors spell it."""
         if not self.kind.startswith("tuple"):

@@ -10,17 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from sealmarket.chain.errors import AbiMismatch
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
 
-if TYPE_CHECKING:
-    from sealmarket.chain.abi import Parameter
-
 _WORD = 32
 _Read = Callable[[bytes, int], tuple[Any, int]]
 """Of the data and a place in it: a value, and where it ends."""
+
+
+class Part(Protocol):
+    """A parameter of the ABI: its type, the parts of a tuple, its name as values have it."""
+
+    @property
+    def kind(self) -> str:
+        """As the ABI writes it."""
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """Of a tuple."""
+
+    @property
+    def spelt(self) -> str:
+        """The name in snake case; empty for none."""
 
 
 class _Mismatch(Exception):
@@ -36,9 +49,9 @@ class _Kind:
     read: _Read
 
 
-def read_data(parameters: tuple[Parameter, ...], raw: bytes, where: str) -> dict[str, Any]:
+def read_data(parameters: Sequence[Part], raw: bytes, where: str) -> dict[str, Any]:
     """Values by name, as :func:`sealmarket.chain.abi.decode` gives them. Raises :class:`AbiMismatch`."""
-    names, kinds = _layout(parameters)
+    names, kinds = _layout(tuple(parameters))
     try:
         values, end = _sequence(kinds, raw, 0)
     except _Mismatch as error:
@@ -49,18 +62,16 @@ def read_data(parameters: tuple[Parameter, ...], raw: bytes, where: str) -> dict
 
 
 @cache
-def _layout(parameters: tuple[Parameter, ...]) -> tuple[tuple[str, ...], tuple[_Kind, ...]]:
-    from sealmarket.chain.abi import snake
-
-    names = tuple(snake(part.name) or str(place) for place, part in enumerate(parameters))
+def _layout(parameters: tuple[Part, ...]) -> tuple[tuple[str, ...], tuple[_Kind, ...]]:
+    names = tuple(part.spelt or str(place) for place, part in enumerate(parameters))
     return names, tuple(_kind(part.kind, part.parts) for part in parameters)
 
 
-def _kind(kind: str, parts: tuple[Parameter, ...]) -> _Kind:
+def _kind(kind: str, parts: Sequence[Part]) -> _Kind:
     if kind.endswith("[]"):
         return _Kind(_WORD, True, _array_reader(_kind(kind[:-2], parts)))
     if kind == "tuple":
-        names, kinds = _layout(parts)
+        names, kinds = _layout(tuple(parts))
         dynamic = any(part.dynamic for part in kinds)
         return _Kind(_WORD if dynamic else sum(part.width for part in kinds), dynamic, _tuple_reader(names, kinds))
     if kind in ("bytes", "string"):
