@@ -33,7 +33,7 @@ from sealmarket_oracle.api import create_app
 from sealmarket_oracle.backup import require_tried
 from sealmarket_oracle.collateral import CollateralKeeper, HttpAskPeer
 from sealmarket_oracle.config import Config, load
-from sealmarket_oracle.epochs import Destroyed, destroy_keys, require_over
+from sealmarket_oracle.epochs import Destroyed, Over, destroy_keys, require_over
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.mark import TailMark
@@ -143,8 +143,8 @@ def _collateral(config: Config, committee: Committee | None, keys: NodeKeys) -> 
             keeper.stop()
 
 
-def destroy(path: Path | None, agreed: Callable[[int], None]) -> Destroyed:
-    """Destroy the keys of a node whose epoch is over. ``agreed`` is asked with the number of versions sealed for it.
+def destroy(path: Path | None, agreed: Callable[[Over], None]) -> Destroyed:
+    """Destroy the keys of a node whose epoch is over. ``agreed`` is asked with the versions that were sealed for it.
 
     Raises:
         EpochNotOver: a job of the epoch is open.

@@ -155,6 +155,7 @@ class Node:
         """
         self._witnesses.require_sound()
         final = self._follower.advance()
+        self._journal.settle()
         head = self._head(final)
         if self._start is None:
             self._begin(head, final)
@@ -171,7 +172,6 @@ class Node:
         for ended in self._pauses.keys() - still_open:
             del self._pauses[ended]
         self.handed.keep_only(still_open)
-        self._journal.settle()
         self._keep_details()
         return final
 
