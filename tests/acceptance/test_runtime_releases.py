@@ -1,6 +1,6 @@
 """The drill of a patched runtime, in a market that runs.
 
-Old enclaves serve until an owner withdraws them, new ones once it approved their release, over data that is sealed once.
+Old enclaves serve until an owner withdraws them, new ones once it approved their release; the data is sealed once.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from sealmarket.attestation.registry import Measurement
 from sealmarket.chain import Fault
 from sealmarket.client import AssetWish, SealedAsset
 from sealmarket.client.jobs import JobRecord
+from sealmarket.client.results import fetch_evidence
 from sealmarket.protocol.transitions import Status
 from sealmarket.releases.documents import ReleasedEnclave, ReleasedMeasurements, digest_of_files
 from sealmarket.releases.folder import write_release
+from sealmarket.sealing.keyfile import KeyKind, write_key_file
+from sealmarket.service.errors import ItemNotFound
 from sealmarket_devices.driver import VIRTUAL
+from sealmarket_enclave.protocol.codec import HexBytes
 from sealmarket_enclave.protocol.numbers import Tee
+from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_worker.image import base_interpreter
 from tests.acceptance.host import Host
 from tests.acceptance.market import Rehearsal, names_of
@@ -62,9 +67,25 @@ def done(rehearsal: Rehearsal, provider: str, asset: SealedAsset, version: int, 
     return rehearsal.reach_status(rehearsal.consumer.wait_match(handle), *wanted)
 
 
+def audited(rehearsal: Rehearsal, say: Any, folder: Path, job: JobRecord, auditor: PrivateKey) -> None:
+    """The auditor whom the policy names reads the evidence from the store, and another key opens none."""
+    with pytest.raises(ItemNotFound):
+        fetch_evidence(rehearsal.chain, rehearsal.store, job.job_id, PrivateKey.generate())
+    path, about = folder / "auditor.key", {"about": "an auditor's"}
+    write_key_file(
+        path, KeyKind.RESULT_KEY, auditor.secret_bytes(), about=about, passphrase=None, confirm_unencrypted=True
+    )
+    roots = [word for root in rehearsal.market.root_files for word in ("--development-root", str(root))]
+    code, report, error = say("consumer", "verify", job.job_id, "--evidence-key", path, *roots, "--json")
+    assert code == 0, error
+    states = {check["state"] for step in report["steps"] for check in step["checks"]}
+    assert states == {"ok"}, report
+
+
 def test_a_market_is_patched_without_sealing_its_data_again(rehearsal: Rehearsal, say: Any, tmp_path: Path) -> None:
     image, new = patched(rehearsal.image, tmp_path / "image")
-    asset, key = rehearsal.publish("north"), generate_private_key(SECP256R1())
+    auditor, key = PrivateKey.generate(), generate_private_key(SECP256R1())
+    asset = rehearsal.publish("north", auditors=(HexBytes(auditor.public.raw),))
     old_release, new_release = (
         released(tmp_path, name, one, key) for name, one in (("1.0.0", rehearsal.measurement), ("1.0.1", new))
     )
@@ -74,7 +95,7 @@ def test_a_market_is_patched_without_sealing_its_data_again(rehearsal: Rehearsal
     signed = ("--release-key", tmp_path / "publisher.pub", "--yes", "--json")
     settled = (Status.SETTLED, Status.MATURED)
     with Host(rehearsal, tmp_path / "host", image=image):
-        done(rehearsal, "provider", asset, 1, *settled)
+        audited(rehearsal, say, tmp_path, done(rehearsal, "provider", asset, 1, *settled), auditor)
         refused = done(rehearsal, "host", asset, 1, Status.REFUSED)
         assert refused.fault is Fault.TERMS_REFUSED
         assert "measurement_not_allowed" in names_of(refused.reasons)
