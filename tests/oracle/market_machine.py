@@ -294,9 +294,8 @@ class Scene:
             first = self.decided.setdefault((place, job.job_id, decision.evidence_hash), decision)
             same = core_of(first) == core_of(decision)
             _hold(same or place in self.put_back, "5: one decision about a piece of evidence", place)
-        promise = status.release or (status.stop.stop if status.stop is not None else None)
-        if promise is not None:
-            body = promise if isinstance(promise, bytes) else promise.canonical()
+        stop = status.stop.stop.canonical() if status.stop is not None else None
+        if (body := status.release or stop) is not None:
             new = (place, job.job_id) not in self.served
             _hold(self.served.setdefault((place, job.job_id), body) == body, "3: one promise was ever served", place)
             if new and status.release is not None:
