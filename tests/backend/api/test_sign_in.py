@@ -314,7 +314,8 @@ def test_what_is_read_is_spelt_so_and_nothing_else_is(text: str) -> None:
 
 
 def private_paths(key: coincurve.PrivateKey) -> list[str]:
-    return [f"/v1/{what}?owner={account(key)}" for what in ("proposals", "answers")]
+    owned = [f"/v1/{what}?owner={account(key)}" for what in ("proposals", "answers")]
+    return [*owned, f"/v1/warnings?account={account(key)}"]
 
 
 def api_of(client: Client, key: coincurve.PrivateKey | None) -> MarketApi:
@@ -344,7 +345,7 @@ def test_what_is_private_is_served_to_its_account_alone(client: Client, backend:
         for header in ("Bearer", "Bearer x", "Basic x", "Bearer " + "é".encode().hex(), "bearer  "):
             assert client.get(path, headers={"Authorization": header}).status_code == 401, header
     strangers = api_of(client, STRANGER)
-    for ask in (strangers.proposals.about, strangers.proposals.answers_about):
+    for ask in (strangers.proposals.about, strangers.proposals.answers_about, strangers.warnings):
         with pytest.raises(ServiceRefused, match="private to"):
             ask(account(OWNER))
     with pytest.raises(ServiceRefused, match="no session"):
