@@ -16,7 +16,7 @@ from sealmarket.client.platform_evidence import PlatformEvidence
 from sealmarket.protocol import advisories, book, capability, orders, output_rules, proposals, wire
 from sealmarket.protocol.schema import json_schema
 from sealmarket.sealing.chunk_proof import ChunkProof
-from sealmarket_enclave.protocol import card, job, policy, receipt, release, session, terms
+from sealmarket_enclave.protocol import card, job, policy, receipt, session, terms
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.sealed.shares import ShareSet
 
@@ -45,7 +45,6 @@ SHAPES: dict[str, type] = {
     "reader-report": card.ReaderReport,
     "receipt-envelope": receipt.Envelope,
     "receipt-statement": receipt.Statement,
-    "release": release.Release,
     "request": orders.Request,
     "result-envelope": ResultEnvelope,
     "session-abort": session.Abort,

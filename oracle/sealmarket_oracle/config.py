@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,8 +34,8 @@ ENVIRONMENT_PREFIX = "SEALMARKET_ORACLE_"
 _KNOWN = {
     "rpc", "book", "state", "signer_key", "hpke_key", "host", "port", "profile", "development_roots",
     "poll_seconds", "max_head_age_seconds", "max_head_ahead_seconds", "store", "agree", "proofs", "trust_endpoints",
-    "node_file", "passphrase_file", "admin", "collateral", "collateral_intel", "collateral_amd", "collateral_peers",
-    "advisories", "advisory_issuers",
+    "node_file", "passphrase_file", "admin", "advisories", "advisory_issuers",
+    "journal", "collateral", "collateral_intel", "collateral_amd", "collateral_peers",
 }  # fmt: skip
 
 
@@ -66,6 +66,8 @@ class Config:
     poll_seconds: float
     max_head_age_seconds: int
     admin: str
+    journal: str = field(repr=False)
+    """The URL of a PostgreSQL, which may have a password in it; empty for SQLite in ``state``."""
     trust: ChainTrust
     collateral: CollateralConfig
     advisories: Path
@@ -129,6 +131,7 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
         store=str(values.get("store", book.store)),
         poll_seconds=_number(values, "poll_seconds", 0.25, 0.05, 60),
         admin=_admin(values, state, base),
+        journal=_text(values, "journal") if "journal" in values else "",
         max_head_age_seconds=int(_number(values, "max_head_age_seconds", 300, 1, 86400)),
         trust=_trust(values, base),
         collateral=_collateral(values, state, base),

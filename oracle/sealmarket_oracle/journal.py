@@ -52,7 +52,7 @@ _DECODED = 1024
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS cursor (
-    only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL, hash BLOB NOT NULL
+    "only" INTEGER PRIMARY KEY CHECK ("only" = 1), number INTEGER NOT NULL, hash BLOB NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS seals (
     asset_id BLOB NOT NULL, version INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (asset_id, version)
@@ -85,7 +85,8 @@ CREATE TABLE IF NOT EXISTS log (
     sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL, leaf BLOB NOT NULL, words TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS log_state (
-    only INTEGER PRIMARY KEY CHECK (only = 1), size INTEGER NOT NULL, peaks BLOB NOT NULL, witnessed INTEGER NOT NULL
+    "only" INTEGER PRIMARY KEY CHECK ("only" = 1),
+    size INTEGER NOT NULL, peaks BLOB NOT NULL, witnessed INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS deferrals (job_id BLOB NOT NULL, rules BLOB NOT NULL, PRIMARY KEY (job_id, rules)) STRICT;
 CREATE TABLE IF NOT EXISTS peer_tails (signer BLOB PRIMARY KEY, size INTEGER NOT NULL, tail BLOB NOT NULL) STRICT;
@@ -201,7 +202,7 @@ class Journal(AuditLog):
         with self.writing():
             self._run(
                 "INSERT INTO cursor VALUES (1, ?, ?)"
-                " ON CONFLICT (only) DO UPDATE SET number = excluded.number, hash = excluded.hash",
+                ' ON CONFLICT ("only") DO UPDATE SET number = excluded.number, hash = excluded.hash',
                 (end.number, bytes(end.hash)),
             )
 
@@ -377,7 +378,7 @@ class Journal(AuditLog):
         return int(row[0]) if row else 0
 
     def promised(self, job_id: JobId) -> tuple[Promise, bytes] | None:
-        """What this node promised for a job: ``("release", Release)`` or ``("stop", Stop with findings)``, as JSON."""
+        """What this node promised for a job: the bytes of a release, or a stop with its findings as JSON."""
         row = self._one("SELECT kind, body FROM promises WHERE job_id = ?", bytes(job_id))
         return (row[0], row[1]) if row else None
 

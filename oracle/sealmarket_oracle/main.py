@@ -47,6 +47,8 @@ from sealmarket_oracle.report import Reporter
 from sealmarket_oracle.results import KeptResults
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node, NodePolicy
+from sealmarket_oracle.storage.databases import SqliteDatabase
+from sealmarket_oracle.storage.postgres import PostgresDatabase
 
 _PR_SET_DUMPABLE = 4
 JOURNAL_FILE, MARK_FILE = "journal.sqlite", "journal.mark"
@@ -84,7 +86,7 @@ def build(config: Config) -> Iterator[Built]:
 
 
 def open_journal(config: Config, record: NodeRecord) -> Journal:
-    """The journal of a node. Raises :class:`JournalError`."""
+    """The journal of a node. Raises :class:`JournalError`, as ``JournalTaken`` while another process writes it."""
     identity = JournalIdentity(
         chain_id=config.book.chain_id,
         market=config.book.market,
@@ -93,7 +95,8 @@ def open_journal(config: Config, record: NodeRecord) -> Journal:
         epoch=record.epoch,
         name=record.journal,
     )
-    return Journal(config.state / JOURNAL_FILE, identity, TailMark(config.state / MARK_FILE))
+    database = PostgresDatabase(config.journal) if config.journal else SqliteDatabase(config.state / JOURNAL_FILE)
+    return Journal(database, identity, TailMark(config.state / MARK_FILE))
 
 
 @contextmanager
@@ -160,7 +163,11 @@ def destroy(path: Path | None, agreed: Callable[[int], None]) -> Destroyed:
 
 
 def serve(path: Path | None) -> None:
-    """Run a node until it is interrupted."""
+    """Run a node until it is interrupted.
+
+    Raises:
+        JournalTaken: another process of the node writes its journal, or does now.
+    """
     configure_logs()
     config = load(path)
     _keep_memory_private()
@@ -180,13 +187,15 @@ def _serve(built: Built, config: Config) -> None:
     with closing(listen(config.host, config.port)) as listener:
         runner = Runner(node, config.poll_seconds)
         server = _server(node, runner, limits)
-        runner.start()
+        runner.start(lambda: setattr(server, "should_exit", True))
         try:
             with serving_admin(_reporter(built, runner, config), config.admin):
                 _log.info("node %s serves %s", node.info().signer, url_of(listener))
                 server.run([listener])
         finally:
             runner.stop()
+    if runner.taken is not None:
+        raise runner.taken
 
 
 def _reporter(built: Built, runner: Runner, config: Config) -> Reporter:

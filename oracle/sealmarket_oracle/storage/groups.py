@@ -2,7 +2,7 @@
 
 A commit waits for the disk, and that takes longer than what is committed. While one thread's commit is under way,
 others that write wait for their turn; then they write one after the other into one transaction, and the last of them
-commits it. A thread that is alone commits at once: nobody waits for others to come.
+commits it. A thread that is alone commits at once: no timer waits for others.
 
 1. A member that raises undoes what it wrote, and nothing else.
 2. :meth:`Groups.member` ends once the group is committed: what a member wrote is on disk then, or it raises.
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 MOST_MEMBERS = 64
-"""After so many a group is committed, though others wait: nobody is kept for ever."""
+"""After so many a group is committed, though others wait: no thread waits for ever."""
 _NOBODY = 0
 
 
@@ -82,14 +82,14 @@ class Groups:
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """While nobody writes. Not inside of :meth:`member`."""
+        """While no thread writes. Not inside of :meth:`member`."""
         with self._turn:
             if self._group is not None:
                 self._commit(self._group)
             yield
 
     def _enter(self) -> _Group:
-        """Wait for a turn. Whoever waits here ends the group that it finds, or leaves it to the next that waits."""
+        """Wait for a turn. The thread that waits here ends the group that it finds, or leaves it to the next."""
         with self._counting:
             self._waiting += 1
         self._turn.acquire()
@@ -140,7 +140,7 @@ class Groups:
             group.ended.set()
 
     def _fail(self, error: BaseException) -> None:
-        """The session does not go on: nothing of the group that is open becomes of anyone."""
+        """The session does not go on: nothing is left of the group that is open."""
         group, self._group = self._group, None
         if group is None:
             return

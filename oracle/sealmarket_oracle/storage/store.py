@@ -1,6 +1,6 @@
 """A journal's connections: one writes, for all threads in groups, and one reads what is committed.
 
-Nobody sees what is not on disk: a thread reads through the writer inside of its own :meth:`JournalStore.writing`, and
+No thread sees what is not on disk: it reads through the writer inside of its own :meth:`JournalStore.writing`, and
 else through the reader, which waits while a commit is under way.
 """
 
@@ -110,6 +110,17 @@ class JournalStore:
     def _begin(self) -> None:
         if self._closed:
             raise JournalUnwritable("the journal is closed", "start the node again")
+        try:
+            self._begin_once()
+        except JournalUnwritable:
+            if self._writer is None or not self._database.is_lost(self._writer):
+                raise
+            self._begin_once()  # the session was cut while nothing was written
+        if self._stale:
+            self._undone()
+            self._stale = False
+
+    def _begin_once(self) -> None:
         if self._writer is None or self._database.is_lost(self._writer):
             self._open_writer()
             self._stale = True
@@ -117,9 +128,6 @@ class JournalStore:
             raise AssertionError("a writer that was opened")
         with translated(self._database):
             self._database.begin(self._writer)
-        if self._stale:
-            self._undone()
-            self._stale = False
 
     def _save(self) -> None:
         self._run("SAVEPOINT member")
