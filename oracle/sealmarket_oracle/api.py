@@ -5,6 +5,7 @@
 ``GET /v1/jobs/{jobId}/challenge`` ChallengeStatus; ``GET /v1/documents/{hash}`` and ``/v1/containers/{root}`` the
 sealed results that were challenged and that this node found, as a store serves them.
 ``GET /v1/collateral/{tee}/{fmspc}/{ca}`` what this node keeps of a kind of platform, as a collateral bundle.
+``GET /v1/advisories`` the statements about platforms that this node applies.
 ``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the sealed package, as bytes.
 ``POST /v1/sessions/{jobId}/renewals`` RenewalRequest gives a SignedRenewal. No request changes what the node has
 decided or promised. Errors are :class:`Problem` (RFC 9457).
@@ -33,6 +34,7 @@ from sealmarket_oracle.collateral import kind_named
 from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen, RenewalRefused, SignerFailed, StaleChain
 from sealmarket_oracle.log.entries import TailStep
 from sealmarket_oracle.openapi import PROBLEM_TYPE, document
+from sealmarket_oracle.recalls import PublishedAdvisories
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 
@@ -71,6 +73,7 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     _serve_challenges(app, node)
     _renew_services(app, node)
     _share_collateral(app, node)
+    _publish_advisories(app, node)
     if node.info().grade_floor is Grade.SIMULATED:
         _say_simulated(app)
     return app
@@ -118,6 +121,12 @@ def _share_collateral(app: FastAPI, node: Node) -> None:
             raise MalformedDocument(error.message, remedy=error.remedy) from error
         found = node.collateral.share(kind) if node.collateral is not None else EMPTY_BUNDLE
         return Response(found, media_type="application/json")
+
+
+def _publish_advisories(app: FastAPI, node: Node) -> None:
+    @app.get("/v1/advisories")
+    def advisories() -> Response:
+        return _json(node.recalls.published() if node.recalls is not None else PublishedAdvisories())
 
 
 def _renew_services(app: FastAPI, node: Node) -> None:

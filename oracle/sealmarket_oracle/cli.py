@@ -217,6 +217,43 @@ def collateral(
         raise typer.Exit(1)
 
 
+@app.command()
+def recall(
+    advisory: Annotated[Path, typer.Argument(help="A statement about platforms, signed or not.")],
+    folder: Annotated[Path, typer.Argument(help="The state folder of a node that runs here.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the receipts, assets and jobs of a node that a statement about platforms touches. Changes nothing.
+
+    Example: sealmarket oracle recall advisory.json oracle-1
+    """
+    from sealmarket_oracle import report_text
+    from sealmarket_oracle.admin import ask_recall
+    from sealmarket_oracle.recalls import read_advisory
+
+    found = ask_recall(folder, read_advisory(advisory))
+    typer.echo(found.canonical().decode() if as_json else "\n".join(report_text.recall_lines(found)))
+
+
+@app.command()
+def advise(
+    advisory: Annotated[Path, typer.Argument(help="The statement: sealmarket/advisory/1 as JSON.")],
+    key: Annotated[Path, typer.Option(help="The issuer's key: hex, mode 0600.")],
+    out: Annotated[Path, typer.Option(help="A new file for the signed statement.")],
+) -> None:
+    """Sign a statement about platforms, for nodes whose operators enable its issuer.
+
+    Example: sealmarket oracle advise advisory.json --key issuer.key --out signed-advisory.json
+    """
+    from sealmarket_oracle.keys import advisory_key
+    from sealmarket_oracle.recalls import sign_advisory
+
+    signed = sign_advisory(advisory, advisory_key(key))
+    with out.open("xb") as file:
+        file.write(signed.canonical())
+    typer.echo(f"advisory {signed.advisory.name()} of {signed.issuer()}: nodes read {out} in their folder advisories")
+
+
 def _status_of_url(url: str, job: str | None) -> None:
     from sealmarket.http import HttpClient, HttpError
 

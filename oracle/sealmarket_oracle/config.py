@@ -22,8 +22,8 @@ from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
 from sealmarket.files import read_file, read_text_file
 from sealmarket.http import is_loopback
 from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import decode
-from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.codec import Address, decode
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket_oracle.errors import InvalidConfig
 from sealmarket_oracle.node_folder import HPKE_FILE, NODE_FILE, SIGNER_FILE, SOCKET_FILE, KeyPaths
@@ -34,7 +34,7 @@ ENVIRONMENT_PREFIX = "SEALMARKET_ORACLE_"
 _KNOWN = {
     "rpc", "book", "state", "signer_key", "hpke_key", "host", "port", "profile", "development_roots",
     "poll_seconds", "max_head_age_seconds", "max_head_ahead_seconds", "store", "agree", "proofs", "trust_endpoints",
-    "node_file", "passphrase_file", "admin",
+    "node_file", "passphrase_file", "admin", "advisories", "advisory_issuers",
     "journal", "tls_certificate", "tls_key", "collateral", "collateral_intel", "collateral_amd", "collateral_peers",
 }  # fmt: skip
 
@@ -72,6 +72,8 @@ class Config:
     """The URL of a PostgreSQL, which may have a password in it; empty for SQLite in ``state``."""
     trust: ChainTrust
     collateral: CollateralConfig
+    advisories: Path
+    advisory_issuers: frozenset[Address]
 
     @property
     def grade_floor(self) -> Grade:
@@ -136,6 +138,8 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
         max_head_age_seconds=int(_number(values, "max_head_age_seconds", 300, 1, 86400)),
         trust=_trust(values, base),
         collateral=_collateral(values, state, base),
+        advisories=base / values.get("advisories", state / "advisories"),
+        advisory_issuers=_issuers(values.get("advisory_issuers", [])),
     )
 
 
@@ -169,6 +173,14 @@ def _collateral(values: Mapping[str, Any], state: Path, base: Path) -> Collatera
         asked=frozenset(asked),
         peers=peers == "true",
     )
+
+
+def _issuers(named: Any) -> frozenset[Address]:
+    accounts = [one.strip() for one in named.split(",") if one.strip()] if isinstance(named, str) else named
+    try:
+        return frozenset(Address.parse(str(account).lower()) for account in accounts)
+    except (TypeError, SealmarketError) as error:
+        raise InvalidConfig(f"advisory_issuers names no accounts: {error}", remedy="list addresses, 0x…") from error
 
 
 def _server(values: Mapping[str, Any], name: str) -> str:

@@ -379,7 +379,7 @@ class Journal(AuditLog):
         return int(row[0]) if row else 0
 
     def promised(self, job_id: JobId) -> tuple[Promise, bytes] | None:
-        """What this node promised for a job: ``("release", Release)`` or ``("stop", Stop with findings)``, as JSON."""
+        """What this node promised for a job: the bytes of a release, or a stop with its findings as JSON."""
         row = self._one("SELECT kind, body FROM promises WHERE job_id = ?", bytes(job_id))
         return (row[0], row[1]) if row else None
 
@@ -390,6 +390,11 @@ class Journal(AuditLog):
         with self.writing():
             row = (bytes(job_id), bytes(result.result_hash), bytes(result.receipt_hash), result.units)
             self._run("INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
+
+    def settled(self, job_id: JobId) -> SettledResult | None:
+        """What a job was settled with."""
+        row = self._one("SELECT result_hash, receipt_hash, units FROM results WHERE job_id = ?", bytes(job_id))
+        return SettledResult(Bytes32(row[0]), Bytes32(row[1]), row[2]) if row else None
 
     def add_challenge(self, job_id: JobId, challenger: Address, since: int, deadline: int) -> None:
         """A settled job's result was challenged; once for each job."""

@@ -43,6 +43,7 @@ from sealmarket_oracle.node_folder import NodeRecord, load_keys, load_record
 from sealmarket_oracle.outlook import Outlooks
 from sealmarket_oracle.passphrase import passphrase
 from sealmarket_oracle.peers import HttpTell, Peers
+from sealmarket_oracle.recalls import Recalls, Sightings
 from sealmarket_oracle.report import Reporter
 from sealmarket_oracle.results import KeptResults
 from sealmarket_oracle.runner import Runner
@@ -52,6 +53,7 @@ from sealmarket_oracle.storage.postgres import PostgresDatabase
 
 _PR_SET_DUMPABLE = 4
 JOURNAL_FILE, MARK_FILE = "journal.sqlite", "journal.mark"
+SIGHTINGS_FILE = "platforms.sqlite"
 RESULTS_FOLDER = "challenged"
 STORE_SECONDS = 10.0
 """How long one request may hold the thread that decides."""
@@ -113,11 +115,15 @@ def _built(config: Config, record: NodeRecord, keys: NodeKeys) -> Iterator[Built
         closing(HttpTell()) as tell,
         closing(KeptResults(config.state / RESULTS_FOLDER, store)) as results,
         _collateral(config, committee, keys) as collateral,
+        Sightings(config.state / SIGHTINGS_FILE) as sightings,
     ):
         peers = Peers(book, committee, journal, keys.signer, tell)
         peers.start()
+        recalls = Recalls(config.advisories, config.advisory_issuers, journal, sightings)
         try:
-            node = Node(chain, journal, store, keys, policy, peers, results=results, collateral=collateral)
+            node = Node(
+                chain, journal, store, keys, policy, peers, results=results, collateral=collateral, recalls=recalls
+            )
             yield Built(node, journal, peers, record, keys)
         finally:
             peers.stop()

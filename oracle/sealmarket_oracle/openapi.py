@@ -17,6 +17,7 @@ from sealmarket.protocol.wire import SEALED_HEADER, SIGNATURE_HEADER, ChallengeS
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.session import SignedRenewal
 from sealmarket_oracle.log.entries import HeldTail, LogPart, TailStep
+from sealmarket_oracle.recalls import PublishedAdvisories
 from sealmarket_oracle.runner import Health
 
 Answers = dict[int, tuple[str, type[Shape] | None]]
@@ -111,6 +112,12 @@ OPERATIONS = (
         "The vendor's collateral of a kind of platform that the node keeps, as a collateral bundle. For other nodes.",
         _read({200: ("The bundle; empty where the node keeps none.", None)}),
         (("tee", _WORD), ("fmspc", _WORD), ("ca", _WORD)),
+    ),
+    Operation(
+        "/v1/advisories",
+        "get",
+        "The statements about platforms that the node applies, and since when.",
+        {200: ("All of them.", PublishedAdvisories)},
     ),
     Operation(
         "/v1/tails",

@@ -61,6 +61,7 @@ from sealmarket_oracle.head_clock import HeadClock
 from sealmarket_oracle.journal import JobRecord, Journal
 from sealmarket_oracle.keys import NodeKeys
 from sealmarket_oracle.log.entries import EntryKind
+from sealmarket_oracle.recalls import Recalls
 from sealmarket_oracle.release import MarketTiming, time_to_release
 from sealmarket_oracle.releasing import MOST_AT_ONCE, Candidate, Heads, Prepared, Releasing
 from sealmarket_oracle.renewals import Renewals
@@ -115,6 +116,7 @@ class Node:
         *,
         results: KeptResults | None = None,
         collateral: CollateralKeeper | None = None,
+        recalls: Recalls | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -133,7 +135,7 @@ class Node:
             chain, journal, self._documents, keys, self.market, lambda case: self._timing(case.at)
         )
         self.handed = HandedEvidence(journal, self.market)
-        self.results, self.collateral = results, collateral
+        self.results, self.collateral, self.recalls = results, collateral, recalls
         self._challenges = ChallengeAnswers(journal, results) if results is not None else None
         self._present = HeadClock(policy.max_head_age_seconds, clock)
         self.renewals = Renewals(chain, journal, self.market, keys, self._present)
@@ -157,6 +159,8 @@ class Node:
         head = self._head(final)
         if self._start is None:
             self._begin(head, final)
+        if self.recalls is not None:
+            self.recalls.look((final.number, final.hash))
         records = self._journal.open_jobs()
         due = [record for record in records if self._due(record)]
         if asked := [record.spec for record in due if self._reads_state(record)]:
@@ -305,6 +309,8 @@ class Node:
             if (wait := time_to_release(case.spec, case.at, head, self._timing(case.at))) is not None:
                 return wait
         enclave_key = shown.package.enclave_key if isinstance(shown, EvidenceShown) else b""
+        if self.recalls is not None:
+            self.recalls.saw(case.job_id, decided.machines)
         own = self._journal.decide(decided, enclave_key)
         self._witnesses.announce()
         self._unkept.append(own.detail.canonical())
@@ -329,7 +335,8 @@ class Node:
         number = opened.package.block_number
         could_pass = case.matched.number <= number <= case.quoted.number
         named = self._chain.block(number) if could_pass else None
-        return EvidenceShown(package=opened.package, content=opened.content, named=named, own=held)
+        recalls = self.recalls.in_force(case.spec.matched_at) if self.recalls is not None else ()
+        return EvidenceShown(package=opened.package, content=opened.content, named=named, own=held, recalls=recalls)
 
     def _case(self, record: JobRecord, view: ProvableView) -> AppraisalInput:
         spec = record.spec

@@ -21,6 +21,7 @@ from sealmarket.attestation.policy.owners import OwnersPolicy, reduced_list
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import Expected, appraise, authenticate, demands_devices
 from sealmarket.attestation.raw import parse_machine, parse_raw
+from sealmarket.protocol.advisories import PlatformSeen
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.reasons import JobReason, job_reason
 from sealmarket.protocol.wire import EvidencePackage, FindingNote
@@ -29,6 +30,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
+from sealmarket_oracle.gate.advisory_rules import recalled, seen_of
 from sealmarket_oracle.gate.capability_rules import broken_machine, broken_promises, read_promise, request_beyond
 from sealmarket_oracle.gate.chain_rules import grade_against, note
 from sealmarket_oracle.gate.collateral_rules import Basis, basis_of, excused
@@ -52,13 +54,14 @@ _EVERY_JOBS = frozenset({Reason.TEE_MISMATCH, Reason.DEBUG, Reason.REPORT_DATA_M
 
 @dataclass(frozen=True, slots=True)
 class Appraised:
-    """The outcome for the evidence: the authentic report, if it is one, violations, findings that never refuse, and by
-    which collateral it was judged."""
+    """The outcome for the evidence: the authentic report, if it is one, violations, findings that never refuse, by
+    which collateral it was judged, and the machines that it proves."""
 
     report: AuthenticReport | None
     violations: tuple[Violation, ...]
     warnings: tuple[FindingNote, ...] = ()
     basis: Basis | None = None
+    machines: tuple[PlatformSeen, ...] = ()
 
 
 def appraise_evidence(
@@ -87,6 +90,7 @@ def appraise_evidence(
     violations += _about_key(package)
     basis, report, refusal = _authenticated(shown, case, roots)
     warnings: list[FindingNote] = []
+    machines: tuple[PlatformSeen, ...] = ()
     if report is None:
         violations.append(refusal)
     else:
@@ -97,6 +101,8 @@ def appraise_evidence(
         demands += [promise.rules] if promise is not None else []
         machine = _machine(case, package, basis, demands, roots)
         violations += broken_machine(case, promise, machine)
+        machines = tuple(seen_of(one) for one in (report, *(machine.reports if machine is not None else ())))
+        violations += recalled(machines, shown.recalls)
         # A request chooses what it accepts of promises. Without one no party could know what the owners demand.
         whose = FaultRow.REQUEST if promise is not None else FaultRow.NO_PARTY
         for asset, policy in zip(case.assets, policies, strict=True):
@@ -108,7 +114,7 @@ def appraise_evidence(
     violations += request_beyond(case, promise, shown)
     violations = list(excused(case, basis, violations))
     violations += _owners_rules(case, violations)
-    return Appraised(report, tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(warnings)), basis)
+    return Appraised(report, tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(warnings)), basis, machines)
 
 
 def _owners_rules(case: AppraisalInput, violations: Iterable[Violation]) -> list[Violation]:

@@ -1,0 +1,329 @@
+"""The market of real nodes keeps what it promises under any order of steps, and a node with a bug does not.
+
+Each bug is one that a hasty change could bring. It is caught by a short course of steps, which the same machine passes
+without the bug; in the long tier also by a search among random courses.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from msgspec.structs import replace
+
+from sealmarket.protocol.decisions import Decision
+from sealmarket_devices.tdx import VirtualTdx
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_oracle import release as rules_of_release
+from sealmarket_oracle import service
+from sealmarket_oracle.gate.inputs import AppraisalInput
+from sealmarket_oracle.head_clock import HeadClock
+from sealmarket_oracle.journal import JobRecord
+from sealmarket_oracle.service import Node
+from tests.oracle.market_machine import MOST_AGE, NODES, Broken, Job, Scene
+from tests.oracle.world import Agreeing, Enclave
+
+_MEMORY = Path("/dev/shm")
+DEFAULT, LONG = (3, 25), (120, 60)
+"""Courses and steps."""
+_NODE, _ASSET = st.sampled_from(NODES), st.integers(0, 1)
+
+
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="machine-", dir=_MEMORY if _MEMORY.is_dir() else None))
+
+
+@contextmanager
+def scene_of(device: VirtualTdx, **options: Any) -> Iterator[Scene]:
+    folder = _folder()
+    scene = Scene(device, folder, **options)
+    try:
+        yield scene
+    finally:
+        scene.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class MarketMachine(RuleBasedStateMachine):
+    """Steps in any order; ``device`` and ``options`` are set by the test."""
+
+    device: VirtualTdx
+    options: dict[str, Any] = {}  # noqa: RUF012 - set on a subclass
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = scene_of(self.device, **self.options)
+        self.scene = self._held.__enter__()
+
+    def teardown(self) -> None:
+        """Everything is honest again: each node looks, and each job is done or has a reason."""
+        try:
+            self.scene.cut_off.clear()
+            self.scene.show_heads([0])
+            self.scene.mine(3)
+            for place in NODES:
+                self.scene.look(place)
+            self.scene.check_keys()
+        finally:
+            self._held.__exit__(None, None, None)
+
+    def _job(self) -> Job:
+        return self.scene.jobs[-1]
+
+    @initialize(both=st.booleans())
+    def begin(self, both: bool) -> None:
+        self.scene.match(self.scene.assets[: 1 + both])
+
+    @precondition(lambda self: len(self.scene.jobs) < 2)
+    @rule(asset=_ASSET)
+    def match(self, asset: int) -> None:
+        self.scene.match([self.scene.assets[asset]])
+
+    @precondition(lambda self: self.scene.jobs)
+    @rule()
+    def go_on(self) -> None:
+        """What honest parties do next: quote, decide, submit, and wait until it is final."""
+        job = self._job()
+        self.scene.quote(job)
+        self.scene.mine(2)
+        for place in NODES[:2]:
+            self.scene.look(place)
+        self.scene.submit(job)
+
+    @precondition(lambda self: self.scene.jobs)
+    @rule()
+    def accept_otherwise(self) -> None:
+        self.scene.accept_otherwise(self._job())
+
+    @precondition(lambda self: self.scene.jobs)
+    @rule()
+    def show_other_evidence(self) -> None:
+        self.scene.show_other_evidence(self._job())
+
+    @rule(place=_NODE)
+    def look(self, place: int) -> None:
+        self.scene.look(place)
+
+    @rule(blocks=st.integers(1, 3), seconds=st.sampled_from([1, 20, MOST_AGE + 1]))
+    def mine(self, blocks: int, seconds: int) -> None:
+        self.scene.mine(blocks, seconds)
+
+    @rule(asset=_ASSET)
+    def revoke(self, asset: int) -> None:
+        self.scene.revoke(self.scene.assets[asset])
+
+    @rule(blocks=st.integers(1, 2))
+    def take_back(self, blocks: int) -> None:
+        self.scene.take_back(blocks)
+
+    @rule(behind=st.lists(st.integers(0, 4), min_size=1, max_size=3))
+    def show_heads(self, behind: list[int]) -> None:
+        self.scene.show_heads(behind)
+
+    @rule(place=_NODE)
+    def kill(self, place: int) -> None:
+        self.scene.kill(place)
+
+    @rule(place=_NODE)
+    def copy_disk(self, place: int) -> None:
+        self.scene.copy_disk(place)
+
+    @rule(place=_NODE)
+    def restore_disk(self, place: int) -> None:
+        self.scene.restore_disk(place)
+
+    @rule(place=_NODE)
+    def cut_off(self, place: int) -> None:
+        self.scene.cut_off ^= {place}
+
+
+def _run(device: VirtualTdx, courses: int, steps: int, **options: Any) -> None:
+    machine = type("Run", (MarketMachine,), {"device": device, "options": options})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=courses,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+# --- a node without a bug ---------------------------------------------------------------------------------------
+
+
+def test_whatever_the_adversary_does_nothing_leaves_early_or_twice_and_no_job_is_without_a_reason(
+    device: VirtualTdx,
+) -> None:
+    _run(device, *DEFAULT)
+
+
+@pytest.mark.long
+def test_whatever_the_adversary_does_in_thousands_of_steps(device: VirtualTdx) -> None:
+    _run(device, *LONG)
+
+
+# --- nodes with a bug -------------------------------------------------------------------------------------------
+
+
+def _accepted(scene: Scene) -> Job:
+    """A job that two nodes accepted, final; no node has looked since."""
+    scene.match(scene.assets[:1])
+    job = scene.jobs[-1]
+    scene.quote(job)
+    scene.mine(2)
+    for place in NODES[:2]:
+        scene.look(place)
+    scene.submit(job)
+    scene.mine(2)
+    return job
+
+
+def _put_back_after_a_release(scene: Scene) -> None:
+    """The machine of a node that released is put back; then the owner revokes, and the node would promise to stop."""
+    _accepted(scene)
+    scene.copy_disk(0)
+    scene.look(0)
+    scene.restore_disk(0)
+    scene.revoke(scene.assets[0])
+    scene.mine(2)
+    scene.look(0)
+
+
+def _revocation_that_is_taken_back(scene: Scene) -> None:
+    _accepted(scene)
+    scene.revoke(scene.assets[0])
+    scene.look(0)
+    scene.take_back(1)
+    scene.look(0)
+
+
+def _endpoints_that_stand_still(scene: Scene) -> None:
+    """All show the block before the revocation, which is two minutes old."""
+    _accepted(scene)
+    scene.revoke(scene.assets[0])
+    scene.mine(1, MOST_AGE + 1)
+    scene.show_heads([2, 2, 2])
+    scene.look(0)
+
+
+def _two_looks_after_an_acceptance(scene: Scene) -> None:
+    job = _accepted(scene)
+    scene.look(0)
+    scene.show_other_evidence(job)
+    scene.mine(1)
+    scene.look(0)
+
+
+def _revocation(scene: Scene) -> None:
+    _accepted(scene)
+    scene.revoke(scene.assets[0])
+    scene.look(0)
+
+
+def _quorum_for_another_enclave(scene: Scene) -> None:
+    scene.match(scene.assets[:1])
+    scene.quote(scene.jobs[-1])
+    scene.mine(2)
+    scene.look(0)
+    scene.accept_otherwise(scene.jobs[-1])
+    scene.mine(2)
+    scene.look(0)
+
+
+def _no_fence(patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What peers hold of the journal is not looked at."""
+    return {"witnesses": lambda _peers: Agreeing()}
+
+
+def _stop_forgotten(patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    return _forgetting(patch, "stop")
+
+
+def _stale_heads(patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    patch.setattr(HeadClock, "require_recent", lambda _self, _timestamp: None)
+    return {}
+
+
+def _second_release(patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A release is made anew at each look, and each one after the first to the key of another enclave."""
+    seal, other, made = service.seal_release, Enclave(), list[JobId]()
+
+    def to_any(case: AppraisalInput, core: Decision, key: bytes, documents: Any, own: Any) -> Any:
+        if case.job_id in made:
+            key = bytes(other.hpke.public.raw)
+            core = replace(core, enclave_key_hash=keccak(key))
+        made.append(case.job_id)
+        return seal(case, core, key, documents, own)
+
+    patch.setattr(service, "seal_release", to_any)
+    return {**_forgetting(patch, "release"), "attacker": other}
+
+
+def _deaf_to_revocations(patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    patch.setattr(rules_of_release, "against_release", lambda *_: ())
+    return {}
+
+
+def _trusting_the_quorum(patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    patch.setattr(rules_of_release, "core_of", lambda _decision: None)
+    return {}
+
+
+def _forgetting(patch: pytest.MonkeyPatch, kind: str) -> dict[str, Any]:
+    """A promise of one kind does not keep a node from the next."""
+    step = Node._step
+
+    def forgetful(self: Node, record: JobRecord, final: Any) -> Any:
+        held = self._journal.promised(record.job_id)
+        if held is not None and held[0] == kind:
+            with self._journal.writing():
+                self._journal._db.execute("DELETE FROM promises WHERE job_id = ?", (bytes(record.job_id),))
+        return step(self, record, final)
+
+    patch.setattr(Node, "_step", forgetful)
+    return {}
+
+
+Bug = Callable[[pytest.MonkeyPatch], dict[str, Any]]
+BUGS: dict[str, tuple[Bug, Callable[[Scene], None], str]] = {
+    "skips the fence": (_no_fence, _put_back_after_a_release, "3: "),
+    "releases after a stop": (_stop_forgotten, _revocation_that_is_taken_back, "3: "),
+    "accepts a stale head": (_stale_heads, _endpoints_that_stand_still, "2: no revocation is older"),
+    "releases twice to different keys": (_second_release, _two_looks_after_an_acceptance, "3: "),
+    "ignores a revocation": (_deaf_to_revocations, _revocation, "2: no endpoint's head"),
+    "releases what others accepted": (_trusting_the_quorum, _quorum_for_another_enclave, "1: the node accepted"),
+}
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_the_machine_catches_a_node_that(name: str, device: VirtualTdx, monkeypatch: pytest.MonkeyPatch) -> None:
+    bug, course, broken = BUGS[name]
+    with scene_of(device) as scene:
+        course(scene)
+    options = bug(monkeypatch)
+    with scene_of(device, **options) as scene, pytest.raises(Broken, match=broken):
+        course(scene)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", BUGS)
+def test_a_search_among_random_courses_finds_a_node_that(
+    name: str, device: VirtualTdx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = BUGS[name][0](monkeypatch)
+    with pytest.raises((Broken, ExceptionGroup)):
+        _run(device, 10 * LONG[0], LONG[1], **options)
