@@ -174,7 +174,7 @@ class NodeStatus(Shape, frozen=True, kw_only=True):
     """What a node says of one job: ``waiting`` with a reason, or what it decided and did.
 
     ``release`` are the bytes that the node wrote down before it served them
-    (:func:`~sealmarket_enclave.protocol.release.read_release`). Nobody between node and enclave spells them anew.
+    (:func:`~sealmarket_enclave.protocol.release.read_release`). No party between node and enclave spells them anew.
     """
 
     job_id: JobId

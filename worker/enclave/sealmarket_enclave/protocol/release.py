@@ -74,7 +74,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_release(raw: bytes) -> Release:
-    """Read a release, whoever it is from. Its signature is for the caller to check.
+    """Read a release, of any sender. Its signature is for the caller to check.
 
     Raises:
         MalformedDocument: bytes of another form, or too many.
