@@ -26,7 +26,7 @@ PART_BYTES = 4 << 20
 LONGEST_LINE = 4096
 LONGEST_ID = 40
 MOST_FAILURES = 8
-"""Parts in a row that fail, before the reader is told."""
+"""Parts in a row that fail, before a reader gives up."""
 _LONGEST_PAUSE = 30.0
 
 
