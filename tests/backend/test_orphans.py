@@ -30,9 +30,10 @@ def crash_between_object_and_row(world: World) -> None:  # noqa: F811
     def die(*_: object) -> str:
         raise Killed
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(first.ledger, "keep", die)
-        first.put(Kind.DOCUMENTS, NAME, DOCUMENT)
+        with pytest.raises(Killed):
+            first.put(Kind.DOCUMENTS, NAME, DOCUMENT)
 
 
 def looking(world: World, shelf: Shelf) -> Orphans:  # noqa: F811
