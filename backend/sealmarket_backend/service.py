@@ -126,8 +126,7 @@ class Backend:
         self._pause = pause
         self._due, self._stopped = threading.Event(), threading.Event()
         self._trouble, self._next_sweep = "", 0.0
-        unreferenced = store.unreferenced_seconds
-        self._orphans = Orphans(self._database, bucket, unreferenced, self.clock) if bucket is not None else None
+        self._orphans = None if bucket is None else Orphans(self.blobs.ledger, bucket)
         self._term = 0
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self.notices.subscribe(self._hear)
