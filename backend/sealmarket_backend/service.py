@@ -39,6 +39,7 @@ from sealmarket_backend.honesty import Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
+from sealmarket_backend.orphans import Orphans
 from sealmarket_backend.proposals import Proposals
 from sealmarket_backend.sessions import Sessions
 from sealmarket_backend.sets import Sets
@@ -132,6 +133,8 @@ class Backend:
         self._due = threading.Event()
         self._stopped = threading.Event()
         self._trouble, self._next_sweep = "", 0.0
+        unreferenced = store.unreferenced_seconds
+        self._orphans = Orphans(self._database, bucket, unreferenced, self.clock) if bucket is not None else None
         self._term = 0
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self.notices.subscribe(self._hear)
@@ -388,5 +391,7 @@ class Backend:
             self._count_what_ends()
             try:
                 sweep(self._database, self.blobs)
+                if self._orphans is not None:
+                    self._orphans.look()
             except ServiceError as error:
                 log.warning("what nothing names stays until the bucket answers: %s", error)

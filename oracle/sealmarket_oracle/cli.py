@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from sealmarket.protocol.book import AddressBook
+    from sealmarket_oracle.epochs import Over
     from sealmarket_oracle.remote_signer import RemoteSigner
 
 app = typer.Typer(
@@ -116,19 +117,26 @@ def rotate(
 
 @app.command()
 def destroy(config: ConfigFile = None, yes: Yes = False) -> None:
-    """Destroy the keys of an epoch without open jobs, and list the backups to destroy. The node must not run.
+    """Destroy the keys of an epoch without open jobs, with the backups that are in reach. The node must not run.
+
+    A backup that is elsewhere is listed: destroy it there.
 
     Example: sealmarket oracle destroy --config oracle-1.toml
     """
     from sealmarket_oracle import main
 
-    def agreed(versions: int) -> None:
+    def agreed(over: Over) -> None:
         if not yes:
-            _confirm(f"{versions} versions of assets are sealed for this epoch: no job of theirs will be accepted")
+            _confirm(
+                f"{over.versions} versions of assets are sealed for epoch {over.epoch}, and no job over them will find"
+                f" its shares; {over.matchable} of them can still be matched"
+            )
 
     done = main.destroy(config, agreed)
     typer.echo(f"the keys of {done.record.member.signer} for epoch {done.record.epoch} are destroyed")
-    for backup in done.backups:
+    for path in done.files:
+        typer.echo(f"gone: {path}")
+    for backup in done.left:
         typer.echo(f"destroy the backup in {backup.place}: {', '.join(sorted(backup.files))}")
     typer.echo("destroy the passphrase, if nothing else is under it")
 

@@ -157,6 +157,7 @@ class Node:
         """
         self._witnesses.require_sound()
         final = self._follower.advance()
+        self._journal.settle()
         head = self._head(final)
         if self._start is None:
             self._begin(head, final)
@@ -173,7 +174,6 @@ class Node:
         for ended in self._pauses.keys() - still_open:
             del self._pauses[ended]
         self.handed.keep_only(still_open)
-        self._journal.settle()
         self._keep_details()
         return final
 
@@ -338,7 +338,14 @@ class Node:
         could_pass = case.matched.number <= number <= case.quoted.number
         named = self._chain.block(number) if could_pass else None
         recalls = self.recalls.in_force(case.spec.matched_at) if self.recalls is not None else ()
-        return EvidenceShown(package=opened.package, content=opened.content, named=named, own=held, recalls=recalls)
+        return EvidenceShown(
+            package=opened.package,
+            content=opened.content,
+            readers=opened.readers,
+            named=named,
+            own=held,
+            recalls=recalls,
+        )
 
     def _case(self, record: JobRecord, view: ProvableView) -> AppraisalInput:
         spec = record.spec

@@ -40,6 +40,9 @@ REFUSED = {
     "an endpoint that is none": {"rpc": '"ftp://a"'},
     "proofs of another kind": {"proofs": '"some"'},
     "another machine's endpoint without proofs": {"proofs": '"none"', "rpc": '"https://rpc.example"'},
+    "a certificate without its key": {"tls_certificate": '"chain.pem"'},
+    "a key without its certificate": {"tls_key": '"key.pem"'},
+    "a journal that is nowhere": {"journal": '""'},
     "more endpoints that agree than there are": {"agree": "2"},
     "collateral of a server without TLS": {"collateral_intel": '"http://pccs.example"'},
     "collateral of a server by its name": {"collateral_amd": '"kdsintf.amd.com"'},
@@ -66,6 +69,20 @@ def test_state_counts_by_proof_and_by_most_of_the_endpoints_unless_the_operator_
     own = {"proofs": '"none"', "trust_endpoints": "true"}
     assert not load(_write(tmp_path, world, device, rpc=three, **own), {}).trust.proofs
     assert not load(_write(tmp_path, world, device, proofs='"none"'), {}).trust.proofs, "an endpoint on this machine"
+
+
+def test_a_journals_url_is_in_no_repr_and_files_of_tls_are_beside_the_configuration(
+    tmp_path: Path, world: World, device: VirtualTdx
+) -> None:
+    url = "postgresql://node:hunter2@db.example/journal"
+    lines = {"journal": f'"{url}"', "tls_certificate": '"chain.pem"', "tls_key": '"key.pem"'}
+    config = load(_write(tmp_path, world, device, **lines), {})
+    assert config.journal == url
+    assert "hunter2" not in repr(config)
+    assert config.tls == (tmp_path / "chain.pem", tmp_path / "key.pem")
+    assert load(_write(tmp_path, world, device), {"SEALMARKET_ORACLE_JOURNAL": url}).journal == url
+    plain = load(_write(tmp_path, world, device), {})
+    assert (plain.journal, plain.tls) == ("", None)
 
 
 def test_production_trusts_no_development_root(tmp_path: Path, world: World, device: VirtualTdx) -> None:

@@ -195,11 +195,7 @@ def test_a_token_is_not_given_out_between_the_look_at_it_and_the_commit(url: str
 
 
 def _waits_for_a_lock(postgres: Server) -> bool:
-    import psycopg
-
-    with psycopg.connect(host=str(postgres._data), user="postgres", dbname="postgres") as connection:
-        row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
-        return row is not None and row[0] > 0
+    return bool(postgres.read("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
 
 
 class Cut(PostgresDatabase):

@@ -24,7 +24,6 @@ from sealmarket_devices.tdx import VirtualTdx
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle import release as rules_of_release
-from sealmarket_oracle import service
 from sealmarket_oracle.gate.inputs import AppraisalInput
 from sealmarket_oracle.head_clock import HeadClock
 from sealmarket_oracle.journal import JobRecord
@@ -260,7 +259,7 @@ def _stale_heads(patch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def _second_release(patch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A release is made anew at each look, and each one after the first to the key of another enclave."""
-    seal, other, made = service.seal_release, Enclave(), list[JobId]()
+    seal, other, made = rules_of_release.seal_release, Enclave(), list[JobId]()
 
     def to_any(case: AppraisalInput, core: Decision, key: bytes, documents: Any, own: Any) -> Any:
         if case.job_id in made:
@@ -269,7 +268,7 @@ def _second_release(patch: pytest.MonkeyPatch) -> dict[str, Any]:
         made.append(case.job_id)
         return seal(case, core, key, documents, own)
 
-    patch.setattr(service, "seal_release", to_any)
+    patch.setattr("sealmarket_oracle.releasing.seal_release", to_any)
     return {**_forgetting(patch, "release"), "attacker": other}
 
 
@@ -291,7 +290,7 @@ def _forgetting(patch: pytest.MonkeyPatch, kind: str) -> dict[str, Any]:
         held = self._journal.promised(record.job_id)
         if held is not None and held[0] == kind:
             with self._journal.writing():
-                self._journal._db.execute("DELETE FROM promises WHERE job_id = ?", (bytes(record.job_id),))
+                self._journal._run("DELETE FROM promises WHERE job_id = ?", (bytes(record.job_id),))
         return step(self, record, final)
 
     patch.setattr(Node, "_step", forgetful)

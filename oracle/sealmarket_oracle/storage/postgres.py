@@ -131,14 +131,16 @@ class PostgresDatabase:
         except psycopg.Error as error:
             raise _away(error) from error
 
-    def begin(self, writer: Connection) -> None:
+    def begin(self, writer: Connection, *, durable: bool) -> bool:
         """See :class:`Database`: the row of the token stays locked until the transaction ends."""
-        writer.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        lazily = "" if durable else "; SET LOCAL synchronous_commit = off"
+        writer.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED{lazily}")
         try:
             self._require(writer, "SELECT token, holder FROM fence FOR UPDATE")
         except JournalTaken:
             writer.execute("ROLLBACK")
             raise
+        return False
 
     def _require(self, connection: Connection, query: str) -> None:
         token, holder = connection.execute(query).fetchone()
