@@ -336,7 +336,14 @@ class Node:
         could_pass = case.matched.number <= number <= case.quoted.number
         named = self._chain.block(number) if could_pass else None
         recalls = self.recalls.in_force(case.spec.matched_at) if self.recalls is not None else ()
-        return EvidenceShown(package=opened.package, content=opened.content, named=named, own=held, recalls=recalls)
+        return EvidenceShown(
+            package=opened.package,
+            content=opened.content,
+            readers=opened.readers,
+            named=named,
+            own=held,
+            recalls=recalls,
+        )
 
     def _case(self, record: JobRecord, view: ProvableView) -> AppraisalInput:
         spec = record.spec

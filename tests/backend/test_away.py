@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_once_it_is_away_nobody_waits_for_it_and_one_call_at_a_time_looks(
             with pytest.raises(StorageFailed):
                 keep(database, 2)
             count_openings(database, looks, monkeypatch)
-            asked = [callers.submit(keep, database, number) for number in range(3, 3 + CALLERS)]
+            asked: list[Future[Any]] = [callers.submit(keep, database, number) for number in range(3, 3 + CALLERS)]
             asked += [callers.submit(database.rows, "SELECT name FROM kept") for _ in range(CALLERS)]
             assert all(isinstance(one.exception(PATIENCE), StorageFailed) for one in asked)
             assert looks == [], "a call waited for a database that was known to be away"

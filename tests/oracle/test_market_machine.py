@@ -24,7 +24,6 @@ from sealmarket_devices.tdx import VirtualTdx
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle import release as rules_of_release
-from sealmarket_oracle import releasing
 from sealmarket_oracle.gate.inputs import AppraisalInput
 from sealmarket_oracle.head_clock import HeadClock
 from sealmarket_oracle.journal import JobRecord
@@ -269,7 +268,7 @@ def _second_release(patch: pytest.MonkeyPatch) -> dict[str, Any]:
         made.append(case.job_id)
         return seal(case, core, key, documents, own)
 
-    patch.setattr(releasing, "seal_release", to_any)
+    patch.setattr("sealmarket_oracle.releasing.seal_release", to_any)
     return {**_forgetting(patch, "release"), "attacker": other}
 
 
