@@ -31,7 +31,15 @@ from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.collateral import kind_named
-from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen, RenewalRefused, SignerFailed, StaleChain
+from sealmarket_oracle.errors import (
+    EvidenceNotTaken,
+    JournalTaken,
+    JournalUnwritable,
+    QuoteUnseen,
+    RenewalRefused,
+    SignerFailed,
+    StaleChain,
+)
 from sealmarket_oracle.log.entries import TailStep
 from sealmarket_oracle.openapi import PROBLEM_TYPE, document
 from sealmarket_oracle.recalls import PublishedAdvisories
@@ -152,6 +160,8 @@ _REFUSALS: tuple[tuple[type[SealmarketError], str], ...] = (
     (StaleChain, "chain-unreadable"),
     (ChainError, "chain-unreadable"),
     (SignerFailed, "signer-away"),
+    (JournalUnwritable, "storage-failed"),
+    (JournalTaken, "deposed"),
 )
 
 
