@@ -39,6 +39,7 @@ from sealmarket_backend.honesty import Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
+from sealmarket_backend.orphans import Orphans
 from sealmarket_backend.proposals import Proposals
 from sealmarket_backend.sessions import Sessions
 from sealmarket_backend.sets import Sets
@@ -98,13 +99,8 @@ class Backend:
         say = partial(self.notices.tell, topic=ORDERS)
         self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed, leading=False, tell=say)
         self._honesty = Honesty(chain, self.orders)
-        self.index = Index(
-            self._database,
-            chain,
-            start=chain.book.deployed_at,
-            listener=self._honesty,
-            tell=partial(self.notices.tell, topic=JOBS),
-        )
+        say = partial(self.notices.tell, topic=JOBS)
+        self.index = Index(self._database, chain, start=chain.book.deployed_at, listener=self._honesty, tell=say)
         self.sessions = Sessions(self._database, self._signatures, chain.book, self.clock)
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self.uploads = Uploads(self.blobs)
@@ -132,6 +128,8 @@ class Backend:
         self._due = threading.Event()
         self._stopped = threading.Event()
         self._trouble, self._next_sweep = "", 0.0
+        unreferenced = store.unreferenced_seconds
+        self._orphans = Orphans(self._database, bucket, unreferenced, self.clock) if bucket is not None else None
         self._term = 0
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self.notices.subscribe(self._hear)
@@ -388,5 +386,7 @@ class Backend:
             self._count_what_ends()
             try:
                 sweep(self._database, self.blobs)
+                if self._orphans is not None:
+                    self._orphans.look()
             except ServiceError as error:
                 log.warning("what nothing names stays until the bucket answers: %s", error)

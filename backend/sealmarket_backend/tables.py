@@ -253,10 +253,6 @@ class Database:
 
     def _require_there(self) -> None:
         """Refuse at once while the database is away, unless it is time to look again. Raises :class:`StorageFailed`."""
-        if self._next_look is not None:
-            self._take_a_look()
-
-    def _take_a_look(self) -> None:
         with self._asking:
             if self._next_look is None:
                 return

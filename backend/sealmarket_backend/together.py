@@ -68,7 +68,7 @@ class _Change(Generic[T]):
 class _Unawaited(_Change[T]):
     """One whose caller went on; ``over`` is called once it is on disk, or refused."""
 
-    def __init__(self, make: Callable[[Connection], T], over: Callable[[], None]) -> None:
+    def __init__(self, make: Callable[[Connection], T], over: Callable[[], object]) -> None:
         super().__init__(make)
         self._over = over
 
@@ -109,7 +109,7 @@ class Together:
             self._take_turn(change)
         return change.result()
 
-    def later(self, make: Callable[[Connection], Any], over: Callable[[], None]) -> None:
+    def later(self, make: Callable[[Connection], Any], over: Callable[[], object]) -> None:
         """Carry out a change for which nobody waits; ``over`` is called from any thread once it is, or is refused."""
         change = _Unawaited(make, over)
         if self._add(change):

@@ -35,6 +35,7 @@ from sealmarket_oracle.api import create_app
 from sealmarket_oracle.backup import require_tried
 from sealmarket_oracle.collateral import CollateralKeeper, HttpAskPeer
 from sealmarket_oracle.config import Config, load
+from sealmarket_oracle.ear import KEY_FILE, Ears, own_key
 from sealmarket_oracle.epochs import Destroyed, Over, destroy_keys, require_over
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
@@ -117,13 +118,13 @@ def _built(config: Config, record: NodeRecord, keys: NodeKeys) -> Iterator[Built
         _collateral(config, committee, keys) as collateral,
         Sightings(config.state / SIGHTINGS_FILE) as sightings,
     ):
+        ears = Ears(journal, keys.signer, own_key(config.state / KEY_FILE))
+        recalls = Recalls(config.advisories, config.advisory_issuers, journal, sightings)
         peers = Peers(book, committee, journal, keys.signer, tell)
         peers.start()
-        recalls = Recalls(config.advisories, config.advisory_issuers, journal, sightings)
         try:
-            node = Node(
-                chain, journal, store, keys, policy, peers, results=results, collateral=collateral, recalls=recalls
-            )
+            parts = (chain, journal, store, keys, policy, peers)
+            node = Node(*parts, results=results, collateral=collateral, recalls=recalls, ears=ears)
             yield Built(node, journal, peers, record, keys)
         finally:
             peers.stop()

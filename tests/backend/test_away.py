@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -56,6 +55,10 @@ def keep(database: Database, number: int) -> None:
         connection.execute("INSERT INTO kept (name) VALUES (?)", (Bytes32(number.to_bytes(32)),))
 
 
+def read(database: Database) -> None:
+    database.rows("SELECT name FROM kept")
+
+
 def look_now(database: Database) -> None:
     assert database._next_look is not None
     database._next_look = 0.0
@@ -71,8 +74,8 @@ def test_once_it_is_away_nobody_waits_for_it_and_one_call_at_a_time_looks(
             with pytest.raises(StorageFailed):
                 keep(database, 2)
             count_openings(database, looks, monkeypatch)
-            asked: list[Future[Any]] = [callers.submit(keep, database, number) for number in range(3, 3 + CALLERS)]
-            asked += [callers.submit(database.rows, "SELECT name FROM kept") for _ in range(CALLERS)]
+            asked = [callers.submit(keep, database, number) for number in range(3, 3 + CALLERS)]
+            asked += [callers.submit(read, database) for _ in range(CALLERS)]
             assert all(isinstance(one.exception(PATIENCE), StorageFailed) for one in asked)
             assert looks == [], "a call waited for a database that was known to be away"
             look_now(database)

@@ -60,8 +60,8 @@ def refused(answer: httpx.Response, name: str) -> Problem:
 @pytest.mark.parametrize(
     ("error", "name"),
     [
-        (JournalUnwritable("the database is away", "start it"), "storage-failed"),
-        (JournalTaken("there has token 2", "1"), "deposed"),
+        (JournalUnwritable("the database at 10.1.2.3 is away", "start it"), "storage-failed"),
+        (JournalTaken("host 10.1.2.3 has token 2", "1"), "deposed"),
     ],
 )
 def test_a_journal_that_is_away_or_anothers_is_a_problem_with_a_name_and_not_the_nodes_failure(
@@ -72,7 +72,9 @@ def test_a_journal_that_is_away_or_anothers_is_a_problem_with_a_name_and_not_the
 
     node = world.node()
     monkeypatch.setattr(node._journal, "_rows", away)
-    assert refused(_client(node)[0].get("/v1/jobs/0x" + "ab" * 32), name).remedy
+    found = refused(_client(node)[0].get("/v1/jobs/0x" + "ab" * 32), name)
+    assert "10.1.2.3" not in str(found)
+    assert found.remedy
 
 
 @pytest.mark.parametrize("name", ["0x", "nonsense", "0x" + "AB" * 32, "0x" + "ab" * 31])

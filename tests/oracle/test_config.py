@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.numbers import Grade
+from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket_oracle.config import load
 from sealmarket_oracle.errors import InvalidConfig
 from tests.oracle.world import World
@@ -43,6 +44,11 @@ REFUSED = {
     "a key without its certificate": {"tls_key": '"key.pem"'},
     "a journal that is nowhere": {"journal": '""'},
     "more endpoints that agree than there are": {"agree": "2"},
+    "collateral of a server without TLS": {"collateral_intel": '"http://pccs.example"'},
+    "collateral of a server by its name": {"collateral_amd": '"kdsintf.amd.com"'},
+    "peers that may be asked": {"collateral_peers": '"maybe"'},
+    "an issuer of advisories that is no account": {"advisory_issuers": '["0x12"]'},
+    "issuers of advisories that are no list": {"advisory_issuers": "7"},
 }
 
 
@@ -95,3 +101,29 @@ def test_the_environment_overrides_the_file(tmp_path: Path, world: World, device
     config = load(path, changed)
     assert (config.grade_floor, config.port) == (Grade.SIMULATED, 9001)
     assert config.roots.development == (device.root,)
+
+
+def test_without_a_source_of_collateral_no_vendor_is_asked_and_no_issuer_counts(
+    tmp_path: Path, world: World, device: VirtualTdx
+) -> None:
+    config = load(_write(tmp_path, world, device), {})
+    assert (config.collateral.asked, config.collateral.endpoints) == (frozenset(), {})
+    assert config.collateral.folder == tmp_path / "state" / "collateral"
+    assert config.advisory_issuers == frozenset()
+
+
+def test_sources_of_collateral_are_vendors_or_caches_of_them(tmp_path: Path, world: World, device: VirtualTdx) -> None:
+    lines = {"collateral_intel": '"https://pccs.example/"', "collateral_amd": '"vendor"', "collateral_peers": "false"}
+    found = load(_write(tmp_path, world, device, **lines), {}).collateral
+    assert found.asked == {Tee.SGX, Tee.TDX, Tee.SNP}
+    assert found.endpoints["intel"] == "https://pccs.example"
+    assert "amd" not in found.endpoints
+    assert not found.peers
+
+
+def test_issuers_are_a_list_or_words_of_the_environment(tmp_path: Path, world: World, device: VirtualTdx) -> None:
+    first, second = "0x" + "ab" * 20, "0x" + "CD" * 20
+    path = _write(tmp_path, world, device, advisory_issuers=f'["{first}"]')
+    assert load(path, {}).advisory_issuers == {Address.parse(first)}
+    both = {"SEALMARKET_ORACLE_ADVISORY_ISSUERS": f"{first}, {second}"}
+    assert load(path, both).advisory_issuers == {Address.parse(first), Address.parse(second.lower())}
