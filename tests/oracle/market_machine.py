@@ -102,7 +102,8 @@ class Scene:
         self.world = World(self.device, self.folder)
         self.chain = self.world.chain
         self.chain.finality_lag = LAG
-        self.assets = (self.world.publish(1), self.world.publish(2))
+        self.assets = [self.world.publish(1), self.world.publish(2)]
+        self.chain.finalise()
         self.now = self.chain.head().timestamp
         self.running = [self._start(place) for place in NODES]
         for place in NODES:
@@ -114,6 +115,15 @@ class Scene:
         self.world.close()
 
     # --- honest parties ---------------------------------------------------------------------------------------
+
+    def fresh(self) -> list[Dealt]:
+        """An asset that its owner has not revoked, final on the chain."""
+        left = [asset for asset in self.assets if asset.asset_id not in self.revoked]
+        if not left:
+            left = [self.world.publish(len(self.assets) + 1)]
+            self.assets += left
+            self.mine(LAG)
+        return left[:1]
 
     def match(self, assets: Sequence[Dealt]) -> None:
         self.world.match(*assets)
@@ -199,8 +209,7 @@ class Scene:
 
     def show_other_evidence(self, job: Job) -> None:
         """The store answers with the evidence of the adversary's enclave under the name of the true one."""
-        if self.world.store.envelopes.get(job.job_id):
-            posted = self.world.store.envelopes[job.job_id][0].evidence_hash
+        for posted in [posted for name, posted in self.world.store.packages if name == job.job_id]:
             self.world.post(self.world.package(job.job_id, enclave=self.attacker), posted)
 
     def kill(self, place: int) -> None:

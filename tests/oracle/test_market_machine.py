@@ -20,11 +20,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from msgspec.structs import replace
 
 from sealmarket.protocol.decisions import Decision
+from sealmarket.protocol.transitions import Status
 from sealmarket_devices.tdx import VirtualTdx
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle import release as rules_of_release
-from sealmarket_oracle import service
+from sealmarket_oracle import releasing
 from sealmarket_oracle.gate.inputs import AppraisalInput
 from sealmarket_oracle.head_clock import HeadClock
 from sealmarket_oracle.journal import JobRecord
@@ -33,9 +34,10 @@ from tests.oracle.market_machine import MOST_AGE, NODES, Broken, Job, Scene
 from tests.oracle.world import Agreeing, Enclave
 
 _MEMORY = Path("/dev/shm")
-DEFAULT, LONG = (3, 25), (120, 60)
+DEFAULT, LONG = (6, 30), (300, 60)
 """Courses and steps."""
-_NODE, _ASSET = st.sampled_from(NODES), st.integers(0, 1)
+_NODE = st.sampled_from(NODES)
+_UNDER_WAY = (Status.MATCHED, Status.QUOTED)
 
 
 def _folder() -> Path:
@@ -79,25 +81,38 @@ class MarketMachine(RuleBasedStateMachine):
     def _job(self) -> Job:
         return self.scene.jobs[-1]
 
+    def _status(self) -> Status:
+        return self.scene.status(self._job()) if self.scene.jobs else Status.NONE
+
     @initialize(both=st.booleans())
     def begin(self, both: bool) -> None:
         self.scene.match(self.scene.assets[: 1 + both])
 
-    @precondition(lambda self: len(self.scene.jobs) < 2)
-    @rule(asset=_ASSET)
-    def match(self, asset: int) -> None:
-        self.scene.match([self.scene.assets[asset]])
+    @precondition(lambda self: self._status() not in _UNDER_WAY)
+    @rule()
+    def match(self) -> None:
+        self.scene.match(self.scene.fresh())
 
-    @precondition(lambda self: self.scene.jobs)
+    @precondition(lambda self: self._status() in _UNDER_WAY)
     @rule()
     def go_on(self) -> None:
         """What honest parties do next: quote, decide, submit, and wait until it is final."""
-        job = self._job()
-        self.scene.quote(job)
+        self.scene.quote(self._job())
         self.scene.mine(2)
         for place in NODES[:2]:
             self.scene.look(place)
-        self.scene.submit(job)
+        self.scene.submit(self._job())
+
+    @precondition(lambda self: self._status() is Status.ACCEPTED)
+    @rule()
+    def wait(self) -> None:
+        """Until what the chain says of a job is final."""
+        self.scene.mine(2)
+
+    @rule()
+    def look_all(self) -> None:
+        for place in NODES:
+            self.scene.look(place)
 
     @precondition(lambda self: self.scene.jobs)
     @rule()
@@ -113,13 +128,14 @@ class MarketMachine(RuleBasedStateMachine):
     def look(self, place: int) -> None:
         self.scene.look(place)
 
-    @rule(blocks=st.integers(1, 3), seconds=st.sampled_from([1, 20, MOST_AGE + 1]))
+    @rule(blocks=st.integers(1, 3), seconds=st.sampled_from([1, 1, 20, MOST_AGE + 1]))
     def mine(self, blocks: int, seconds: int) -> None:
         self.scene.mine(blocks, seconds)
 
-    @rule(asset=_ASSET)
-    def revoke(self, asset: int) -> None:
-        self.scene.revoke(self.scene.assets[asset])
+    @precondition(lambda self: self.scene.jobs)
+    @rule()
+    def revoke(self) -> None:
+        self.scene.revoke(self._job().assets[0])
 
     @rule(blocks=st.integers(1, 2))
     def take_back(self, blocks: int) -> None:
@@ -260,7 +276,7 @@ def _stale_heads(patch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def _second_release(patch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A release is made anew at each look, and each one after the first to the key of another enclave."""
-    seal, other, made = service.seal_release, Enclave(), list[JobId]()
+    seal, other, made = releasing.seal_release, Enclave(), list[JobId]()
 
     def to_any(case: AppraisalInput, core: Decision, key: bytes, documents: Any, own: Any) -> Any:
         if case.job_id in made:
@@ -269,7 +285,7 @@ def _second_release(patch: pytest.MonkeyPatch) -> dict[str, Any]:
         made.append(case.job_id)
         return seal(case, core, key, documents, own)
 
-    patch.setattr(service, "seal_release", to_any)
+    patch.setattr(releasing, "seal_release", to_any)
     return {**_forgetting(patch, "release"), "attacker": other}
 
 
@@ -291,7 +307,7 @@ def _forgetting(patch: pytest.MonkeyPatch, kind: str) -> dict[str, Any]:
         held = self._journal.promised(record.job_id)
         if held is not None and held[0] == kind:
             with self._journal.writing():
-                self._journal._db.execute("DELETE FROM promises WHERE job_id = ?", (bytes(record.job_id),))
+                self._journal._run("DELETE FROM promises WHERE job_id = ?", (bytes(record.job_id),))
         return step(self, record, final)
 
     patch.setattr(Node, "_step", forgetful)
@@ -326,4 +342,4 @@ def test_a_search_among_random_courses_finds_a_node_that(
 ) -> None:
     options = BUGS[name][0](monkeypatch)
     with pytest.raises((Broken, ExceptionGroup)):
-        _run(device, 10 * LONG[0], LONG[1], **options)
+        _run(device, 4 * LONG[0], LONG[1], **options)
