@@ -13,15 +13,16 @@ from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.registry import VendorRules
 from sealmarket.client.asset_card import AssetCard
 from sealmarket.client.platform_evidence import PlatformEvidence
-from sealmarket.protocol import book, capability, orders, output_rules, proposals, wire
+from sealmarket.protocol import advisories, book, capability, orders, output_rules, proposals, wire
 from sealmarket.protocol.schema import json_schema
 from sealmarket.sealing.chunk_proof import ChunkProof
-from sealmarket_enclave.protocol import card, job, policy, receipt, release, session, terms
+from sealmarket_enclave.protocol import card, job, policy, receipt, session, terms
 from sealmarket_enclave.sealed.result import ResultEnvelope
 from sealmarket_enclave.sealed.shares import ShareSet
 
 FOLDER = ROOT / "docs" / "spec" / "schemas"
 SHAPES: dict[str, type] = {
+    "advisory": advisories.SignedAdvisory,
     "address-book": book.AddressBook,
     "asset-card": AssetCard,
     "asset-order": orders.AssetOrder,
@@ -44,7 +45,6 @@ SHAPES: dict[str, type] = {
     "reader-report": card.ReaderReport,
     "receipt-envelope": receipt.Envelope,
     "receipt-statement": receipt.Statement,
-    "release": release.Release,
     "request": orders.Request,
     "result-envelope": ResultEnvelope,
     "session-abort": session.Abort,

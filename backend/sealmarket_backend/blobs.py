@@ -144,7 +144,7 @@ class Blobs:
         """Write what came to the bucket, if there is one; its key there."""
         if self._bucket is None:
             return ""
-        key = new_key(incoming.kind, name)
+        key = new_key(incoming.kind, name, self.ledger.mark)
         self._bucket.put(key, incoming.path)
         return key
 

@@ -104,7 +104,9 @@ class OrderBook:
         self._assets = Decoded(SignedAssetOrder)
         self.offers = RestingOffers()
         """The offers that can be matched, as in the table: each change goes to both, or to neither."""
-        self._together = Together(database, self.offers.change, tell)
+        self.together = Together(database, self.offers.change)
+        """What changes the tables and the offers; other small changes may go with it."""
+        self._tell = tell
         self._leading, self._seen = False, 0
         self._own: set[bytes] = set()
         """Offers that this process let rest as it accepted them, and that :meth:`take_new` has not come to."""
@@ -422,8 +424,9 @@ class OrderBook:
                 if connection.execute(query, (account,)).fetchone()[0] > MAX_OPEN_ORDERS_PER_ACCOUNT:
                     raise _no_room(account.checksum)
             then(connection, kept[0][0] if kept else 0)
+            self._tell(connection)
 
-        self._together.write(keep)
+        self.together.write(keep)
 
     def _require_current(self, expiry: int, now: int) -> None:
         if expiry <= now:

@@ -34,13 +34,7 @@ class Changes:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        with database.write() as connection:
-            connection.execute(
-                "INSERT INTO changes_epoch (id, epoch) VALUES (1, ?) ON CONFLICT DO NOTHING", (secrets.token_hex(4),)
-            )
-        row = database.row("SELECT epoch FROM changes_epoch")
-        assert row is not None
-        self.epoch: str = row["epoch"]
+        self.epoch = epoch_of(database)
 
     def newest(self) -> int:
         """The number of the last line; 0 before the first."""
@@ -58,6 +52,17 @@ class Changes:
         """Lines behind this one, oldest first."""
         rows = self._database.rows("SELECT * FROM changes WHERE id > ? ORDER BY id LIMIT ?", number, limit)
         return [_change(row) for row in rows]
+
+
+def epoch_of(database: Database) -> str:
+    """What tells one database from another: eight hex digits that it keeps."""
+    with database.write() as connection:
+        connection.execute(
+            "INSERT INTO changes_epoch (id, epoch) VALUES (1, ?) ON CONFLICT DO NOTHING", (secrets.token_hex(4),)
+        )
+    row = database.row("SELECT epoch FROM changes_epoch")
+    assert row is not None
+    return str(row["epoch"])
 
 
 def _change(row: Row) -> Change:

@@ -1,4 +1,4 @@
-"""One row for each event of the contracts, typed: whatever the chain told is read back as the value that it was.
+"""One row for each event of the contracts, typed: whatever the chain emitted is read back as the value that it was.
 
 ``subject`` is the job, asset, request or order that an event is about, ``account`` and ``counterpart`` are whom it
 names first; None where it names none. ``body`` is JSON of the other fields by the type's own names: bytes as hex,

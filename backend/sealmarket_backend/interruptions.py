@@ -13,7 +13,7 @@ from sealmarket.chain.model import places
 from sealmarket.protocol.wire import InterruptionView
 from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.tables import Connection, Database
-from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.codec import Address, Bytes32
 
 InterruptingEvent = JobStopped | SharesReportedMissing | ReleasePosted
 
@@ -24,6 +24,7 @@ class Unspent:
 
     job_id: Bytes32
     request_hash: Bytes32
+    provider: Address
     posted: tuple[int, ...]
 
 
@@ -70,7 +71,7 @@ def view(database: Database, job_id: Bytes32) -> InterruptionView | None:
 def unspent(database: Database, now: int, after: int, limit: int) -> list[tuple[int, Unspent]]:
     """Jobs whose window for releases is over, and of which nothing was returned yet, by their places, oldest first."""
     rows = database.rows(
-        "SELECT interruptions.*, sequence FROM interruptions JOIN jobs ON jobs.job_id = interruptions.job_id"
+        "SELECT interruptions.*, provider, sequence FROM interruptions JOIN jobs ON jobs.job_id = interruptions.job_id"
         " WHERE shares_deadline > 0 AND shares_deadline < ? AND returned = 0 AND sequence > ?"
         " ORDER BY sequence LIMIT ?",
         now,
@@ -81,7 +82,8 @@ def unspent(database: Database, now: int, after: int, limit: int) -> list[tuple[
 
 
 def _unspent(row: Row) -> Unspent:
-    return Unspent(Bytes32(row["job_id"]), Bytes32(row["request_hash"]), tuple(places(row["posted"])))
+    named = Bytes32(row["job_id"]), Bytes32(row["request_hash"]), Address(row["provider"])
+    return Unspent(*named, tuple(places(row["posted"])))
 
 
 def _bits(members: tuple[int, ...]) -> int:

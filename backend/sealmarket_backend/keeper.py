@@ -43,11 +43,13 @@ from sealmarket.protocol.wire import (
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import Deposed, NotFound, StorageFailed
 from sealmarket_backend.finding import Finder
+from sealmarket_backend.income import Income
 from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.interruptions import Unspent
 from sealmarket_backend.outgoing import Outgoing, Sends
 from sealmarket_backend.rota import Rota
 from sealmarket_backend.sets import LIST_BYTES, LoneSets
+from sealmarket_backend.spending import Cause, NotEarned, Spending
 from sealmarket_backend.tables import Database
 from sealmarket_backend.turns import Turns
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, decode
@@ -84,15 +86,18 @@ class Keeper:
         sets: LoneSets = LoneSets(),  # noqa: B008 - it holds nothing
         suspect: Callable[[Address | Bytes32], None] = lambda _subject: None,
         require_lead: Callable[[], None] = lambda: None,
+        spending: Spending | None = None,
     ) -> None:
         """``rules``: what the market demands of every match.
 
         ``lacking``: what the store lacks of a request, a sentence for each; it waits until all is there. ``sets``: who
         is in a set of counterparts. ``suspect`` hears of accounts and orders with which a match did not hold.
-        ``require_lead`` raises :class:`Deposed` where another process keeps now.
+        ``require_lead`` raises :class:`Deposed` where another process keeps now. ``spending``: what
+        gas may cost; without it, what it takes.
         """
         self._chain = chain
-        self._outgoing = Outgoing(sender, chain.market)
+        self._outgoing = Outgoing(sender, chain.market, spending)
+        self._income = Income(spending.settings.own() if spending else frozenset(), rules)
         self._sets, self._prove = sets, sets.prove
         self._database = database
         self._orders = orders
@@ -144,8 +149,8 @@ class Keeper:
             step()
         except (StorageFailed, Deposed):
             raise  # these concern every job
-        except Reverted as error:
-            log.info("%s: the contract refuses it for now: %s", what, error)
+        except (Reverted, NotEarned) as error:
+            log.info("%s is not sent for now: %s", what, error)
         except SealmarketError as error:
             log.warning("%s: %s", what, error)
         except Exception:
@@ -164,9 +169,13 @@ class Keeper:
         while isinstance(found := self._finder.propose(signed, on_sale, now), Proposal):
             try:
                 call = self._match_call(found, on_sale)
-                self._outgoing.add(f"request {request_hash}", call, partial(self._unmatched, found))
+                cause = self._income.of_match(found)
+                self._outgoing.add(f"request {request_hash}", call, partial(self._unmatched, found), cause)
                 self._finder.reserve(found)
                 return
+            except NotEarned as error:
+                refusals.append(str(error))
+                break
             except Reverted as error:
                 refusals.append(str(error))
                 log.info("request %s is not matched: %s", request_hash, error)
@@ -318,10 +327,10 @@ class Keeper:
         """Give a provider back what its nodes did not take."""
         if self._chain.at(self._chain.head()).interruption(waiting.request_hash).unspent:
             call = self._chain.market.return_unspent(waiting.request_hash)
-            self._outgoing.add(f"job {waiting.job_id}", call)
+            self._outgoing.add(f"job {waiting.job_id}", call, cause=Cause((waiting.provider,)))
 
     def _send(self, view: JobView, call: Call) -> None:
-        self._outgoing.add(f"job {view.job_id}", call)
+        self._outgoing.add(f"job {view.job_id}", call, cause=self._income.of_job(view.spec))
 
     def _stop(self, view: JobView, committee: Committee) -> None:
         answers = self._nodes.statuses(committee.members, view.job_id)
@@ -347,10 +356,10 @@ class Keeper:
     def _answer_challenge(self, view: JobView) -> None:
         """Pass on what enough nodes say of a challenged result: their fees come out of the bond or the penalty."""
         committee = self._committee(view.spec.epoch)
-        told = self._nodes.challenges(committee.members, view.job_id)
-        removed = self._removed(view.spec.epoch) if any(told) else frozenset()
+        reported = self._nodes.challenges(committee.members, view.job_id)
+        removed = self._removed(view.spec.epoch) if any(reported) else frozenset()
         challenger = view.challenger or ZERO_ADDRESS
-        call = answer_call(self._chain.book, view.spec, _settled_result(view), challenger, committee, removed, told)
+        call = answer_call(self._chain.book, view.spec, _settled_result(view), challenger, committee, removed, reported)
         if call is not None:
             self._send(view, call)
 

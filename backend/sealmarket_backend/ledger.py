@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
+from sealmarket_backend.changes import epoch_of
 from sealmarket_backend.errors import StoreFull, TooMany
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -79,6 +80,11 @@ class Ledger:
         """Held while the table and its sums change together."""
         self._count()
         self._under_way: Counter[str] = Counter()
+
+    @cached_property
+    def mark(self) -> str:
+        """Of the keys under which this database's blobs lie in a bucket."""
+        return epoch_of(self._database)
 
     def _count(self) -> None:
         """What is kept, also by other processes; what is under way here counts on."""

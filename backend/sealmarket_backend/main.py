@@ -31,6 +31,8 @@ from sealmarket_backend.bucket import bucket_at
 from sealmarket_backend.changes import Changes
 from sealmarket_backend.ledger import PREFIX, StoreLimits
 from sealmarket_backend.service import Backend
+from sealmarket_backend.spending import PREFIX as KEEPER_PREFIX
+from sealmarket_backend.spending import KeeperSettings
 
 log = logging.getLogger(__name__)
 OUTBOX = "outbox"
@@ -64,12 +66,13 @@ def serve(
     configure_logs()
     settings = from_environment(ApiSettings(), prefix=API_PREFIX)
     store = from_environment(StoreLimits(), prefix=PREFIX)
+    keeping = from_environment(KeeperSettings(), prefix=KEEPER_PREFIX)
     account = load_signer(key_file, passphrase)
     bucket = bucket_at(blobs) if blobs else None
     with only_process(state), closing(Chain(book, rpc)) as chain:
         sender = Sender(chain, account, development=development, sending=Sending(state / OUTBOX, fees))
         sender.recover()
-        with Backend(chain, sender, state, database=database, bucket=bucket, store=store) as served:
+        with Backend(chain, sender, state, database=database, bucket=bucket, store=store, keeping=keeping) as served:
             _serve(served, settings, host, port)
 
 

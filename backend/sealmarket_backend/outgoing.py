@@ -21,6 +21,7 @@ from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import BATCH_GAS, MarketContract
 from sealmarket.chain.ledger_events import BatchEntryFailed
 from sealmarket.chain.reverts import decode_revert
+from sealmarket_backend.spending import NOBODY, Cause, Reserved, Spending
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import SealmarketError
 
@@ -51,6 +52,7 @@ class _Entry:
     call: Call
     gas: int
     failed: Callable[[], None]
+    reserved: Reserved | None = None
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class Outgoing:
 
     sender: Sends
     market: MarketContract
+    spending: Spending | None = None
     entries: list[_Entry] = field(default_factory=list)
     under_way: dict[Bytes32, Sequence[_Entry]] = field(default_factory=dict)
 
@@ -69,27 +72,32 @@ class Outgoing:
                 try:
                     mined = self._ended(transaction)
                 except (Reverted, Replaced, NotMined):
-                    _call_off(group)
+                    self._call_off(group)
                     raise
                 if mined is not None:
+                    self._settle(group, mined.cost)
                     _tell_failures(group, mined)
 
     def waits_for(self, what: str) -> bool:
         """Whether something about this was sent, and no block has it yet."""
         return any(entry.what == what for group in self.under_way.values() for entry in group)
 
-    def add(self, what: str, call: Call, failed: Callable[[], None] = lambda: None) -> None:
+    def add(self, what: str, call: Call, failed: Callable[[], None] = lambda: None, cause: Cause = NOBODY) -> None:
         """Take a call along; ``failed`` is called where it then does nothing: unsent, in no block, refused in its own.
 
         Raises:
             Reverted: the contract would refuse it now.
+            NotEarned: nothing brings its gas back, and the operator gives no more today.
         """
         gas = self.sender.gas_of(call)
-        self.entries.append(_Entry(what, call, gas + gas * MARGIN_PERCENT // 100, failed))
+        reserved = self.spending.reserve(cause, gas) if self.spending is not None else None
+        self.entries.append(_Entry(what, call, gas + gas * MARGIN_PERCENT // 100, failed, reserved))
 
     def send(self) -> None:
         """Hand in all of them. What fails is in the log, and tried again at a later turn."""
         entries, self.entries = self.entries, []
+        if self.spending is not None:
+            self.spending.write()
         alone = [entry for entry in entries if entry.gas > MOST_GAS_EACH]
         together = [entry for entry in entries if entry.gas <= MOST_GAS_EACH]
         for group in [*([one] for one in alone), *_batches(together)]:
@@ -97,8 +105,20 @@ class Outgoing:
                 try:
                     self.under_way[self.sender.submit(self._joined(group))] = group
                 except SealmarketError:
-                    _call_off(group)
+                    self._call_off(group)
                     raise
+
+    def _call_off(self, group: Sequence[_Entry]) -> None:
+        self._settle(group, 0)
+        for entry in group:
+            entry.failed()
+
+    def _settle(self, group: Sequence[_Entry], cost: int) -> None:
+        """Each entry of a transaction bears its part of the cost, by its gas."""
+        whole = sum(entry.gas for entry in group) or 1
+        for entry in group:
+            if self.spending is not None and entry.reserved is not None:
+                self.spending.settle(entry.reserved, cost * entry.gas // whole)
 
     def _ended(self, transaction: Bytes32) -> Mined | None:
         try:
@@ -123,11 +143,6 @@ def _told(group: Sequence[_Entry]) -> Iterator[None]:
         yield
     except SealmarketError as error:
         log.warning("%s: %s", ", ".join(entry.what for entry in group), error)
-
-
-def _call_off(group: Sequence[_Entry]) -> None:
-    for entry in group:
-        entry.failed()
 
 
 def _tell_failures(group: Sequence[_Entry], mined: Mined) -> None:

@@ -34,14 +34,17 @@ from sealmarket_backend.catalogue import Catalogue
 from sealmarket_backend.database.leadership import Leadership
 from sealmarket_backend.database.notices import EVERYTHING, JOBS, ORDERS, Notices
 from sealmarket_backend.errors import Deposed, NotFound, Rejected, StorageFailed
+from sealmarket_backend.expiring import Expiring
 from sealmarket_backend.honesty import Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
+from sealmarket_backend.orphans import Orphans
 from sealmarket_backend.proposals import Proposals
 from sealmarket_backend.sessions import Sessions
 from sealmarket_backend.sets import Sets
 from sealmarket_backend.signatures import Signatures
+from sealmarket_backend.spending import KeeperSettings, Spending
 from sealmarket_backend.sweep import sweep
 from sealmarket_backend.tables import Database
 from sealmarket_backend.uploads import Uploads
@@ -82,6 +85,7 @@ class Backend:
         database: str | None = None,
         bucket: Objects | None = None,
         store: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
+        keeping: KeeperSettings = KeeperSettings(),  # noqa: B008 - frozen
     ) -> None:
         self.chain = chain
         self.addresses = chain.book
@@ -106,6 +110,9 @@ class Backend:
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
+        self.expiring = Expiring(self._database, self.blobs)
+        self.ending: dict[str, int] = {}
+        self.spending = Spending(self._database, keeping, sender, self.clock)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
             chain,
@@ -119,13 +126,15 @@ class Backend:
             sets=Sets(self.blobs),
             suspect=self._honesty.suspect,
             require_lead=self._leadership.require,
+            spending=self.spending,
         )
         self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
         self._pause = pause
         self._due = threading.Event()
         self._stopped = threading.Event()
-        self._trouble = ""
-        self._next_sweep = 0.0
+        self._trouble, self._next_sweep = "", 0.0
+        unreferenced = store.unreferenced_seconds
+        self._orphans = Orphans(self._database, bucket, unreferenced, self.clock) if bucket is not None else None
         self._term = 0
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self.notices.subscribe(self._hear)
@@ -368,12 +377,21 @@ class Backend:
                 log.exception("the keeper failed and goes on")
             self._due.wait(self._pause)
 
+    def _count_what_ends(self) -> None:
+        self.ending = self.expiring.count(int(self.clock()))
+        if any(self.ending.values()):
+            words = ", ".join(f"{count} {kind}" for kind, count in sorted(self.ending.items()) if count)
+            log.warning("ends within a week, or holds no more: %s; each account reads its own at /v1/warnings", words)
+
     def _sweep_in_time(self) -> None:
         """Sweep the store after a turn, when the index is known to be up to date."""
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
             self.uploads.expire()
+            self._count_what_ends()
             try:
                 sweep(self._database, self.blobs)
+                if self._orphans is not None:
+                    self._orphans.look()
             except ServiceError as error:
                 log.warning("what nothing names stays until the bucket answers: %s", error)

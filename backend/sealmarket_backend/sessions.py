@@ -1,12 +1,12 @@
 """Who is signed in: nonces that count once, and sessions that end.
 
-1. A nonce counts once, for :data:`NONCE_SECONDS`: it is gone before the signature is looked at, whatever comes of it.
+1. A nonce (:mod:`.nonces`) counts once: it is used up before the signature is looked at, whatever comes of it.
 2. A message counts if it is to this server (domain and URI of its own URL), for its chain, written in the last
    :data:`SKEW_SECONDS`, not over, and signed by the account that it names: its key, or its contract (ERC-1271).
 3. A session ends with its message, and after :data:`SESSION_SECONDS` at the latest. Its token is 32 random bytes; the
    database holds their SHA-256 alone. Its account can end it, or all of its own.
-4. At most :data:`MOST_OF_PEER` nonces of a peer and :data:`MOST_NONCES` in all wait, and :data:`MOST_OF_ACCOUNT`
-   sessions of an account are open: the oldest go first.
+4. At most :data:`MOST_OF_ACCOUNT` sessions of an account are open: the oldest go first. A session takes a nonce, of
+   which a peer has a bounded number, so that no session has to go for a stranger's.
 """
 
 from __future__ import annotations
@@ -19,19 +19,17 @@ from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.sign_in import Nonce, Session, SignedMessage, SignInMessage, domain_of, read_message, uri_of
 from sealmarket_backend.database.schema import NEVER
 from sealmarket_backend.errors import SignatureWrong, SignInNeeded, SignInRefused
+from sealmarket_backend.nonces import Nonces
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.signing import personal_digest
 
-NONCE_SECONDS = 300
 SKEW_SECONDS = 300
 """Clocks may differ by it; a message is written behind its nonce."""
 SESSION_SECONDS = 3600
-MOST_OF_PEER = 64
-MOST_NONCES = 10_000
 MOST_OF_ACCOUNT = 16
-_NONCE_BYTES, _TOKEN_BYTES = 16, 32
+_TOKEN_BYTES = 32
 LONGEST_TOKEN = 100
 
 
@@ -42,24 +40,12 @@ class Sessions:
         self, database: Database, signatures: Signatures, book: AddressBook, clock: Callable[[], float]
     ) -> None:
         self._database, self._signatures, self._clock = database, signatures, clock
+        self._nonces = Nonces(database, clock)
         self._domain, self._uri, self._chain_id = domain_of(book.backend), uri_of(book.backend), book.chain_id
 
-    def nonce(self, peer: str) -> Nonce:
+    def nonce(self) -> Nonce:
         """A nonce for one sign-in."""
-        now, made = int(self._clock()), secrets.token_hex(_NONCE_BYTES)
-        with self._database.write() as connection:
-            connection.execute("DELETE FROM nonces WHERE expires <= ?", (now,))
-            connection.execute(
-                "INSERT INTO nonces (digest, peer, expires) VALUES (?, ?, ?)",
-                (_digest(made), peer, now + NONCE_SECONDS),
-            )
-            for where, given, most in (("peer = ?", (peer,), MOST_OF_PEER), ("1 = 1", (), MOST_NONCES)):
-                connection.execute(
-                    f"DELETE FROM nonces WHERE id IN (SELECT id FROM nonces WHERE {where}"  # noqa: S608 - ours
-                    f" ORDER BY id DESC LIMIT {NEVER} OFFSET ?)",
-                    (*given, most),
-                )
-        return Nonce(nonce=made, expires=now + NONCE_SECONDS)
+        return self._nonces.give()
 
     def sign_in(self, signed: SignedMessage, peer: str) -> Session:
         """Open a session for the account that signed.
@@ -67,10 +53,11 @@ class Sessions:
         Raises:
             MalformedDocument: no message.
             SignInRefused: of another server or chain, out of time, a nonce that counts no more, or another's signature.
-            TooMany, ChainError: as :meth:`Signatures.require`.
+            TooMany: this peer signs in too often, or as :meth:`Signatures.require`.
+            ChainError: as there.
         """
         message, now = read_message(signed.message), int(self._clock())
-        if not self._take(message.nonce, now):
+        if not self._nonces.take(message.nonce, peer):
             raise SignInRefused("a nonce counts once", "a nonce that this server gave and that waits", message.nonce)
         self._require_ours(message, now)
         try:
@@ -101,11 +88,6 @@ class Sessions:
         account = self.account(token)
         with self._database.write() as connection:
             connection.execute("DELETE FROM sessions WHERE account = ?", (account,))
-
-    def _take(self, nonce: str, now: int) -> bool:
-        with self._database.write() as connection:
-            query = "DELETE FROM nonces WHERE digest = ? AND expires > ? RETURNING 1"
-            return connection.execute(query, (_digest(nonce), now)).fetchone() is not None
 
     def _require_ours(self, message: SignInMessage, now: int) -> None:
         for rule, expected, found in (

@@ -9,7 +9,9 @@ offer with a ``reason`` cannot be matched now, and may be again.
 
 One transaction writes at a time, of all processes on one database; readers see what was committed. A process that
 lost its connection reads again on another one; what it was writing is refused, and then it is unknown whether it was
-committed: the party that posted it posts it again, which is the same as once.
+committed: the party that posted it posts it again, which is the same as once. Once a database has not come back in
+:data:`PATIENCE_SECONDS`, nothing waits for it any more: all is refused at once, but for one call in
+:data:`LOOK_SECONDS`, which looks whether it is back.
 """
 
 from __future__ import annotations
@@ -35,8 +37,10 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 10.0
-"""How long a database that went away may take to come back."""
+"""How long a database that went away may take to come back, before it counts as away."""
 _AGAIN_SECONDS = 0.1
+LOOK_SECONDS = 1.0
+"""How often one that is away is asked whether it is back."""
 
 
 def _failed(error: Exception) -> StorageFailed:
@@ -52,6 +56,8 @@ class Connection:
         self._dialect, self.raw, self._failures = dialect, raw, failures
         self.after: list[Callable[[], None]] = []
         """What to do once it is committed."""
+        self.told: set[str] = set()
+        """Of what others will hear once it is."""
 
     @property
     def kind(self) -> str:
@@ -87,6 +93,9 @@ class Database:
         self._writing = threading.RLock()
         self._writer: PoolProxiedConnection | None = None
         self._mine = threading.local()
+        self._asking = threading.Lock()
+        self._next_look: float | None = None
+        """Of a database that is away, when to ask it again; None while it is not."""
         self._shared = threading.RLock() if self.dialect.in_memory else None
         """One connection for all threads: then one thread at a time uses it."""
         self.fence: Callable[[Connection], None] = lambda _connection: None
@@ -222,15 +231,34 @@ class Database:
             writer.close()
 
     def _patiently(self, once: Callable[[], T]) -> T:
+        self._require_there()
         until = time.monotonic() + self._patience
         while True:
             try:
-                return once()
+                found = once()
             except self._failures as error:
-                if not self.dialect.is_lost(error) or time.monotonic() >= until:
+                if not self.dialect.is_lost(error):
+                    raise _failed(error) from error
+                if self._next_look is not None or time.monotonic() >= until:
+                    self._next_look = time.monotonic() + LOOK_SECONDS
+                    log.warning("the database is away: %s", error)
                     raise _failed(error) from error
                 log.warning("the database is asked again: %s", error)
                 threading.Event().wait(_AGAIN_SECONDS)
+            else:
+                if self._next_look is not None:
+                    self._next_look = None
+                    log.warning("the database is back")
+                return found
+
+    def _require_there(self) -> None:
+        """Refuse at once while the database is away, unless it is time to look again. Raises :class:`StorageFailed`."""
+        with self._asking:
+            if self._next_look is None:
+                return
+            if time.monotonic() < self._next_look:
+                raise StorageFailed("the database is away")
+            self._next_look = time.monotonic() + LOOK_SECONDS
 
     def _roll_back(self, connection: Connection) -> None:
         """Also after a commit that failed: what the database heard of it, it has done all the same."""

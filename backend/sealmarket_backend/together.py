@@ -5,12 +5,15 @@
 2. Before it writes, it waits for as many as came together last time, at most as long as the last transaction took and
    never longer than :data:`LONGEST_WAIT`. So a lone caller waits for none, and a crowd does not pay for one transaction
    each.
-3. Each change stands for itself: one that is refused is taken back alone. All of them are on disk when their callers go
+3. A change for which nobody waits (:meth:`Together.later`) goes with the next transaction of others, and in one of
+   its own where there is none.
+4. Each change stands for itself: one that is refused is taken back alone. All of them are on disk when their callers go
    on, or none is.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -22,6 +25,7 @@ from sealmarket_backend.errors import Deposed, StorageFailed
 from sealmarket_backend.tables import Connection, Database
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 MOST_TOGETHER = 64
 """Changes of one transaction."""
 LONGEST_WAIT = 0.01
@@ -42,6 +46,11 @@ class _Change(Generic[T]):
     def is_over(self) -> bool:
         return bool(self.made) or self.error is not None
 
+    @property
+    def has_caller(self) -> bool:
+        """Whether a thread waits for it, which can carry out what came."""
+        return True
+
     def wait(self) -> None:
         """Sleep until :meth:`wake`: it is over, or its caller is the next to carry out."""
         self._turn.acquire()
@@ -56,17 +65,28 @@ class _Change(Generic[T]):
         return self.made[0]
 
 
+class _Unawaited(_Change[T]):
+    """One whose caller went on; ``over`` is called once it is on disk, or refused."""
+
+    def __init__(self, make: Callable[[Connection], T], over: Callable[[], object]) -> None:
+        super().__init__(make)
+        self._over = over
+
+    @property
+    def has_caller(self) -> bool:
+        return False
+
+    def wake(self) -> None:
+        if self.error is not None:
+            log.warning("what nobody waited for was not written: %s", self.error)
+        self._over()
+
+
 class Together:
     """``around`` holds what changes with the table; where its block raises, it takes its own changes back."""
 
-    def __init__(
-        self,
-        database: Database,
-        around: Callable[[], AbstractContextManager[None]],
-        tell: Callable[[Connection], None] = lambda _connection: None,
-    ) -> None:
-        """``tell`` says, within each transaction, that there was one."""
-        self._database, self._around, self._tell = database, around, tell
+    def __init__(self, database: Database, around: Callable[[], AbstractContextManager[None]]) -> None:
+        self._database, self._around = database, around
         self._waiting: deque[_Change[Any]] = deque()
         self._lock = threading.Lock()
         """Of what waits and who carries out."""
@@ -83,34 +103,54 @@ class Together:
             and what the change itself raises, which then changed nothing.
         """
         change = _Change(make)
-        with self._lock:
-            self._waiting.append(change)
-            is_first, self._carrying = not self._carrying, True
-            if len(self._waiting) >= self._expected:
-                self._came.notify()
-        if not is_first:
+        if not self._add(change):
             change.wait()
         if not change.is_over:
             self._take_turn(change)
         return change.result()
 
+    def later(self, make: Callable[[Connection], Any], over: Callable[[], object]) -> None:
+        """Carry out a change for which nobody waits; ``over`` is called from any thread once it is, or is refused."""
+        change = _Unawaited(make, over)
+        if self._add(change):
+            self._take_turn(change)
+            change.wake()
+
+    def _add(self, change: _Change[Any]) -> bool:
+        """Whether its caller is the one to carry out what came."""
+        with self._lock:
+            self._waiting.append(change)
+            is_first, self._carrying = not self._carrying, True
+            if len(self._waiting) >= self._expected:
+                self._came.notify()
+            return is_first
+
     def _take_turn(self, own: _Change[Any]) -> None:
-        """Carry out what has come, wake its callers, and hand over to the first that came meanwhile."""
-        changes: list[_Change[Any]] = []
-        try:
-            changes = self._gathered()
-            start = time.monotonic()
-            self._carry_out(changes)
-            self._expected, self._seconds = len(changes), time.monotonic() - start
-        finally:
-            with self._lock:
-                following = self._waiting[0] if self._waiting else None
-                self._carrying = following is not None
+        """Carry out what has come, and hand over to the first caller that came meanwhile."""
+        while True:
+            changes: list[_Change[Any]] = []
+            try:
+                changes = self._gathered()
+                start = time.monotonic()
+                self._carry_out(changes)
+                self._expected, self._seconds = len(changes), time.monotonic() - start
+            finally:
+                is_done = self._handed_over()
+                for change in changes:
+                    if change is not own:
+                        change.wake()
+            if is_done:
+                return
+
+    def _handed_over(self) -> bool:
+        """Whether another thread carries out what came meanwhile, or nothing came."""
+        with self._lock:
+            following = next((change for change in self._waiting if change.has_caller), None)
             if following is not None:
                 following.wake()
-            for change in changes:
-                if change is not own:
-                    change.wake()
+                return True
+            self._carrying = bool(self._waiting)
+            return not self._carrying
 
     def _gathered(self) -> list[_Change[Any]]:
         with self._lock:
@@ -124,9 +164,11 @@ class Together:
         made: list[tuple[_Change[Any], Any]] = []
         try:
             with self._around(), self._database.write() as connection:
-                for change in changes:
-                    self._make(connection, change, made)
-                self._tell(connection)
+                if len(changes) == 1:
+                    made.append((changes[0], changes[0].make(connection)))  # its refusal takes all back
+                else:
+                    for change in changes:
+                        self._make(connection, change, made)
         except BaseException as error:  # noqa: BLE001 - each caller gets it
             for change in changes:
                 change.error = change.error or error

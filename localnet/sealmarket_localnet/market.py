@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from eth_account import Account
@@ -56,6 +57,10 @@ SIGNATURE_FEE = Wei(ETHER // 100)
 """What one oracle signature costs here: enough to be seen in a table of balances."""
 
 PURSE = 100 * ETHER
+PLAY_MONEY = MappingProxyType(
+    {"SEALMARKET_KEEPER_GAS_GWEI_PER_DAY": str(2**52), "SEALMARKET_KEEPER_ACCOUNT_PERCENT": "100"}
+)
+"""A local market's keeper gives whatever gas it takes."""
 READY_SECONDS = 180
 """For one program to start; a machine with much other work takes this long."""
 
@@ -265,7 +270,8 @@ class LocalMarket:
 
     def _party(self, name: str, arguments: list[str | Path], ready: Ready) -> Process:
         command: list[str | os.PathLike[str]] = [sys.executable, *arguments]
-        self.parties[name] = self.programs.start(name, command, ready=ready, timeout=READY_SECONDS, env=_environment())
+        env = {**_environment(), **PLAY_MONEY}
+        self.parties[name] = self.programs.start(name, command, ready=ready, timeout=READY_SECONDS, env=env)
         return self.parties[name]
 
 

@@ -1,7 +1,7 @@
 """The operator's surface of a node, apart from the public one: a Unix socket of mode 0600, or a port on loopback.
 
-``GET /v1/report`` NodeReport; ``GET /metrics`` for Prometheus. It changes nothing. What reaches it runs as the node's
-own user, or on the node's own machine where the operator named a port.
+``GET /v1/report`` NodeReport; ``GET /metrics`` for Prometheus; ``POST /v1/recall`` Advisory gives a Recall. It changes
+nothing. What reaches it runs as the node's own user, or on the node's own machine where the operator named a port.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from pathlib import Path
 
 import httpx
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from sealmarket.http import HttpClient, HttpError, is_loopback
+from sealmarket.protocol.advisories import MAXIMUM_ADVISORY, Advisory
 from sealmarket.serving.start import listen
 from sealmarket_enclave.protocol.codec import decode
+from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_oracle.errors import InvalidConfig
 from sealmarket_oracle.node_folder import SOCKET_FILE
+from sealmarket_oracle.recalls import Recall
 from sealmarket_oracle.report import NodeReport, Reporter, metrics
 
 _REPORT_BYTES = 8 << 20
@@ -36,6 +40,17 @@ def admin_app(reporter: Reporter) -> FastAPI:
     @app.get("/v1/report")
     def report() -> Response:
         return Response(reporter.report().canonical(), media_type="application/json")
+
+    @app.post("/v1/recall")
+    async def recall(request: Request) -> Response:
+        try:
+            if int(request.headers.get("content-length", "0")) > MAXIMUM_ADVISORY:
+                raise MalformedDocument(f"a statement has at most {MAXIMUM_ADVISORY} bytes")
+            advisory = decode(Advisory, await request.body())
+        except MalformedDocument as error:
+            return Response(error.message, status_code=422, media_type="text/plain")
+        found = await run_in_threadpool(reporter.recall, advisory)
+        return Response(found.canonical(), media_type="application/json")
 
     @app.get("/metrics")
     def prometheus() -> Response:
@@ -118,13 +133,26 @@ def read_report(path: Path) -> NodeReport:
         HttpError: no node answers there.
         MalformedDocument: what answers is no node of this release.
     """
+    return decode(NodeReport, _ask(path, "GET", "/v1/report"))
+
+
+def ask_recall(path: Path, advisory: Advisory) -> Recall:
+    """What a statement touches, of the jobs of the node that runs on a state folder. Raises as :func:`read_report`."""
+    return decode(Recall, _ask(path, "POST", "/v1/recall", advisory.canonical()))
+
+
+def _ask(path: Path, method: str, what: str, body: bytes | None = None) -> bytes:
     place = path / SOCKET_FILE if path.is_dir() else path
     if not place.exists():
         raise HttpError(f"no node runs on {path}", remedy="start it with `sealmarket oracle run`, as the same user")
     with _short(place.absolute()) as short:
         client = HttpClient(seconds=_SECONDS, transport=httpx.HTTPTransport(uds=short))
         try:
-            with client.ask("GET", "http://node/v1/report", limit=_REPORT_BYTES) as answer:
-                return decode(NodeReport, answer.body())
+            with client.ask(method, f"http://node{what}", limit=_REPORT_BYTES, content=body) as answer:
+                if answer.status != 200:
+                    raise HttpError(
+                        f"the node answered {answer.status}", remedy="run the command of the node's release"
+                    )
+                return answer.body()
         finally:
             client.close()

@@ -11,7 +11,6 @@ from sealmarket.protocol.wire import FindingNote, NodeStatus, SignedDecision, Si
 from sealmarket_enclave.protocol.codec import HexBytes, Shape, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.journal import JobRecord, Journal
 from sealmarket_oracle.keys import NodeSigner
 from sealmarket_oracle.log.entries import MOST_ENTRIES_SHOWN, HeldTail, JournalTail, LogPart, SignedTail, TailStep
@@ -58,7 +57,7 @@ class Answers:
         if (unheld := self._unheld(record)) is not None:
             return NodeStatus(job_id=job_id, state=state, reason=unheld, decision=decision)
         if kind == "release":
-            release = decode(Release, body)
+            release = HexBytes(body)
             return NodeStatus(job_id=job_id, state="released", reason="", decision=decision, release=release)
         stop = self._signed_stop(decode(StopRecord, body))
         return NodeStatus(job_id=job_id, state="stopped", reason="", decision=decision, stop=stop)

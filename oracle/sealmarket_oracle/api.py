@@ -5,6 +5,8 @@
 ``GET /v1/jobs/{jobId}/challenge`` ChallengeStatus; ``GET /v1/documents/{hash}`` and ``/v1/containers/{root}`` the
 sealed results that were challenged and that this node found, as a store serves them.
 ``GET /v1/collateral/{tee}/{fmspc}/{ca}`` what this node keeps of a kind of platform, as a collateral bundle.
+``GET /v1/jobs/{jobId}/ear`` the decision as an EAR token, ``GET /v1/ear-key`` the key that signs it.
+``GET /v1/advisories`` the statements about platforms that this node applies.
 ``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the sealed package, as bytes.
 ``POST /v1/sessions/{jobId}/renewals`` RenewalRequest gives a SignedRenewal. No request changes what the node has
 decided or promised. Errors are :class:`Problem` (RFC 9457).
@@ -30,9 +32,11 @@ from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.collateral import kind_named
+from sealmarket_oracle.ear import MEDIA_TYPE
 from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen, RenewalRefused, SignerFailed, StaleChain
 from sealmarket_oracle.log.entries import TailStep
 from sealmarket_oracle.openapi import PROBLEM_TYPE, document
+from sealmarket_oracle.recalls import PublishedAdvisories
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 
@@ -71,6 +75,8 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     _serve_challenges(app, node)
     _renew_services(app, node)
     _share_collateral(app, node)
+    _publish_advisories(app, node)
+    _serve_ears(app, node)
     if node.info().grade_floor is Grade.SIMULATED:
         _say_simulated(app)
     return app
@@ -118,6 +124,24 @@ def _share_collateral(app: FastAPI, node: Node) -> None:
             raise MalformedDocument(error.message, remedy=error.remedy) from error
         found = node.collateral.share(kind) if node.collateral is not None else EMPTY_BUNDLE
         return Response(found, media_type="application/json")
+
+
+def _publish_advisories(app: FastAPI, node: Node) -> None:
+    @app.get("/v1/advisories")
+    def advisories() -> Response:
+        return _json(node.recalls.published() if node.recalls is not None else PublishedAdvisories())
+
+
+def _serve_ears(app: FastAPI, node: Node) -> None:
+    @app.get("/v1/jobs/{job_id}/ear")
+    def ear(job_id: str) -> Response:
+        job = JobId(Bytes32.parse(job_id))
+        found = node.ears.token(job) if node.ears is not None else None
+        return _undecided() if found is None else Response(found, media_type=MEDIA_TYPE)
+
+    @app.get("/v1/ear-key")
+    def key() -> Response:
+        return _json(node.ears.key()) if node.ears is not None else _undecided()
 
 
 def _renew_services(app: FastAPI, node: Node) -> None:
@@ -178,6 +202,11 @@ def _count(text: str) -> int:
 
 def _not_kept() -> Response:
     detail, remedy = "this node keeps challenged results alone, for seven days", "ask the store, or another node"
+    return _problem(problem("not-found", detail, remedy))
+
+
+def _undecided() -> Response:
+    detail, remedy = "this node has not decided on that job", "ask again once GET /v1/jobs/{jobId} says decided"
     return _problem(problem("not-found", detail, remedy))
 
 

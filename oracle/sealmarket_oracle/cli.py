@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from sealmarket.protocol.book import AddressBook
+    from sealmarket_oracle.epochs import Over
     from sealmarket_oracle.remote_signer import RemoteSigner
 
 app = typer.Typer(
@@ -116,19 +117,26 @@ def rotate(
 
 @app.command()
 def destroy(config: ConfigFile = None, yes: Yes = False) -> None:
-    """Destroy the keys of an epoch without open jobs, and list the backups to destroy. The node must not run.
+    """Destroy the keys of an epoch without open jobs, with the backups that are in reach. The node must not run.
+
+    A backup that is elsewhere is listed: destroy it there.
 
     Example: sealmarket oracle destroy --config oracle-1.toml
     """
     from sealmarket_oracle import main
 
-    def agreed(versions: int) -> None:
+    def agreed(over: Over) -> None:
         if not yes:
-            _confirm(f"{versions} versions of assets are sealed for this epoch: no job of theirs will be accepted")
+            _confirm(
+                f"{over.versions} versions of assets are sealed for epoch {over.epoch}, and no job over them will find"
+                f" its shares; {over.matchable} of them can still be matched"
+            )
 
     done = main.destroy(config, agreed)
     typer.echo(f"the keys of {done.record.member.signer} for epoch {done.record.epoch} are destroyed")
-    for backup in done.backups:
+    for path in done.files:
+        typer.echo(f"gone: {path}")
+    for backup in done.left:
         typer.echo(f"destroy the backup in {backup.place}: {', '.join(sorted(backup.files))}")
     typer.echo("destroy the passphrase, if nothing else is under it")
 
@@ -207,6 +215,43 @@ def collateral(
     typer.echo(report.collateral.canonical().decode() if as_json else text)
     if not report_text.is_well(report):
         raise typer.Exit(1)
+
+
+@app.command()
+def recall(
+    advisory: Annotated[Path, typer.Argument(help="A statement about platforms, signed or not.")],
+    folder: Annotated[Path, typer.Argument(help="The state folder of a node that runs here.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the receipts, assets and jobs of a node that a statement about platforms touches. Changes nothing.
+
+    Example: sealmarket oracle recall advisory.json oracle-1
+    """
+    from sealmarket_oracle import report_text
+    from sealmarket_oracle.admin import ask_recall
+    from sealmarket_oracle.recalls import read_advisory
+
+    found = ask_recall(folder, read_advisory(advisory))
+    typer.echo(found.canonical().decode() if as_json else "\n".join(report_text.recall_lines(found)))
+
+
+@app.command()
+def advise(
+    advisory: Annotated[Path, typer.Argument(help="The statement: sealmarket/advisory/1 as JSON.")],
+    key: Annotated[Path, typer.Option(help="The issuer's key: hex, mode 0600.")],
+    out: Annotated[Path, typer.Option(help="A new file for the signed statement.")],
+) -> None:
+    """Sign a statement about platforms, for nodes whose operators enable its issuer.
+
+    Example: sealmarket oracle advise advisory.json --key issuer.key --out signed-advisory.json
+    """
+    from sealmarket_oracle.keys import advisory_key
+    from sealmarket_oracle.recalls import sign_advisory
+
+    signed = sign_advisory(advisory, advisory_key(key))
+    with out.open("xb") as file:
+        file.write(signed.canonical())
+    typer.echo(f"advisory {signed.advisory.name()} of {signed.issuer()}: nodes read {out} in their folder advisories")
 
 
 def _status_of_url(url: str, job: str | None) -> None:

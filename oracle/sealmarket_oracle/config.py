@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +22,8 @@ from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
 from sealmarket.files import read_file, read_text_file
 from sealmarket.http import is_loopback
 from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import decode
-from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.codec import Address, decode
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket_oracle.errors import InvalidConfig
 from sealmarket_oracle.node_folder import HPKE_FILE, NODE_FILE, SIGNER_FILE, SOCKET_FILE, KeyPaths
@@ -34,7 +34,8 @@ ENVIRONMENT_PREFIX = "SEALMARKET_ORACLE_"
 _KNOWN = {
     "rpc", "book", "state", "signer_key", "hpke_key", "host", "port", "profile", "development_roots",
     "poll_seconds", "max_head_age_seconds", "max_head_ahead_seconds", "store", "agree", "proofs", "trust_endpoints",
-    "node_file", "passphrase_file", "admin", "collateral", "collateral_intel", "collateral_amd", "collateral_peers",
+    "node_file", "passphrase_file", "admin", "advisories", "advisory_issuers",
+    "journal", "tls_certificate", "tls_key", "collateral", "collateral_intel", "collateral_amd", "collateral_peers",
 }  # fmt: skip
 
 
@@ -59,14 +60,20 @@ class Config:
     passphrase_file: Path | None
     host: str
     port: int
+    tls: tuple[Path, Path] | None
+    """Certificate and key of the listener; without them it speaks plain HTTP."""
     profile: Literal["production", "development"]
     roots: TrustAnchors
     store: str
     poll_seconds: float
     max_head_age_seconds: int
     admin: str
+    journal: str = field(repr=False)
+    """The URL of a PostgreSQL, which may have a password in it; empty for SQLite in ``state``."""
     trust: ChainTrust
     collateral: CollateralConfig
+    advisories: Path
+    advisory_issuers: frozenset[Address]
 
     @property
     def grade_floor(self) -> Grade:
@@ -121,15 +128,25 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
         passphrase_file=base / _text(values, "passphrase_file") if "passphrase_file" in values else None,
         host=str(values.get("host", "127.0.0.1")),
         port=int(_number(values, "port", 8451, 0, 65535)),
+        tls=_tls(values, base),
         profile="production" if profile == "production" else "development",
         roots=_roots(values.get("development_roots", []), profile, base),
         store=str(values.get("store", book.store)),
         poll_seconds=_number(values, "poll_seconds", 0.25, 0.05, 60),
         admin=_admin(values, state, base),
+        journal=_text(values, "journal") if "journal" in values else "",
         max_head_age_seconds=int(_number(values, "max_head_age_seconds", 300, 1, 86400)),
         trust=_trust(values, base),
         collateral=_collateral(values, state, base),
+        advisories=base / values.get("advisories", state / "advisories"),
+        advisory_issuers=_issuers(values.get("advisory_issuers", [])),
     )
+
+
+def _tls(values: Mapping[str, Any], base: Path) -> tuple[Path, Path] | None:
+    if "tls_certificate" not in values and "tls_key" not in values:
+        return None
+    return base / _text(values, "tls_certificate"), base / _text(values, "tls_key")
 
 
 def _admin(values: Mapping[str, Any], state: Path, base: Path) -> str:
@@ -156,6 +173,14 @@ def _collateral(values: Mapping[str, Any], state: Path, base: Path) -> Collatera
         asked=frozenset(asked),
         peers=peers == "true",
     )
+
+
+def _issuers(named: Any) -> frozenset[Address]:
+    accounts = [one.strip() for one in named.split(",") if one.strip()] if isinstance(named, str) else named
+    try:
+        return frozenset(Address.parse(str(account).lower()) for account in accounts)
+    except (TypeError, SealmarketError) as error:
+        raise InvalidConfig(f"advisory_issuers names no accounts: {error}", remedy="list addresses, 0x…") from error
 
 
 def _server(values: Mapping[str, Any], name: str) -> str:

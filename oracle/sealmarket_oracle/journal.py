@@ -52,7 +52,7 @@ _DECODED = 1024
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS cursor (
-    only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL, hash BLOB NOT NULL
+    "only" INTEGER PRIMARY KEY CHECK ("only" = 1), number INTEGER NOT NULL, hash BLOB NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS seals (
     asset_id BLOB NOT NULL, version INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (asset_id, version)
@@ -85,7 +85,8 @@ CREATE TABLE IF NOT EXISTS log (
     sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL, leaf BLOB NOT NULL, words TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS log_state (
-    only INTEGER PRIMARY KEY CHECK (only = 1), size INTEGER NOT NULL, peaks BLOB NOT NULL, witnessed INTEGER NOT NULL
+    "only" INTEGER PRIMARY KEY CHECK ("only" = 1),
+    size INTEGER NOT NULL, peaks BLOB NOT NULL, witnessed INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS deferrals (job_id BLOB NOT NULL, rules BLOB NOT NULL, PRIMARY KEY (job_id, rules)) STRICT;
 CREATE TABLE IF NOT EXISTS peer_tails (signer BLOB PRIMARY KEY, size INTEGER NOT NULL, tail BLOB NOT NULL) STRICT;
@@ -201,7 +202,7 @@ class Journal(AuditLog):
         with self.writing():
             self._run(
                 "INSERT INTO cursor VALUES (1, ?, ?)"
-                " ON CONFLICT (only) DO UPDATE SET number = excluded.number, hash = excluded.hash",
+                ' ON CONFLICT ("only") DO UPDATE SET number = excluded.number, hash = excluded.hash',
                 (end.number, bytes(end.hash)),
             )
 
@@ -218,9 +219,10 @@ class Journal(AuditLog):
         row = self._one("SELECT seal FROM seals WHERE asset_id = ? AND version = ?", bytes(asset_id), version)
         return decode(Seal, row[0]) if row else None
 
-    def versions_of(self, epoch: int) -> int:
-        """How many versions were sealed for an epoch."""
-        return sum(decode(Seal, row[0]).epoch == epoch for row in self._rows("SELECT seal FROM seals"))
+    def sealed_for(self, epoch: int) -> list[tuple[AssetId, int]]:
+        """The versions that were sealed for an epoch."""
+        rows = self._rows("SELECT asset_id, version, seal FROM seals ORDER BY asset_id, version")
+        return [(AssetId(Bytes32(row[0])), row[1]) for row in rows if decode(Seal, row[2]).epoch == epoch]
 
     def add_job(self, job_id: JobId, spec: JobSpec, matched: EventBlock) -> None:
         """A job was matched."""
@@ -377,7 +379,7 @@ class Journal(AuditLog):
         return int(row[0]) if row else 0
 
     def promised(self, job_id: JobId) -> tuple[Promise, bytes] | None:
-        """What this node promised for a job: ``("release", Release)`` or ``("stop", Stop with findings)``, as JSON."""
+        """What this node promised for a job: the bytes of a release, or a stop with its findings as JSON."""
         row = self._one("SELECT kind, body FROM promises WHERE job_id = ?", bytes(job_id))
         return (row[0], row[1]) if row else None
 
@@ -388,6 +390,11 @@ class Journal(AuditLog):
         with self.writing():
             row = (bytes(job_id), bytes(result.result_hash), bytes(result.receipt_hash), result.units)
             self._run("INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
+
+    def settled(self, job_id: JobId) -> SettledResult | None:
+        """What a job was settled with."""
+        row = self._one("SELECT result_hash, receipt_hash, units FROM results WHERE job_id = ?", bytes(job_id))
+        return SettledResult(Bytes32(row[0]), Bytes32(row[1]), row[2]) if row else None
 
     def add_challenge(self, job_id: JobId, challenger: Address, since: int, deadline: int) -> None:
         """A settled job's result was challenged; once for each job."""

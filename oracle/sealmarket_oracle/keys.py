@@ -84,6 +84,14 @@ def account(path: Path) -> LocalAccount:
     return found
 
 
+def advisory_key(path: Path) -> coincurve.PrivateKey:
+    """The key of an issuer of advisories, from a file with it in hex. Raises :class:`KeyFileRefused`."""
+    try:
+        return coincurve.PrivateKey(_hex(path))
+    except ValueError:
+        raise KeyFileRefused(f"{path} holds no account's key", remedy="put 32 bytes of hex into it") from None
+
+
 def read(path: Path) -> bytes:
     """The bytes of a file that only its holder can read. Raises :class:`KeyFileRefused`."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import resource
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -25,6 +26,7 @@ from sealmarket.serving.lock import only_process
 from sealmarket.serving.logs import configure_logs
 from sealmarket.serving.requests import BoundedRequests
 from sealmarket.serving.start import listen, require_descriptors, server_settings, url_of
+from sealmarket.serving.tls import server_context
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import Grade
@@ -33,7 +35,8 @@ from sealmarket_oracle.api import create_app
 from sealmarket_oracle.backup import require_tried
 from sealmarket_oracle.collateral import CollateralKeeper, HttpAskPeer
 from sealmarket_oracle.config import Config, load
-from sealmarket_oracle.epochs import Destroyed, destroy_keys, require_over
+from sealmarket_oracle.ear import KEY_FILE, Ears, own_key
+from sealmarket_oracle.epochs import Destroyed, Over, destroy_keys, require_over
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.mark import TailMark
@@ -41,13 +44,17 @@ from sealmarket_oracle.node_folder import NodeRecord, load_keys, load_record
 from sealmarket_oracle.outlook import Outlooks
 from sealmarket_oracle.passphrase import passphrase
 from sealmarket_oracle.peers import HttpTell, Peers
+from sealmarket_oracle.recalls import Recalls, Sightings
 from sealmarket_oracle.report import Reporter
 from sealmarket_oracle.results import KeptResults
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node, NodePolicy
+from sealmarket_oracle.storage.databases import SqliteDatabase
+from sealmarket_oracle.storage.postgres import PostgresDatabase
 
 _PR_SET_DUMPABLE = 4
 JOURNAL_FILE, MARK_FILE = "journal.sqlite", "journal.mark"
+SIGHTINGS_FILE = "platforms.sqlite"
 RESULTS_FOLDER = "challenged"
 STORE_SECONDS = 10.0
 """How long one request may hold the thread that decides."""
@@ -81,7 +88,7 @@ def build(config: Config) -> Iterator[Built]:
 
 
 def open_journal(config: Config, record: NodeRecord) -> Journal:
-    """The journal of a node. Raises :class:`JournalError`."""
+    """The journal of a node. Raises :class:`JournalError`, as ``JournalTaken`` while another process writes it."""
     identity = JournalIdentity(
         chain_id=config.book.chain_id,
         market=config.book.market,
@@ -90,7 +97,8 @@ def open_journal(config: Config, record: NodeRecord) -> Journal:
         epoch=record.epoch,
         name=record.journal,
     )
-    return Journal(config.state / JOURNAL_FILE, identity, TailMark(config.state / MARK_FILE))
+    database = PostgresDatabase(config.journal) if config.journal else SqliteDatabase(config.state / JOURNAL_FILE)
+    return Journal(database, identity, TailMark(config.state / MARK_FILE))
 
 
 @contextmanager
@@ -108,11 +116,15 @@ def _built(config: Config, record: NodeRecord, keys: NodeKeys) -> Iterator[Built
         closing(HttpTell()) as tell,
         closing(KeptResults(config.state / RESULTS_FOLDER, store)) as results,
         _collateral(config, committee, keys) as collateral,
+        Sightings(config.state / SIGHTINGS_FILE) as sightings,
     ):
+        ears = Ears(journal, keys.signer, own_key(config.state / KEY_FILE))
+        recalls = Recalls(config.advisories, config.advisory_issuers, journal, sightings)
         peers = Peers(book, committee, journal, keys.signer, tell)
         peers.start()
         try:
-            node = Node(chain, journal, store, keys, policy, peers, results=results, collateral=collateral)
+            parts = (chain, journal, store, keys, policy, peers)
+            node = Node(*parts, results=results, collateral=collateral, recalls=recalls, ears=ears)
             yield Built(node, journal, peers, record, keys)
         finally:
             peers.stop()
@@ -134,8 +146,8 @@ def _collateral(config: Config, committee: Committee | None, keys: NodeKeys) -> 
             keeper.stop()
 
 
-def destroy(path: Path | None, agreed: Callable[[int], None]) -> Destroyed:
-    """Destroy the keys of a node whose epoch is over. ``agreed`` is asked with the number of versions sealed for it.
+def destroy(path: Path | None, agreed: Callable[[Over], None]) -> Destroyed:
+    """Destroy the keys of a node whose epoch is over. ``agreed`` is asked with the versions that were sealed for it.
 
     Raises:
         EpochNotOver: a job of the epoch is open.
@@ -153,7 +165,11 @@ def destroy(path: Path | None, agreed: Callable[[int], None]) -> Destroyed:
 
 
 def serve(path: Path | None) -> None:
-    """Run a node until it is interrupted."""
+    """Run a node until it is interrupted.
+
+    Raises:
+        JournalTaken: another process of the node writes its journal, or does now.
+    """
     configure_logs()
     config = load(path)
     _keep_memory_private()
@@ -170,16 +186,19 @@ def _serve(built: Built, config: Config) -> None:
         )
     limits = from_environment(ServerLimits(body_bytes=MAXIMUM_HANDED))
     require_descriptors(limits)
+    tls = server_context(*config.tls) if config.tls is not None else None
     with closing(listen(config.host, config.port)) as listener:
         runner = Runner(node, config.poll_seconds)
-        server = _server(node, runner, limits)
-        runner.start()
+        server = _server(node, runner, limits, tls)
+        runner.start(lambda: setattr(server, "should_exit", True))
         try:
             with serving_admin(_reporter(built, runner, config), config.admin):
-                _log.info("node %s serves %s", node.info().signer, url_of(listener))
+                _log.info("node %s serves %s", node.info().signer, url_of(listener, tls=tls is not None))
                 server.run([listener])
         finally:
             runner.stop()
+    if runner.taken is not None:
+        raise runner.taken
 
 
 def _reporter(built: Built, runner: Runner, config: Config) -> Reporter:
@@ -187,8 +206,8 @@ def _reporter(built: Built, runner: Runner, config: Config) -> Reporter:
     return Reporter(built.node, runner, built.journal, built.peers, built.record, config.state, keystore)
 
 
-def _server(node: Node, runner: Runner, limits: ServerLimits) -> uvicorn.Server:
-    connections = Connections(limits, H11Protocol)
+def _server(node: Node, runner: Runner, limits: ServerLimits, tls: ssl.SSLContext | None) -> uvicorn.Server:
+    connections = Connections(limits, H11Protocol, tls)
     app = BoundedRequests(create_app(node, runner), connections)
     return uvicorn.Server(uvicorn.Config(app, **server_settings(limits, connections)))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class TailMark:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._next = 0
+        self._descriptor: int | None = None
 
     def read(self) -> Tail | None:
         """The furthest tail that is marked; None where there is no mark yet."""
@@ -58,15 +60,21 @@ class TailMark:
     def keep(self, tail: Tail) -> None:
         """Mark a tail; on disk when this returns. Raises ``OSError``."""
         body = tail.size.to_bytes(8, "big") + tail.root
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
-        try:
-            if os.fstat(descriptor).st_size < 2 * _SLOT:
-                os.posix_fallocate(descriptor, 0, 2 * _SLOT)
-            os.pwrite(descriptor, body + hashlib.sha256(body).digest(), self._next * _SLOT)
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
+        descriptor = self._opened()
+        os.pwrite(descriptor, body + hashlib.sha256(body).digest(), self._next * _SLOT)
+        os.fdatasync(descriptor)
         self._next = 1 - self._next
+
+    def _opened(self) -> int:
+        """The file, which stays open; made anew where it was removed."""
+        if self._descriptor is not None and os.fstat(self._descriptor).st_nlink:
+            return self._descriptor
+        opened = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+        weakref.finalize(self, os.close, opened)
+        if os.fstat(opened).st_size < 2 * _SLOT:
+            os.posix_fallocate(opened, 0, 2 * _SLOT)
+        self._descriptor = opened
+        return opened
 
 
 def _read(slot: bytes) -> Tail | None:

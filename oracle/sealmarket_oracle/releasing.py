@@ -48,7 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A promise that is not written yet, so nobody may see it. ``words`` is what the log says once it is."""
+    """A promise that is not written yet, so no reader may see it. ``words`` is what the log says once it is."""
 
     candidate: Candidate
     kind: Promise
@@ -109,7 +109,7 @@ class Releasing:
         documents = self._documents.fetch(self._market, case.committee, case.index, case.assets)
         release = seal_release(case, own.decision, own.enclave_key, documents, self._keys)
         words = f"released {len(release.shares)} shares, sealed to the enclave"
-        return Prepared(candidate=candidate, kind="release", body=release.canonical(), words=words)
+        return Prepared(candidate=candidate, kind="release", body=release.raw, words=words)
 
     def keep(self, promises: Sequence[Prepared]) -> None:
         """Write promises in one transaction, in order: all are on disk when this returns.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from sealmarket.protocol.advisories import Advisory
 from sealmarket.protocol.wire import LogHead
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape
 from sealmarket_enclave.protocol.numbers import JobId
@@ -16,6 +17,7 @@ from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.log.entries import EntryKind
 from sealmarket_oracle.node_folder import NodeRecord, TriedBackup
 from sealmarket_oracle.peers import Peers
+from sealmarket_oracle.recalls import Published, Recall
 from sealmarket_oracle.runner import Health, Runner
 from sealmarket_oracle.service import Node
 
@@ -84,6 +86,8 @@ class NodeReport(Shape, frozen=True, kw_only=True):
     disk: DiskView
     backups: tuple[TriedBackup, ...]
     collateral: CollateralView
+    advisories: tuple[Published, ...]
+    advisory_problems: tuple[str, ...]
 
 
 class Reporter:
@@ -118,7 +122,14 @@ class Reporter:
             disk=self._disk(),
             backups=self._record.backups,
             collateral=self._node.collateral.view() if self._node.collateral is not None else NO_COLLATERAL,
+            advisories=self._node.recalls.published().advisories if self._node.recalls is not None else (),
+            advisory_problems=self._node.recalls.problems if self._node.recalls is not None else (),
         )
+
+    def recall(self, advisory: Advisory) -> Recall:
+        """What a statement touches."""
+        recalls = self._node.recalls
+        return recalls.touched_by(advisory) if recalls is not None else Recall.nothing(advisory)
 
     def _jobs(self) -> Iterator[OpenJob]:
         for record in self._journal.open_jobs()[:MOST_JOBS]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sealmarket_enclave.protocol.codec import ZERO_HASH
+from sealmarket_oracle.recalls import Recall
 from sealmarket_oracle.report import NodeReport
 
 _MEBIBYTE, _HOUR, _DAY = 1 << 20, 3600, 86_400
@@ -25,6 +27,9 @@ def lines(report: NodeReport) -> Iterator[str]:
         yield f"peer     {peer.signer} at {peer.url}: {peer.problem or f'holds {peer.holds} entries'}"
     yield f"disk     {report.disk.free // _MEBIBYTE} MiB free, journal {report.disk.journal // _MEBIBYTE} MiB"
     yield from collateral_lines(report)
+    for one in report.advisories:
+        yield f"advisory {one.signed.advisory.name()} of {one.issuer}, jobs matched from {one.since} on"
+    yield from (f"advisory NOT APPLIED: {problem}" for problem in report.advisory_problems)
     yield f"jobs     {len(report.jobs)} open"
     for job in report.jobs:
         yield f"  {job.job_id} {job.state}: {job.reason or 'nothing is left to wait for'}"
@@ -54,6 +59,16 @@ def collateral_lines(report: NodeReport) -> Iterator[str]:
     for one in view.falling_out:
         change = f"{one.before} -> {one.after} {_until(one.since - report.at)} ({', '.join(one.reasons)})"
         yield f"  {one.tee} {one.platform} of {one.provider}: {change}, last quoted {_age(report.at - one.seen)} ago"
+
+
+def recall_lines(found: Recall) -> Iterator[str]:
+    """What an advisory touches, for people."""
+    yield f"advisory {found.advisory} touches {len(found.jobs)} of {found.looked_at} jobs"
+    for job in found.jobs:
+        receipt = job.receipt if job.receipt != ZERO_HASH else "none"
+        shares = "shares released" if job.released else "no share released"
+        yield f"  job {job.job_id}: {job.outcome}, {shares}, receipt {receipt}, provider {job.provider}"
+    yield from (f"  asset {one.asset_id} version {one.version} of {one.owner}" for one in found.assets)
 
 
 def is_well(report: NodeReport) -> bool:

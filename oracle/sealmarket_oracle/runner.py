@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec.structs import replace
 
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_oracle.errors import JournalTaken
 from sealmarket_oracle.service import Node
 
 _log = logging.getLogger("sealmarket.oracle")
@@ -39,9 +41,13 @@ class Runner:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="oracle", daemon=True)
         self._health = Health(status="starting", problem="", final_block=0, ticks=0)
+        self._leave: Callable[[], None] = self._stop.set
+        self.taken: JournalTaken | None = None
+        """Why this process signs nothing any more: another one of the node does."""
 
-    def start(self) -> None:
-        """Begin to tick."""
+    def start(self, leave: Callable[[], None] | None = None) -> None:
+        """Begin to tick. ``leave`` is called once another process writes the journal: this one is to end then."""
+        self._leave = leave or self._leave
         self._thread.start()
 
     def stop(self) -> None:
@@ -66,6 +72,11 @@ class Runner:
         ticks = self._health.ticks + 1
         try:
             final = self._node.tick()
+        except JournalTaken as error:
+            self.taken = error
+            self._stop.set()
+            self._leave()
+            return self._waiting(str(error), ticks)
         except SealmarketError as error:
             return self._waiting(str(error), ticks)
         except OSError as error:

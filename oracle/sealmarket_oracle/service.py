@@ -43,6 +43,7 @@ from sealmarket_oracle.answers import Answers
 from sealmarket_oracle.challenges import ChallengeAnswers
 from sealmarket_oracle.collateral import CollateralKeeper, own_for
 from sealmarket_oracle.documents import DocumentCache, open_evidence, stored_evidence, with_promise
+from sealmarket_oracle.ear import Ears
 from sealmarket_oracle.errors import JournalTaken, JournalUnwritable, NotOnCommittee
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.chain_rules import slot_against
@@ -61,6 +62,7 @@ from sealmarket_oracle.head_clock import HeadClock
 from sealmarket_oracle.journal import JobRecord, Journal
 from sealmarket_oracle.keys import NodeKeys
 from sealmarket_oracle.log.entries import EntryKind
+from sealmarket_oracle.recalls import Recalls
 from sealmarket_oracle.release import MarketTiming, time_to_release
 from sealmarket_oracle.releasing import MOST_AT_ONCE, Candidate, Heads, Prepared, Releasing
 from sealmarket_oracle.renewals import Renewals
@@ -115,6 +117,8 @@ class Node:
         *,
         results: KeptResults | None = None,
         collateral: CollateralKeeper | None = None,
+        recalls: Recalls | None = None,
+        ears: Ears | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -133,7 +137,7 @@ class Node:
             chain, journal, self._documents, keys, self.market, lambda case: self._timing(case.at)
         )
         self.handed = HandedEvidence(journal, self.market)
-        self.results, self.collateral = results, collateral
+        self.results, self.collateral, self.recalls, self.ears = results, collateral, recalls, ears
         self._challenges = ChallengeAnswers(journal, results) if results is not None else None
         self._present = HeadClock(policy.max_head_age_seconds, clock)
         self.renewals = Renewals(chain, journal, self.market, keys, self._present)
@@ -153,9 +157,12 @@ class Node:
         """
         self._witnesses.require_sound()
         final = self._follower.advance()
+        self._journal.settle()
         head = self._head(final)
         if self._start is None:
             self._begin(head, final)
+        if self.recalls is not None:
+            self.recalls.look((final.number, final.hash))
         records = self._journal.open_jobs()
         due = [record for record in records if self._due(record)]
         if asked := [record.spec for record in due if self._reads_state(record)]:
@@ -167,7 +174,6 @@ class Node:
         for ended in self._pauses.keys() - still_open:
             del self._pauses[ended]
         self.handed.keep_only(still_open)
-        self._journal.settle()
         self._keep_details()
         return final
 
@@ -305,6 +311,8 @@ class Node:
             if (wait := time_to_release(case.spec, case.at, head, self._timing(case.at))) is not None:
                 return wait
         enclave_key = shown.package.enclave_key if isinstance(shown, EvidenceShown) else b""
+        if self.recalls is not None:
+            self.recalls.saw(case.job_id, decided.machines)
         own = self._journal.decide(decided, enclave_key)
         self._witnesses.announce()
         self._unkept.append(own.detail.canonical())
@@ -329,7 +337,15 @@ class Node:
         number = opened.package.block_number
         could_pass = case.matched.number <= number <= case.quoted.number
         named = self._chain.block(number) if could_pass else None
-        return EvidenceShown(package=opened.package, content=opened.content, named=named, own=held)
+        recalls = self.recalls.in_force(case.spec.matched_at) if self.recalls is not None else ()
+        return EvidenceShown(
+            package=opened.package,
+            content=opened.content,
+            readers=opened.readers,
+            named=named,
+            own=held,
+            recalls=recalls,
+        )
 
     def _case(self, record: JobRecord, view: ProvableView) -> AppraisalInput:
         spec = record.spec

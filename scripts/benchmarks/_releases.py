@@ -233,20 +233,21 @@ def bare(market: ReleaseMarket, rounds: int) -> float:
 
 
 def latency(market: ReleaseMarket, count: int) -> dict[str, Any]:
-    """``waves``: for each number of clients, the seconds of all of them and of all waves. Node and bare seconds."""
-    found: dict[str, Any] = {"waves": {}, "node": [], "bare": []}
+    """``waves``: for each number of clients, the seconds of all of them and of all waves; ``cpu``: node and bare."""
+    found: dict[str, Any] = {"waves": {}, "cpu": {}}
     for clients in CLIENTS:
         for _ in range(WARM_UP // clients):
             market.wave(clients)
         waits: list[float] = []
+        used: dict[str, list[float]] = {"node": [], "bare": []}
         whole = 0.0
         for _ in range(max(1, count // clients)):
             at, all_at, cpu = market.wave(clients)
             waits += at
             whole += all_at
-            if clients == 1:
-                found["node"].append(cpu)
-                found["bare"].append(bare(market, BARE_ROUNDS))
+            used["node"].append(cpu)
+            used["bare"].append(bare(market, BARE_ROUNDS))
+        found["cpu"][str(clients)] = used
         found["waves"][str(clients)] = {"waits": waits, "seconds": whole}
     return found
 

@@ -195,6 +195,10 @@ class Sender:
         """Simulate a call: the gas that it takes now, without a margin. Raises :class:`Reverted`; nothing is sent."""
         return self._simulate({**_asked(_body_of(call)), "from": self.address.checksum})
 
+    def price(self) -> int:
+        """The most that one gas of a new transaction may cost now, in wei. Raises :class:`FeeAboveLimit`."""
+        return max(suggest(self._chain.rpc, self._sending.limits).values())
+
     def submit(self, call: Call) -> Bytes32:
         """Simulate, sign, write down and hand in; returns the transaction's hash at once."""
         return self._call(call).hash

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sealmarket.chain import Chain, Sending
+from sealmarket.cli._asking import progress
 from sealmarket.cli._consumer_request import address_of
 from sealmarket.cli._infer_service import HostUrl, ServiceId, service_option
 from sealmarket.cli._options import (
@@ -29,9 +32,11 @@ from sealmarket.cli._options import (
     sending,
 )
 from sealmarket.client.jobs import read_job
+from sealmarket.client.stopping import pause
 from sealmarket.client.tabs import Closing, Tabs, TabStatus, tab_status
 from sealmarket.protocol.moments import beside
 from sealmarket_enclave.protocol.codec import Wei
+from sealmarket_enclave.protocol.numbers import JobId
 
 if TYPE_CHECKING:
     from sealmarket_enclave.protocol.job import JobSpec
@@ -42,6 +47,8 @@ if TYPE_CHECKING:
 app = typer.Typer(name="tab", no_args_is_help=True, help="Lock money for a service, and take the rest back.")
 
 _Opened = tuple[Chain, Tabs]
+FINALITIES, POLL_SECONDS = 2, 1.0
+"""For how many times a block's finality the nodes are asked to confirm, and how often."""
 _Amount = Annotated[str, typer.Argument(help="1500 in the smallest unit, or 1.5coin, of your free balance.")]
 
 
@@ -104,22 +111,44 @@ def close(
     development: OwnChain = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask to close your tab; called again once it may, take back what it has not paid.
+    """Ask to close your tab, have the oracle nodes confirm it, and, once that may be, take back what it has not paid.
 
-    The enclave states what you were served with its next renewal, and its host posts that: then the rest is yours. A
-    host that does not post it delays you until the service is over and its window has passed.
+    The enclave states what you were served with its next renewal, and its host posts that: then the rest is yours. With
+    the nodes' confirmation it is yours one redemption window later, whatever that host does. Interrupted, or called
+    again, the command goes on.
 
     Example: sealmarket consumer tab close --service ID --book market.json --rpc URL --key-file user.key
     """
     job_id = service_option(service)
-    with _tabs(book, rpc, key_file, sending(max_fee, priority_fee), code=None, own=development) as (_, tabs):
+    with _tabs(book, rpc, key_file, sending(max_fee, priority_fee), code=None, own=development) as (chain, tabs):
         what, found = tabs.close(job_id)
+        if what in (Closing.REQUESTED, Closing.WAITS) and _confirmed(chain, tabs, job_id):
+            what, found = Closing.CONFIRMED, tabs.status(job_id)
     words = {
         Closing.RETURNED: f"{coins(Wei(found.tab.limit - found.tab.paid))} returned to your free balance",
-        Closing.REQUESTED: "asked to close",
-        Closing.WAITS: "it closes already",
+        Closing.REQUESTED: "asked to close; the nodes did not confirm it yet: run this command again",
+        Closing.WAITS: "it was asked before; the nodes did not confirm it yet: run this command again",
+        Closing.CONFIRMED: "the nodes confirmed it: the rest is yours at the time below, or once the host posts your "
+        "last units; then run this command again",
     }
     _said(found, words[what], as_json)
+
+
+def _confirmed(chain: Chain, tabs: Tabs, job_id: JobId) -> bool:
+    """Ask the nodes until they confirm, for as long as a block takes to become final, and a little longer."""
+    from sealmarket.client.renewals import NODE_SECONDS, post
+    from sealmarket.http import HttpClient
+
+    final = chain.book.timing.finality_seconds
+    progress(f"asked to close; the nodes confirm it once that is final, within about {final} s")
+    spec = read_job(chain, job_id).spec
+    deadline = time.monotonic() + FINALITIES * final + NODE_SECONDS
+    with closing(HttpClient(seconds=NODE_SECONDS)) as client:
+        while not tabs.confirm(spec, partial(post, client)):
+            if time.monotonic() > deadline:
+                return False
+            pause(POLL_SECONDS)
+    return True
 
 
 @app.command()

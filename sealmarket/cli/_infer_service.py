@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from sealmarket.cli._asking import progress
 from sealmarket.cli._options import Usage, coins, hash_option, home_folder, load_key, market
 from sealmarket.files import read_file
 from sealmarket_enclave.protocol.codec import Wei, from_builtins, parse_json
-from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import JobId
 
 if TYPE_CHECKING:
@@ -25,9 +25,15 @@ _MOST_POLICY = 4 << 20
 
 ServiceId = Annotated[str, typer.Option("--service", help="The service: the id of its job.")]
 HostUrl = Annotated[str, typer.Option("--provider", help="Where the provider's host answers.")]
-Grants = Annotated[int, typer.Option(help="How many requests run side by side.", min=1, max=64)]
+ServiceIds = Annotated[
+    list[str], typer.Option("--service", help="The service: the id of its job; repeat for others of the same model.")
+]
+HostUrls = Annotated[
+    list[str], typer.Option("--provider", help="Where the provider's host answers; one for each service, in order.")
+]
+Grants = Annotated[int, typer.Option(help="How many requests run side by side at each service.", min=1, max=64)]
 Cap = Annotated[int, typer.Option(help="Units that one grant may spend.", min=1)]
-Budget = Annotated[int, typer.Option(help="Units that this service may cost you in all.", min=1)]
+Budget = Annotated[int, typer.Option(help="Units that each service may cost you in all.", min=1)]
 MostUnits = Annotated[int, typer.Option(help="Units that one request may cost.", min=1)]
 MostOutput = Annotated[int, typer.Option(help="Units of an answer whose length the client leaves open.", min=1)]
 EvidencePolicy = Annotated[
@@ -59,9 +65,16 @@ def spending_of(grants: int, cap: int, budget: int) -> Spending:
 
 
 @contextmanager
-def asking(
-    service: str,
-    provider: str,
+def asking(service: str, provider: str, *arguments: Any, **options: Any) -> Iterator[Asker]:
+    """Prove a service, and hold what asks it; arguments as for :func:`asking_all`."""
+    with asking_all([service], [provider], *arguments, **options) as askers:
+        yield askers[0]
+
+
+@contextmanager
+def asking_all(
+    services: list[str],
+    providers: list[str],
     book: Path,
     rpc: str,
     key_file: Path,
@@ -72,20 +85,41 @@ def asking(
     allow_simulated: bool,
     accept_code: str | None,
     passphrase_file: Path | None,
-) -> Iterator[Asker]:
-    """Prove a service, and hold what asks it."""
+) -> Iterator[list[Asker]]:
+    """Prove services, and hold what asks them. Of several, one that is not proven is left out, and named.
+
+    Raises:
+        Usage: not one address for each service.
+        ServiceNotProven, and what else a check raises: the only service, or the last one of which none is proven.
+    """
     from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
     from sealmarket.inference.host import ServiceHost
     from sealmarket.inference.opening import opened, prove, service_folder
 
-    job_id, own = service_option(service), _policy(evidence_policy)
+    if len(services) != len(providers):
+        raise Usage(
+            f"{len(services)} services and {len(providers)} addresses, expected one --provider for each --service",
+            remedy="name them in the same order",
+        )
+    jobs, own = [service_option(service) for service in services], _policy(evidence_policy)
     roots = TrustAnchors.production().with_development(*map(read_file, development_root))
     account = load_key(key_file, passphrase_file)
-    with market(book, rpc, accept_code) as (chain, _, _), closing(ServiceHost(provider, job_id)) as host:
-        progress("verifying the service: chain, decision, evidence, key")
-        proven = prove(chain, host, job_id, roots, own, simulated=allow_simulated)
-        with opened(chain, host, proven, account, spending, service_folder(home_folder(), job_id)) as asker:
-            yield asker
+    askers: list[Asker] = []
+    with ExitStack() as stack:
+        chain, _, _ = stack.enter_context(market(book, rpc, accept_code))
+        for job_id, provider in dict(zip(jobs, providers, strict=True)).items():
+            host = stack.enter_context(closing(ServiceHost(provider, job_id)))
+            progress(f"verifying service {job_id}: chain, decision, evidence, key")
+            try:
+                proven = prove(chain, host, job_id, roots, own, simulated=allow_simulated)
+            except SealmarketError as error:
+                if job_id == jobs[-1] and not askers:
+                    raise
+                progress(f"WARNING: service {job_id} is left out: {error}")
+                continue
+            folder = service_folder(home_folder(), job_id)
+            askers.append(stack.enter_context(opened(chain, host, proven, account, spending, folder)))
+        yield askers
 
 
 def _policy(path: Path | None) -> AppraisalPolicy | None:

@@ -39,6 +39,7 @@ from sealmarket.client.approvals import Allowed, allowed_by, running_version
 from sealmarket.client.owner import Owner
 from sealmarket.client.party import Party
 from sealmarket.client.proposals import Inspected, inspect, inspect_file, sign_answer
+from sealmarket.client.rewrapping import Changes
 from sealmarket.client.sealed_asset import KEY, SealedAsset
 from sealmarket.client.signing import address_of, identity_of
 from sealmarket.client.source_diff import differences
@@ -324,7 +325,7 @@ def _allow(
     assert out is not None
     passphrase = _passphrase(folder.folder / KEY, passphrase_file)
     workloads = (*base(folder.version).workloads(), digest)
-    made = owner.next_version(folder, workloads, out, passphrase=passphrase)
+    made = owner.rewrap(folder, out, Changes(workloads=workloads), passphrase=passphrase)
     _tell(owner.publish(made), f"version {made.version}, in {out},")
     return made.version
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sealmarket.cli._asking import Yes, progress, require_yes
+from sealmarket.cli._consumer_request import address_of
 from sealmarket.cli._groups import takes
 from sealmarket.cli._options import (
     AcceptCode,
@@ -27,16 +28,19 @@ from sealmarket.cli._options import (
     hash_option,
     load_key,
     market,
+    pending_folder,
     sending,
 )
 from sealmarket.cli._request_options import open_result_key, parameters_of
 from sealmarket.client.requests import AssetWish
-from sealmarket.client.services import ServiceMaker, ServicePlan, UnsignedService
+from sealmarket.client.services import ServiceMaker, ServicePlan, UnsignedService, pending_service
 from sealmarket.protocol.moments import moment
 from sealmarket.protocol.orders import Purpose
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Uint64
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
+
+NEXT = ("next: sealmarket worker run serves it",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,8 @@ def serve(
     """Make a service: terms, order and request of your own account, matched at once. Your worker serves it.
 
     Owners' prices are paid from your free balance when a key is joined, whatever is served, and the bond is locked
-    there: deposit both, and stake. Terms beyond an owner's policy are refused before anything is signed.
+    there: deposit both, and stake. Terms beyond an owner's policy are refused before anything is signed. A call that
+    was interrupted after it signed is finished by the next one, which names its service and makes no other.
 
     Example: sealmarket provider serve --workload chat --asset 0xID --result-key result.key --state worker
     --unit-price 0.00001coin --lease 100000 --penalty 0.1coin --book market.json --rpc URL --key-file provider.key
@@ -95,12 +100,20 @@ def serve(
     with market(book, rpc, accept_code) as (chain, store, api):
         account, limits = load_key(key_file), sending(max_fee, priority_fee)
         maker = ServiceMaker(chain, account, store, api, development=development, sending=limits)
+        pending = pending_service(pending_folder(), chain.book, address_of(key_file))
+        if (before := maker.earlier(pending)) is not None:
+            answer(
+                {"service": str(before)}, [f"service {before}, of an earlier call that was interrupted", *NEXT], as_json
+            )
+            return
         made = maker.compose(bundle, parameters_of(options.parameter), wishes, plan, secret)
         for line in _terms_lines(made):
             progress(line)
+        for warning in made.warnings:
+            progress(f"WARNING: {warning}")
         require_yes("Sign and match this service?", yes=yes)
-        job_id = maker.make(made, options.state)
-    answer(_payload(job_id, made), [f"service {job_id}", "next: sealmarket worker run serves it"], as_json)
+        job_id = maker.make(made, options.state, pending)
+    answer(_payload(job_id, made), [f"service {job_id}", *NEXT], as_json)
 
 
 def _plan(options: ServeOptions) -> ServicePlan:
@@ -140,4 +153,5 @@ def _payload(job_id: JobId, made: UnsignedService) -> dict[str, object]:
         "openingPrice": str(int(made.opening_price)),
         "bond": str(int(made.bond)),
         "end": made.terms.end,
+        "warnings": list(made.warnings),
     }

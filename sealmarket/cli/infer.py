@@ -16,11 +16,11 @@ from sealmarket.cli._infer_service import (
     DevelopmentRoots,
     EvidencePolicy,
     Grants,
-    HostUrl,
+    HostUrls,
     MostOutput,
     MostUnits,
-    ServiceId,
-    asking,
+    ServiceIds,
+    asking_all,
     facts_lines,
     spending_of,
 )
@@ -35,8 +35,8 @@ for command in (chat, receipts, receipt, air, status):
 
 @app.command()
 def proxy(
-    service: ServiceId,
-    provider: HostUrl,
+    service: ServiceIds,
+    provider: HostUrls,
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
@@ -60,15 +60,18 @@ def proxy(
 ) -> None:
     """Verify a service once, then answer OpenAI's clients on this machine by it, and by nothing else.
 
+    Several services of one model stand in for each other: a request goes to one that is verified and has room.
+
     Example: sealmarket infer proxy --service ID --provider URL --book market.json --rpc URL --key-file user.key
     """
     from sealmarket.inference.proxy import Proxy, ProxyRules
+    from sealmarket.inference.replicas import Replicas
     from sealmarket.inference.serve import require_address, serve
 
     token = read_passphrase_file(token_file) if token_file else None
     require_address(host, token)
     rules = ProxyRules(most_units=most_units, most_output=most_output, token=token)
-    with asking(
+    with asking_all(
         service,
         provider,
         book,
@@ -80,7 +83,7 @@ def proxy(
         allow_simulated=allow_simulated,
         accept_code=accept_code,
         passphrase_file=passphrase_file,
-    ) as asker:
-        for line in facts_lines(asker.service):
+    ) as askers:
+        for line in (line for asker in askers for line in facts_lines(asker.service)):
             typer.echo(line)
-        serve(Proxy(asker, rules), host, port)
+        serve(Proxy(Replicas(askers), rules), host, port)

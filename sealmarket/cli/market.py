@@ -11,15 +11,19 @@ from sealmarket.cli._market_text import asset_lines, asset_payload, job_lines, j
 from sealmarket.cli._options import (
     AsJson,
     BookFile,
+    KeyFile,
     RpcUrl,
     account_option,
     amount,
     answer,
     choice,
     hash_option,
+    load_key,
     market,
 )
 from sealmarket.client.browsing import Browser
+from sealmarket.client.signing import address_of, identity_of
+from sealmarket.client.written import moment
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import to_builtins
 
@@ -133,6 +137,26 @@ def order_command(
     with market(book, rpc) as (_, _, api):
         found = api.orders.order(hash_option(order))
     answer(to_builtins(found), [found.state + (f": {found.reason}" if found.reason else "")], as_json)
+
+
+@app.command()
+def warnings(book: BookFile, rpc: RpcUrl, key_file: KeyFile, as_json: AsJson = False) -> None:
+    """What of yours ends within a week, or holds no more: terms, offers, requests, promises and epochs.
+
+    You sign in with your account: a backend shows it to no other. That it is all is the backend's statement.
+
+    Example: sealmarket market warnings --book market.json --rpc URL --key-file owner.key
+    """
+    account = load_key(key_file)
+    with market(book, rpc) as (chain, _store, api):
+        api.sign_in_as(identity_of(account, chain.book))
+        found, now = api.warnings(address_of(account)), chain.head().timestamp
+    lines = []
+    for one in found:
+        when = f"until {moment(one.until, now)}" if one.until else "now"
+        version = f" version {one.version}" if one.version else ""
+        lines += [f"{one.kind.replace('_', ' ')} {one.subject}{version}, {when}", f"  {one.text}: {one.remedy}"]
+    answer({"warnings": to_builtins(found)}, lines or ["nothing of yours ends within a week"], as_json)
 
 
 @app.command()

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from sealmarket.cli import _owner_account, _owner_describe, _owner_policy, _owner_proposals, _owner_sell, _owner_terms
+from sealmarket.cli import (
+    _owner_account,
+    _owner_describe,
+    _owner_policy,
+    _owner_proposals,
+    _owner_releases,
+    _owner_sell,
+    _owner_terms,
+)
 from sealmarket.cli._card_text import ASSET_CARD, card_lines, write_card
 from sealmarket.cli._data import DataFile, data_of
 from sealmarket.cli._options import (
@@ -38,7 +46,8 @@ from sealmarket.protocol.schema import json_schema
 
 app = typer.Typer(no_args_is_help=True, help="Seal data, publish it under your terms, collect what it earned.")
 app.add_typer(_owner_policy.app, name="policy")
-for _part in (_owner_describe.app, _owner_sell.app, _owner_terms.app, _owner_account.app, _owner_proposals.app):
+_PARTS = _owner_describe, _owner_sell, _owner_terms, _owner_account, _owner_proposals, _owner_releases
+for _part in (part.app for part in _PARTS):
     app.add_typer(_part)
 
 _Now = Annotated[

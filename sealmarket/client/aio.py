@@ -105,7 +105,7 @@ class AsyncOwner(Async[Owner]):
     publish = Twin(Owner.publish)
     seal_and_publish = Twin(Owner.seal_and_publish)
     upload = Twin(Owner.upload)
-    next_version = Twin(Owner.next_version)
+    rewrap = Twin(Owner.rewrap)
     tighten = Twin(Owner.tighten)
     replace_allow_list = Twin(Owner.replace_allow_list)
     revoke = Twin(Owner.revoke)
@@ -163,6 +163,7 @@ class AsyncAuditor(Async[Auditor]):
 
     connect = Opening(Auditor.connect)
     collect = Twin(Auditor.collect)
+    evidence = Twin(Auditor.evidence)
     save = Twin(Auditor.save)
     verify = Twin(Auditor.verify)
     require = Twin(Auditor.require)

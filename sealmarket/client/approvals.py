@@ -82,7 +82,7 @@ def allowed_by(chain: HistoryReader, store: Store, at: Block, asset_id: AssetId,
     """
     state = asset_state(chain, at, asset_id, version)
     policy = policy_of(chain, store, at, asset_id, version)
-    return Allowed(policy, state, _pairs(store, policy, state.terms.allow_root))
+    return Allowed(policy, state, pairs_in_force(store, policy, state.terms.allow_root))
 
 
 def running_version(
@@ -113,7 +113,7 @@ def policy_of(chain: HistoryReader, store: Store, at: Block, asset_id: AssetId, 
     raise UnknownAsset(asset_id, version, chain.book.market.checksum)
 
 
-def _pairs(store: Store, policy: PolicyDocument, root: Bytes32) -> frozenset[Bytes32] | None:
+def pairs_in_force(store: Store, policy: PolicyDocument, root: Bytes32) -> frozenset[Bytes32] | None:
     """The pairs behind a root: the policy's own list, one pair alone, or a list of the store."""
     own = frozenset(allowed_pairs(from_builtins(AppraisalPolicy, policy.evidence), policy.workloads))
     if merkle.root(own) == root:

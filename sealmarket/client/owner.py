@@ -14,17 +14,18 @@ from typing import Self
 
 import msgspec
 
-from sealmarket.attestation.policy.rules import AppraisalPolicy
-from sealmarket.chain import IN_MEMORY, AssetState, Chain, Mined, Sending
+from sealmarket.chain import IN_MEMORY, Chain, Mined, Sending
+from sealmarket.client.approvals import Allowed, pairs_in_force
 from sealmarket.client.assets import asset_state
 from sealmarket.client.committee import current_committee
 from sealmarket.client.content import hold_content, validators_to_store
-from sealmarket.client.draft import PolicyDraft, allow_root, policy_document
+from sealmarket.client.draft import PolicyDraft, policy_document
 from sealmarket.client.draft_file import load_draft
-from sealmarket.client.errors import AlreadyPublished, PolicyMismatch, SealedFolderExists, UnknownAsset
+from sealmarket.client.errors import AlreadyPublished, SealedFolderExists, UnknownAsset
 from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
 from sealmarket.client.progress import OnProgress, quiet, step
+from sealmarket.client.rewrapping import UNCHANGED, Changes, next_policy
 from sealmarket.client.rules import rules_of
 from sealmarket.client.sealed_asset import CARD, CONTAINER, KEY, READER, SealedAsset, SealedSummary, link, write_folder
 from sealmarket.client.signing import Signer
@@ -47,7 +48,6 @@ from sealmarket_enclave.protocol.codec import (
     Bytes32,
     Wei,
     canonical_json,
-    from_builtins,
 )
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId
@@ -273,23 +273,31 @@ class Owner(Connected):
         if not (earlier and self._store.has("containers", sealed.seal.content_root)):
             self._store.put_container(sealed.seal.content_root, sealed.container)
 
-    def next_version(
-        self, sealed: SealedAsset, workloads: Iterable[Bytes32], folder: Path, *, passphrase: str | None = None
+    def rewrap(
+        self,
+        sealed: SealedAsset,
+        folder: Path,
+        changes: Changes = UNCHANGED,
+        *,
+        passphrase: str | None = None,
     ) -> SealedAsset:
-        """The same content under the next version, whose policy allows these workloads; written to a new folder.
+        """The same ciphertext under the next version: its key, dealt anew to the newest committee; in a new folder.
 
-        Its key is that of the content, dealt anew; its terms are those in force, with the uses that are left.
+        What ``changes`` does not name is as it is in force, with the uses that are left. :meth:`publish` it then.
 
         Raises:
-            SealedFolderExists, UnknownAsset, PolicyMismatch, PolicyUnmeetable.
+            SealedFolderExists, UnknownAsset, PolicyMismatch, PolicyUnmeetable, InvalidRules.
+            ListUnknown: the list of allowed pairs in force is in no store.
+            CommitteeMismatch: the address book's oracle nodes are not the chain's.
             KeyFileError: the data key cannot be read.
         """
         if folder.exists():
             raise SealedFolderExists(folder)
         head = self._chain.head()
         state = asset_state(self._chain, head, sealed.asset_id, sealed.version)
+        allowed = Allowed(sealed.policy, state, pairs_in_force(self._store, sealed.policy, state.terms.allow_root))
         committee = current_committee(self._chain)
-        policy = _next_policy(sealed.policy, state, tuple(workloads), committee)
+        policy = next_policy(allowed, changes, committee)
         require_meetable(policy, head.timestamp, self._chain.book.timing)
         key, about = read_key_file(sealed.folder / KEY, KeyKind.DATA_KEY, passphrase=passphrase)
         share_set, dealt = self._deal(key, sealed.seal.content_root, policy, committee)
@@ -387,17 +395,3 @@ class Owner(Connected):
         return self._party.take(
             self._chain.market.withdraw(token, self.earnings(token) if amount is None else amount, to or self.address)
         )
-
-
-def _next_policy(
-    policy: PolicyDocument, state: AssetState, workloads: tuple[Bytes32, ...], committee: Committee
-) -> PolicyDocument:
-    """The policy of the version after ``policy``'s: terms in force, uses that are left, these workloads."""
-    rules = from_builtins(AppraisalPolicy, policy.evidence)
-    left = state.terms.max_uses - state.uses_taken
-    if left <= 0:
-        raise PolicyMismatch("number of uses left", "1 or more", left)
-    terms = msgspec.structs.replace(state.terms, allow_root=allow_root(rules, workloads), max_uses=left)
-    return msgspec.structs.replace(
-        policy, asset_version=policy.asset_version + 1, workloads=workloads, terms=terms, dealing=committee.ref
-    )

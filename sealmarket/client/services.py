@@ -6,7 +6,7 @@ of each asset before anything is signed, and lie where its worker finds them bef
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
@@ -16,30 +16,32 @@ from msgspec.structs import replace
 
 from sealmarket.chain import IN_MEMORY, Block, Chain, Sending
 from sealmarket.chain.contracts import AssetOffer, Match
-from sealmarket.chain.errors import NoSessions
+from sealmarket.chain.errors import NoSessions, Reverted
 from sealmarket.chain.events import JobMatched
 from sealmarket.client.errors import ClientError
 from sealmarket.client.limits import JobLimits
 from sealmarket.client.party import Party
+from sealmarket.client.pending import Pending
 from sealmarket.client.reading import Reading
 from sealmarket.client.requests import AssetWish, UnsignedRequest, Wanted, compose
 from sealmarket.client.rules import rules_of
 from sealmarket.client.signing import Signer
 from sealmarket.client.stopping import pause
 from sealmarket.market_api.client import MarketApi
-from sealmarket.protocol.book import Windows
+from sealmarket.protocol.book import AddressBook, Windows
 from sealmarket.protocol.fitting import unmet_by_order, unmet_by_request
 from sealmarket.protocol.merkle import account_leaf
 from sealmarket.protocol.orders import ComputeOrder, Purpose, Request
 from sealmarket.protocol.salts import Generations, new_salt
 from sealmarket.protocol.timing import least_settle_window, longest_hold
+from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedComputeOrder, SignedRequest
 from sealmarket.service.errors import ItemNotFound
 from sealmarket.store.blobs import Store
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Uint64, Wei
-from sealmarket_enclave.protocol.job import result_key_names
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, Shape, Uint64, Wei
+from sealmarket_enclave.protocol.job import Parameters, result_key_names
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Kind, Tee
-from sealmarket_enclave.protocol.policy import Serving
+from sealmarket_enclave.protocol.policy import Serving, strictest_serving
 from sealmarket_enclave.protocol.session import Royalty, SessionTerms
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.workload.bundle import Bundle
@@ -49,6 +51,8 @@ TERMS = "terms"
 ONE_UNIT, LEAST, NOTHING = Uint64(1), Wei(1), Wei(0)
 POST_SECONDS = 1.0
 """How long a post of parameters waits for the next try."""
+AMPLE = 4
+"""A lease of so many buckets, or more, serves long between two statements."""
 FINALITIES, ROOM_SECONDS = 4, 600
 """What a redemption window has beyond a lease: so many times the finality, as the contract asks, and room."""
 
@@ -83,6 +87,20 @@ class ServicePlan:
     token: Address = ZERO_ADDRESS
 
 
+class PendingService(Shape, frozen=True, kw_only=True):
+    """A service that was signed and may be matched. ``since``: its match is after this block."""
+
+    request: SignedRequest
+    compute: SignedComputeOrder
+    parameters: Parameters
+    since: int
+
+
+def pending_service(folder: Path, book: AddressBook, account: Address) -> Pending[PendingService]:
+    """The service of an account on a market that may be under way."""
+    return Pending(folder / f"service-{book.chain_id}-{book.market}-{account}.json", PendingService)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnsignedService:
     """A service before anything is signed: its terms, and request and order of one account."""
@@ -90,6 +108,24 @@ class UnsignedService:
     unsigned: UnsignedRequest
     order: ComputeOrder
     terms: SessionTerms
+    most_units: int
+    """The most that one request may cost, by the owners' policies."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes a service of these terms stop early, or refuse requests; nothing for good ones."""
+        terms, found = self.terms, []
+        if terms.bucket * AMPLE > terms.lease:
+            found.append(
+                f"up to {terms.bucket - 1} of the {terms.lease} units of a lease are in no statement before the last: "
+                f"the service stops early; name a lease of {terms.bucket * AMPLE} units or more, or a smaller bucket"
+            )
+        if self.most_units + terms.bucket > terms.lease:
+            found.append(
+                f"owners allow requests of {self.most_units} units, and a lease of {terms.lease} does not hold one: "
+                "such requests are refused; name a longer lease"
+            )
+        return tuple(found)
 
     @property
     def opening_price(self) -> Wei:
@@ -157,10 +193,13 @@ class ServiceMaker:
         self._require_covered(request, terms)
         order = self._order(request, plan)
         self._require_possible(request, order, made.at.timestamp)
-        return UnsignedService(unsigned=changed(made, request=request), order=order, terms=terms)
+        most = strictest_serving(tuple(serving)).max_units
+        return UnsignedService(unsigned=changed(made, request=request), order=order, terms=terms, most_units=most)
 
-    def make(self, service: UnsignedService, state: Path) -> JobId:
+    def make(self, service: UnsignedService, state: Path, pending: Pending[PendingService] | None = None) -> JobId:
         """Put the terms into the worker's state folder, upload, sign, and match. The job's id is the service's.
+
+        ``pending``: where what was signed is noted before it leaves, for :meth:`earlier`.
 
         Raises:
             MarketNotVerified: nothing was signed.
@@ -177,22 +216,59 @@ class ServiceMaker:
         for key in unsigned.result_keys:
             self._store.put_document(key)
         self._store.put_document(result_key_names(unsigned.result_keys))
-        match = Match(
+        noted = PendingService(
             request=SignedRequest(request=request, signature=self._party.sign(request)),
             compute=SignedComputeOrder(order=service.order, signature=self._party.sign(service.order)),
-            offers=tuple(AssetOffer() for _ in request.assets),
+            parameters=unsigned.parameters,
+            since=unsigned.at.number,
         )
-        mined = self._party.give(self._chain.market.match(match))
-        self._post_parameters(request, unsigned)
-        return next(event.job_id for event in mined.events if isinstance(event, JobMatched))
+        if pending is not None:
+            pending.write(noted)
+        return self._finish(noted, pending)
 
-    def _post_parameters(self, request: Request, unsigned: UnsignedRequest) -> None:
+    def earlier(self, pending: Pending[PendingService]) -> JobId | None:
+        """The service of a call that was interrupted, gone on with to its end; None where there is none.
+
+        One that no block has is matched now: it is the same transaction where the first was sent.
+
+        Raises:
+            PendingElsewhere: the note cannot be understood.
+            others: as :meth:`make`.
+        """
+        noted = pending.read()
+        return None if noted is None else self._finish(noted, pending)
+
+    def _finish(self, noted: PendingService, pending: Pending[PendingService] | None) -> JobId:
+        request = noted.request.request
+        try:
+            job_id = self._matched(noted)
+            if job_id is None:
+                offers = tuple(AssetOffer() for _ in request.assets)
+                match = Match(request=noted.request, compute=noted.compute, offers=offers)
+                job_id = _job_of(self._party.give(self._chain.market.match(match)).events, request)
+            self._post_parameters(noted)
+        except (Reverted, ItemNotFound):  # for good: the same again ends the same
+            _forget(pending)
+            raise
+        _forget(pending)
+        assert job_id is not None
+        return job_id
+
+    def _matched(self, noted: PendingService) -> JobId | None:
+        """The job of a request that a block has."""
+        head = self._chain.head()
+        if self._chain.at(head).job(noted.request.request.struct_hash()).status is Status.NONE:
+            return None
+        return _job_of(self._chain.events(noted.since, head.number), noted.request.request)
+
+    def _post_parameters(self, noted: PendingService) -> None:
         """A store takes parameters once its backend has seen the match in a final block."""
+        request, began = noted.request.request, self._chain.head().timestamp
         while True:
             try:
-                return self._store.post_parameters(request.struct_hash(), unsigned.parameters)
+                return self._store.post_parameters(request.struct_hash(), noted.parameters)
             except ItemNotFound:
-                if self._chain.head().timestamp > unsigned.at.timestamp + request.quote_window:
+                if self._chain.head().timestamp > began + request.quote_window:
                     raise
                 pause(POST_SECONDS)
 
@@ -220,6 +296,9 @@ class ServiceMaker:
         most = min(rules.max_lease for rules in serving)
         if not 1 <= plan.lease <= most:
             raise ServiceRefused("the lease", f"1 to {most} units", plan.lease, "name a lease that owners allow")
+        if plan.bucket >= plan.lease:
+            remedy = "name a smaller one: statements would say nothing, and the service would stop for good"
+            raise ServiceRefused("the bucket", f"less than the lease of {plan.lease} units", plan.bucket, remedy)
         return SessionTerms(
             sessions=self._sessions,
             lease=plan.lease,
@@ -288,3 +367,15 @@ class ServiceMaker:
         rules = rules_of(self._chain)
         for unmet in (*unmet_by_request(request, rules, now), *unmet_by_order(order, rules, now)):
             raise ServiceRefused("the market", "what it takes", unmet, "change the plan")
+
+
+def _forget(pending: Pending[PendingService] | None) -> None:
+    if pending is not None:
+        pending.clear()
+
+
+def _job_of(events: Iterable[object], request: Request) -> JobId | None:
+    """The job that a match of this request made."""
+    name = request.struct_hash()
+    found = (event for event in events if isinstance(event, JobMatched))
+    return next((event.job_id for event in found if event.spec.request_hash == name), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,10 +10,12 @@ from sealmarket.chain import IN_MEMORY, Chain, Mined, Sending
 from sealmarket.chain.errors import NoSessions
 from sealmarket.chain.sessions import CLOSED, ServiceState, SessionsContract, Tab
 from sealmarket.client.consumer_sets import ConsumerSets, LeavesStore
-from sealmarket.client.errors import ClientError
+from sealmarket.client.errors import ClientError, CommitteeMismatch
 from sealmarket.client.party import Party
+from sealmarket.client.renewals import Ask, fetch_renewal
 from sealmarket.client.signing import Signer
-from sealmarket_enclave.protocol.codec import Address, Wei
+from sealmarket.protocol.renewals import RenewalRequest
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint64, Wei
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.session import SessionTerms
@@ -26,11 +29,16 @@ class TabRefused(ClientError):
 
 
 class Closing(StrEnum):
-    """What became of a wish to close a tab."""
+    """What became of a wish to close a tab.
+
+    ``waits``: it was asked before, and no node confirmed it yet. ``confirmed``: it returns at a known time whatever
+    the service's host does, and as soon as that posts the last entry.
+    """
 
     RETURNED = "returned"
     REQUESTED = "requested"
     WAITS = "waits"
+    CONFIRMED = "confirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +127,45 @@ class Tabs:
             self._party.take(self._contract.close_tab(job_id, self.address))
             return Closing.RETURNED, self.status(job_id)
         if found.tab.closing:
-            return Closing.WAITS, found
+            return Closing.CONFIRMED if found.tab.closes_at else Closing.WAITS, found
         self._party.take(self._contract.request_close(job_id))
         return Closing.REQUESTED, self.status(job_id)
+
+    def confirm(self, spec: JobSpec, ask: Ask) -> bool:
+        """Have t nodes confirm a wish to close that is in a final block. Whether the chain has that now.
+
+        ``False``: the wish is not final yet, or too few nodes see it; try again. Without a confirmation the tab closes
+        by the service's own statement, or with the service. The nodes renew nothing here: their answer is to a nonce of
+        this account's, which no enclave takes.
+
+        Raises:
+            TabRefused: no wish to close is on chain.
+            ChainError: as :meth:`Sender.send`.
+        """
+        book = self._chain.book
+        job_id = spec.job_id(book.chain_id, book.market)
+        tab, final = self.status(job_id).tab, self._chain.final()
+        if tab.closes_at:
+            return True
+        if not tab.requested_block:
+            raise TabRefused("a wish to close on chain", "none", "ask first: consumer tab close")
+        if final.number < tab.requested_block:
+            return False
+        committee = next((one for one in book.committees if one.epoch == spec.epoch), None)
+        if committee is None:
+            raise CommitteeMismatch(spec.epoch, "a committee of the address book", "none")
+        request = RenewalRequest(
+            nonce=Bytes32(os.urandom(32)),
+            block_number=Uint64(final.number),
+            accounts=(self.address,),
+            proofs=ConsumerSets(self._chain, self._store, spec).paths([self.address]),
+        )
+        found = fetch_renewal(book, committee, job_id, request, ask)
+        if found is None or not any(one.account == self.address and one.closing for one in found.read().tabs):
+            return False
+        removed = self._chain.at(self._chain.head()).removed_members(committee.epoch)
+        self._party.take(self._contract.confirm_close(found.by_place(), committee, removed))
+        return True
 
     def _checked(self, spec: JobSpec, terms: SessionTerms) -> TabStatus:
         if (found := terms.struct_hash()) != spec.extension_hash:

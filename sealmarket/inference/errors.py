@@ -8,6 +8,7 @@
         ├── AnswerAborted
         ├── ReceiptRefused
         ├── AllGrantsBusy
+        ├── ServicesDiffer
         └── BudgetSpent
 
 Frames that do not belong are refused by :mod:`sealmarket_enclave.sealed.session`. No message holds a prompt, an answer,
@@ -93,4 +94,14 @@ class BudgetSpent(InferenceError):
         super().__init__(
             f"the budget of {budget} units has {left} left, and this request may cost {needed}",
             remedy="ask for less, or start with a larger --budget",
+        )
+
+
+class ServicesDiffer(InferenceError):
+    """Services of several models behind one proxy."""
+
+    def __init__(self, first: object, other: object) -> None:
+        super().__init__(
+            f"service {other} has another workload or other weights than {first}, expected the same of all",
+            remedy="start a proxy of its own for each model",
         )

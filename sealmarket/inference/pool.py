@@ -57,6 +57,22 @@ class Asker:
         self._wait, self._free = wait, threading.Condition()
         self._busy: set[Bytes32] = set()
 
+    @property
+    def grants(self) -> int:
+        """How many requests run side by side."""
+        return self.spending.grants
+
+    @property
+    def free(self) -> int:
+        """How many more could begin now."""
+        with self._free:
+            return self.spending.grants - len(self._busy)
+
+    @property
+    def most_units(self) -> int:
+        """The most that one request may cost, by the owners' rules."""
+        return self.service.serving.max_units
+
     def ask(self, endpoint: str, body: bytes, most_units: int, done: Callable[[KeptReceipt], None]) -> Iterator[bytes]:
         """The bytes of the response; ``done`` gets the receipt behind the last of them.
 

@@ -1,4 +1,4 @@
-"""The local server (ASGI): OpenAI's paths, each request sealed to the one service that was verified, and to no other.
+"""The local server (ASGI): OpenAI's paths, each request sealed to a service that was verified, and to no other.
 
 1. Only programs of this machine ask it. The ``Host`` header must name a loopback address, so that a page that rebinds
    its name to 127.0.0.1 is refused; any ``Origin``, or a ``Sec-Fetch-Site`` other than ``none``, is a browser's, and is
@@ -17,13 +17,12 @@ import asyncio
 import hmac
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sealmarket.inference.openai import Failed, asked_json, failed, refusal_of_workload, units_for
-from sealmarket.inference.pool import Asker
 from sealmarket.inference.receipts import KeptReceipt
 from sealmarket_enclave.sealed.session import MAX_BODY
 
@@ -41,6 +40,18 @@ _ROUTES = {
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _JSON, _EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
 _EVENT = b"data:"
+
+
+class Asks(Protocol):
+    """What answers a request: one service, or one of several (:mod:`.pool`, :mod:`.replicas`)."""
+
+    @property
+    def grants(self) -> int: ...
+    @property
+    def most_units(self) -> int: ...
+    def ask(
+        self, endpoint: str, body: bytes, most_units: int, done: Callable[[KeptReceipt], None], /
+    ) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +74,12 @@ class _End:
 class Proxy:
     """The application. ``threads`` is how many answers run at once."""
 
-    def __init__(self, asker: Asker, rules: ProxyRules) -> None:
+    def __init__(self, asker: Asks, rules: ProxyRules) -> None:
         self._asker, self._rules = asker, rules
         # One more than there are grants, so that a request finds out that all are busy.
-        self._threads = ThreadPoolExecutor(asker.spending.grants + 1, thread_name_prefix="answer")
+        self._threads = ThreadPoolExecutor(asker.grants + 1, thread_name_prefix="answer")
         self._models: bytes | None = None
-        self._under_way = threading.BoundedSemaphore(asker.spending.grants * 8)
+        self._under_way = threading.BoundedSemaphore(asker.grants * 8)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of HTTP; other protocols are not spoken."""
@@ -122,7 +133,7 @@ class Proxy:
             found = Failed(400, "invalid_request_error", "invalid_json", "the body must be a JSON object in UTF-8")
             await _whole(send, found.status, found.body())
             return
-        most = min(self._rules.most_units, self._asker.service.serving.max_units)
+        most = min(self._rules.most_units, self._asker.most_units)
         units = units_for(endpoint, asked, len(body), self._rules.most_output, most)
         if not self._under_way.acquire(blocking=False):
             found = Failed(429, "rate_limit_error", "too_many_requests", "too many requests wait for a grant", None, 2)

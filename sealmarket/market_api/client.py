@@ -10,8 +10,9 @@ from sealmarket.market_api.paging import MARKET_API, page_of
 from sealmarket.market_api.proposals import Proposals
 from sealmarket.market_api.session import ApiSession, Identity
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.market import AssetPage
+from sealmarket.protocol.market import AssetPage, Expiry, Warnings
 from sealmarket.service.connection import TIMEOUT_SECONDS, Connection
+from sealmarket_enclave.protocol.codec import Address
 
 
 class MarketApi:
@@ -49,6 +50,14 @@ class MarketApi:
     def book(self) -> AddressBook:
         """The address book that this server works with. Never rely on it without comparing."""
         return self._http.read("/v1/book", AddressBook, what="address book")
+
+    def warnings(self, account: Address) -> tuple[Expiry, ...]:
+        """What of an account's ends within a week, or holds no more. Private to the account: it is for the one that
+        :meth:`sign_in_as` named."""
+        headers = self._session.headers()
+        wanted = {"account": account}
+        page: Warnings = page_of(self._http, "/v1/warnings", Warnings, wanted, what="warnings", headers=headers)
+        return page.items
 
     def catalogue(self, **wanted: object) -> AssetPage:
         """Search the assets on sale: one page.

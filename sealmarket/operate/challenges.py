@@ -56,11 +56,11 @@ class ChallengePoster(Poster):
         if committee is None:
             return False
         removed = view.removed_members(spec.epoch)
-        told = [
+        reported = [
             self._ask(member, job_id) if place not in removed else None
             for place, member in enumerate(committee.members)
         ]
-        call = answer_call(self._chain.book, spec, result, challenger, committee, removed, told)
+        call = answer_call(self._chain.book, spec, result, challenger, committee, removed, reported)
         return call is not None and self._sent(call, f"the answer to the challenge of job {job_id}")
 
     def _known(self, job_id: JobId) -> tuple[JobSpec, SettledResult, Address] | None:
@@ -82,14 +82,16 @@ def answer_call(
     challenger: Address,
     committee: Committee,
     removed: frozenset[int],
-    told: Sequence[ChallengeStatus | None],
+    reported: Sequence[ChallengeStatus | None],
 ) -> Call | None:
-    """The call that answers a challenge; None while too few members say the same. ``told``: what each member says, in
-    the committee's order and unchecked."""
+    """The call that answers a challenge; None while too few members say the same.
+
+    ``reported``: what each member says, in the committee's order and unchecked.
+    """
     job_id = spec.job_id(book.chain_id, book.market)
     answers = [
         status.answer
-        for place, (member, status) in enumerate(zip(committee.members, told, strict=False))
+        for place, (member, status) in enumerate(zip(committee.members, reported, strict=False))
         if status is not None
         and status.answer is not None
         and place not in removed

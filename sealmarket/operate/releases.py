@@ -17,9 +17,10 @@ from sealmarket.protocol.book import Committee, Member
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.wire import NodeStatus
 from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.release import Release, release_hash
+from sealmarket_enclave.protocol.release import Release, read_release, release_hash
 from sealmarket_enclave.protocol.signing import SignatureRefused, personal_digest, recover
 
 Ask = Callable[[Member, JobId], NodeStatus | None]
@@ -88,9 +89,19 @@ class ReleasePoster(Poster):
             if place in interruption.posted | interruption.excluded | removed:
                 continue
             status = self._ask(member, job_id)
-            release = status.release if status is not None else None
+            release = _read(status)
             if release is not None and _is_of(release, job_id, enclave.evidence_hash, place, member):
                 yield release
+
+
+def _read(status: NodeStatus | None) -> Release | None:
+    """The release in a node's answer; None without one that reads."""
+    if status is None or status.release is None:
+        return None
+    try:
+        return read_release(status.release)
+    except MalformedDocument:
+        return None
 
 
 def _is_of(release: Release, job_id: JobId, evidence_hash: Bytes32, place: int, member: Member) -> bool:

@@ -8,13 +8,14 @@ the first page was read, and still is, comes exactly once, whatever comes or goe
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from sealmarket.protocol.proposals import Proposal, SignedAnswer
-from sealmarket.protocol.wire import AssetView, JobView, SignedAssetOrder, SignedComputeOrder
+from sealmarket.protocol.wire import AssetView, JobView, SignedAssetOrder, SignedComputeOrder, Text
 from sealmarket_enclave.protocol.codec import Bytes32, Shape
+from sealmarket_enclave.protocol.numbers import U32, Timestamp
 
 LONGEST_CURSOR = 200
 Cursor = Annotated[str, Meta(max_length=LONGEST_CURSOR)]
@@ -24,6 +25,9 @@ MOST_JOBS = 200
 MOST_ASSETS = 100
 MOST_PROPOSALS = 32
 MOST_ANSWERS = 100
+MOST_WARNINGS = 100
+WARNS_AHEAD_SECONDS = 7 * 86_400
+"""How long before something ends its account is warned of it."""
 
 
 class RequestState(Shape, frozen=True, kw_only=True):
@@ -114,6 +118,30 @@ class ProposalPage(Shape, frozen=True, kw_only=True):
 
     items: Annotated[tuple[Proposal, ...], Meta(max_length=64)]
     next: Cursor | None = None
+
+
+ExpiryKind = Literal["terms", "epoch", "request", "compute_offer", "asset_offer", "resting", "promise"]
+
+
+class Expiry(Shape, frozen=True, kw_only=True):
+    """What of an account's ends soon, or holds no more.
+
+    ``subject`` is the asset, request, offer or capability document; ``until`` when it ends in seconds, 0 where it holds
+    no more already; ``version`` that of an asset, else 0.
+    """
+
+    kind: ExpiryKind
+    subject: Bytes32
+    version: U32 = 0
+    until: Timestamp
+    text: Text
+    remedy: Text
+
+
+class Warnings(Shape, frozen=True, kw_only=True):
+    """What of one account's ends soon, the soonest first."""
+
+    items: Annotated[tuple[Expiry, ...], Meta(max_length=MOST_WARNINGS)]
 
 
 class AnswerPage(Shape, frozen=True, kw_only=True):

@@ -212,6 +212,13 @@ class JobReason(Enum):
         "request a service of your own, with compute prices of 0 and terms that every owner's policy allows, and have "
         "their document on the host",
     )
+    PLATFORM_RECALLED = (
+        "platform_recalled",
+        253,
+        Outcome.TERMS_REFUSED,
+        "an issuer that the oracle nodes listen to called this platform back: GET /v1/advisories of a node says why; "
+        "choose another provider",
+    )
 
 
 _BY_CODE = {reason.code: reason for reason in JobReason}

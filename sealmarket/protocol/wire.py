@@ -15,7 +15,6 @@ from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint
 from sealmarket_enclave.protocol.job import Failure, JobSpec, Parameters, Settlement
 from sealmarket_enclave.protocol.numbers import U8, U32, AssetId, Grade, JobId, Tee
-from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 Text = Annotated[str, Meta(max_length=4096)]
@@ -172,14 +171,18 @@ class ChallengeStatus(Shape, frozen=True, kw_only=True):
 
 
 class NodeStatus(Shape, frozen=True, kw_only=True):
-    """What a node says of one job: ``waiting`` with a reason, or what it decided and did."""
+    """What a node says of one job: ``waiting`` with a reason, or what it decided and did.
+
+    ``release`` are the bytes that the node wrote down before it served them
+    (:func:`~sealmarket_enclave.protocol.release.read_release`). No party between node and enclave spells them anew.
+    """
 
     job_id: JobId
     state: Literal["unknown", "waiting", "decided", "released", "stopped"]
     reason: Text
     decision: SignedDecision | None = None
     stop: SignedStop | None = None
-    release: Release | None = None
+    release: HexBytes | None = None
 
 
 class NodeInfo(Shape, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ the parties adds it. :mod:`sealmarket.receipts.verify` checks every claim in it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +21,7 @@ from sealmarket.client.nodes import Nodes, signed_decisions
 from sealmarket.files import read_file
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.decisions import Decision
-from sealmarket.protocol.wire import EvidencePackage, PostedResult, SignedDecision
+from sealmarket.protocol.wire import EvidencePackage, NodeStatus, PostedResult, SignedDecision
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, Shape, decode, decode_canonical
@@ -29,7 +31,7 @@ from sealmarket_enclave.protocol.job import AssetUse, Failure, JobSpec, Settleme
 from sealmarket_enclave.protocol.numbers import U8, AssetId, JobId
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.receipt import Envelope
-from sealmarket_enclave.protocol.release import Release
+from sealmarket_enclave.protocol.release import Release, read_release
 from sealmarket_enclave.protocol.terms import Seal
 
 SUFFIX = ".sealproof.json"
@@ -180,7 +182,7 @@ def gather_proof(
         evidence=evidence,
         core=record.decision,
         decisions=signed_decisions(chain.book, committee, statuses) if committee else (),
-        releases=tuple(ReleaseProof.of(status.release) for status in statuses if status and status.release),
+        releases=tuple(_releases(statuses)),
         capability=_found(store, record.spec.capability_hash),
         receipt=_receipt(store, record),
         result=_found(store, record.settled.result_hash) if record.settled else None,
@@ -202,6 +204,14 @@ def published_seal(chain: Chain, use: AssetUse, at: Block) -> Seal:
                 raise ProofInvalid(f"asset {use.asset_id} was published with seal {event.seal.hash()}")
             return event.seal
     raise ProofInvalid(f"version {use.version} of asset {use.asset_id} was never published")
+
+
+def _releases(statuses: Iterable[NodeStatus | None]) -> Iterator[ReleaseProof]:
+    """What nodes released, as far as it reads."""
+    for status in statuses:
+        if status is not None and status.release is not None:
+            with suppress(MalformedDocument):
+                yield ReleaseProof.of(read_release(status.release))
 
 
 def _posted(store: Store, job_id: JobId) -> PostedResult | None:

@@ -117,7 +117,7 @@ class SealedEvidence:
 
     @property
     def content_hash(self) -> Bytes32:
-        """What all copies of one package share, whoever may read them."""
+        """What all copies of one package share, for any readers."""
         return keccak(self._fixed() + self.ciphertext)
 
     @property

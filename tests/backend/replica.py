@@ -100,7 +100,7 @@ class SharedSender:
         return Bytes32(bytes(32))
 
     def look(self, _transaction: Bytes32) -> Any:
-        return SimpleNamespace(events=[])
+        return SimpleNamespace(events=[], cost=0)
 
 
 class Replica(Backend):

@@ -111,7 +111,7 @@ def signed_in(backend: Backend, key: coincurve.PrivateKey) -> str:
         account=account(key),
         uri=uri_of(BOOK.backend),
         chain_id=BOOK.chain_id,
-        nonce=backend.sessions.nonce("test").nonce,
+        nonce=backend.sessions.nonce().nonce,
         issued_at=now,
         expiration=now + 600,
     ).text()

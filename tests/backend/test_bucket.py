@@ -35,6 +35,7 @@ class Shelf:
         self.objects: dict[str, bytes] = {}
         self.before_removal: Callable[[], None] = lambda: None
         self.silent = False
+        self.page, self.written_at = 3, 0.0
 
     def put(self, key: str, path: Path) -> None:
         self._answer()
@@ -49,6 +50,10 @@ class Shelf:
         self._answer()
         self.before_removal()
         self.objects.pop(key, None)
+
+    def listed(self, behind: str) -> list[tuple[str, float]]:
+        self._answer()
+        return [(key, self.written_at) for key in sorted(self.objects) if key > behind][: self.page]
 
     def _answer(self) -> None:
         if self.silent:

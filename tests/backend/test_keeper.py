@@ -29,6 +29,7 @@ from sealmarket_backend.offers import lane
 from sealmarket_backend.offers.asking import Answer
 from sealmarket_backend.offers.resting import Progress
 from sealmarket_backend.sets import LIST_BYTES, LoneSets
+from sealmarket_backend.spending import GWEI, KeeperSettings, Spending
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import (
     ZERO_ADDRESS,
@@ -134,12 +135,15 @@ class Contract:
                 raise self.refused[price]
         return 200_000
 
+    def price(self) -> int:
+        return GWEI
+
     def submit(self, call: Call) -> Bytes32:
         self.matched.append(self._prices(call))
         return Bytes32(bytes([len(self.matched)]) * 32)
 
     def look(self, _transaction: Bytes32) -> Any:
-        return SimpleNamespace(events=[]) if self.mining else None
+        return SimpleNamespace(events=[], cost=0) if self.mining else None
 
     @staticmethod
     def _prices(call: Call) -> tuple[int, ...]:
@@ -150,7 +154,13 @@ class Contract:
 NO_STAKE = Reverted("InsufficientStake", {}, "the stake does not cover the job", "stake more")
 
 
-def keeper_of(database: Database, contract: Contract, computes: list[int], *offers: SignedAssetOrder) -> Keeper:
+def keeper_of(
+    database: Database,
+    contract: Contract,
+    computes: list[int],
+    *offers: SignedAssetOrder,
+    giving: KeeperSettings | None = None,
+) -> Keeper:
     chain = MemoryChain(BOOK)
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
     chain.finalise()
@@ -162,13 +172,38 @@ def keeper_of(database: Database, contract: Contract, computes: list[int], *offe
     book.add_request(posted_request(expiry=LATER), 0)
     index = Index(database, chain, start=0)
     parts: Any = chain, contract, database, book, index, Nodes()
-    return Keeper(*parts, rules=RULES, lacking=lambda _request: (), sets=LoneSets())
+    spending = Spending(database, giving, contract) if giving else None
+    return Keeper(*parts, rules=RULES, lacking=lambda _request: (), sets=LoneSets(), spending=spending)
 
 
 def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one(database: Database) -> None:
     contract = Contract({1: NO_STAKE})
     keeper_of(database, contract, [1, 40]).turn()
     assert contract.matched == [(40, 0)]
+
+
+def test_a_match_whose_gas_nobody_gives_is_left_to_others_and_its_request_says_so(database: Database) -> None:
+    contract = Contract({})
+    keeper = keeper_of(database, contract, [40], giving=KeeperSettings(gas_gwei_per_day=399_999, account_percent=100))
+    keeper.turn()
+    assert contract.matched == []
+    (waiting,) = keeper._orders.open_requests()
+    (why,) = keeper._orders.request_state(waiting.request.struct_hash()).explanation
+    assert "keeper has spent what it gives for gas today for new jobs: 199999 gwei" in why
+    assert "send the step yourself" in why
+
+
+@pytest.mark.parametrize(("price", "sent"), [(200_000 * GWEI - 1, False), (200_000 * GWEI, True)])
+def test_a_match_of_the_operators_own_provider_is_sent_if_it_earns_its_gas(
+    price: int, sent: bool, database: Database
+) -> None:
+    contract = Contract({})
+    own = (account(PROVIDER).checksum,)
+    keeper = keeper_of(database, contract, [], giving=KeeperSettings(gas_gwei_per_day=1, own_accounts=own))
+    keeper._orders.add_compute_order(compute(price=Wei(price), expiry=LATER), 0)
+    keeper._orders.add_request(posted_request(expiry=LATER, max_compute_price=Wei(price), salt=Uint(9)), 0)
+    keeper.turn()
+    assert contract.matched == ([(price, 0)] if sent else [])
 
 
 def test_one_bad_entry_of_each_kind_ends_no_turn(database: Database) -> None:
@@ -304,7 +339,7 @@ def test_two_requests_of_one_turn_do_not_get_the_last_job_of_one_offer(database:
 
 def refused_in_its_block(contract: Contract) -> None:
     failed = BatchEntryFailed(cast(Any, None), Uint(0), HexBytes(b"a wallet changed its mind"))
-    contract.look = lambda _transaction: SimpleNamespace(events=[failed])  # type: ignore[method-assign]
+    contract.look = lambda _transaction: SimpleNamespace(events=[failed], cost=0)  # type: ignore[method-assign]
 
 
 def in_no_block(contract: Contract) -> None:

@@ -12,6 +12,8 @@ from sealmarket.chain.contracts import MarketContract
 from sealmarket.chain.errors import ChainUnavailable, NotMined, Replaced, Reverted
 from sealmarket.chain.ledger_events import BatchEntryFailed
 from sealmarket_backend.outgoing import MOST_GAS, MOST_GAS_EACH, Outgoing
+from sealmarket_backend.spending import GWEI, KeeperSettings, Spending
+from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint
 from sealmarket_enclave.protocol.errors import SealmarketError
 from tests.backend.orders import BOOK
@@ -22,7 +24,7 @@ NOT_ENOUGH_GAS = bytes.fromhex("dd629f86")
 
 class Receipt:
     def __init__(self, events: list[object]) -> None:
-        self.events = events
+        self.events, self.cost = events, 7_000 * GWEI
 
 
 class Sender:
@@ -38,6 +40,9 @@ class Sender:
 
     def gas_of(self, _call: Call) -> int:
         return self.gas.pop(0)
+
+    def price(self) -> int:
+        return GWEI
 
     def submit(self, call: Call) -> Bytes32:
         if self.down:
@@ -56,9 +61,9 @@ class Sender:
         return Receipt([BatchEntryFailed(at, Uint(place), HexBytes(NOT_ENOUGH_GAS)) for place in self.failing])
 
 
-def outgoing_of(sender: Sender) -> Outgoing:
+def outgoing_of(sender: Sender, spending: Spending | None = None) -> Outgoing:
     """What has sent as many entries as the sender has gas for."""
-    outgoing = Outgoing(sender, MARKET)
+    outgoing = Outgoing(sender, MARKET, spending)
     for place in range(len(sender.gas)):
         outgoing.add(f"entry {place}", MARKET.return_unspent(Bytes32(bytes([place]) * 32)))
     outgoing.send()
@@ -101,6 +106,20 @@ def test_a_node_that_does_not_answer_does_not_end_a_transaction() -> None:
     outgoing = outgoing_of(sender)
     outgoing.look()
     assert outgoing.waits_for("entry 0")
+
+
+def test_what_is_not_sent_or_in_no_block_is_counted_as_nothing_and_the_rest_by_its_gas(database: Database) -> None:
+    sender = Sender(100_000, 300_000)
+    spending = Spending(database, KeeperSettings(), sender)
+    outgoing = outgoing_of(sender, spending)
+    assert spending.today() == 400_000
+    outgoing.look()
+    assert spending.today() == 7_000
+    sender.gas, sender.down = [100_000], True
+    outgoing_of(sender, spending)
+    sender.gas, sender.down, sender.refused = [100_000], False, NotMined("0x", 0.0)
+    outgoing_of(sender, spending).look()
+    assert spending.today() == 7_000
 
 
 def test_one_call_is_sent_as_it_is() -> None:

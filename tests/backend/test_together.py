@@ -142,3 +142,33 @@ def test_a_lone_change_after_a_crowd_waits_no_longer_than_the_crowd_took(databas
         assert together.write(partial(keep, number=1)) == 1
         assert together._expected == 1, "the next one would wait again"
     assert sizes == [1]
+
+
+def test_what_nobody_waits_for_is_on_disk_at_once_where_nobody_else_writes(database: Database) -> None:
+    together, over = Together(database, nullcontext), list[int]()
+    together.later(partial(keep, number=1), lambda: over.append(1))
+    together.later(partial(keep, number=5), lambda: over.append(5))  # refused
+    assert over == [1, 5]
+    assert kept(database) == [1]
+
+
+def test_what_nobody_waits_for_goes_with_what_others_write_and_is_never_left_behind(database: Database) -> None:
+    together, sizes, over = Together(database, nullcontext), list[int](), list[int]()
+    came, go_on = threading.Event(), threading.Event()
+
+    def slowly(connection: Connection) -> int:
+        came.set()
+        assert go_on.wait(PATIENCE)
+        return keep(connection, 1)
+
+    with counted(sizes, together), ThreadPoolExecutor(2) as posters:
+        first = posters.submit(together.write, slowly)
+        assert came.wait(PATIENCE)
+        together.later(partial(keep, number=2), lambda: over.append(2))
+        together.later(partial(keep, number=3), lambda: over.append(3))
+        assert over == [], "it is on disk before the transaction that it goes with"
+        go_on.set()
+        assert first.result(PATIENCE) == 1
+    assert (sizes, over) == ([1, 2], [2, 3])
+    assert kept(database) == [1, 2, 3]
+    assert together.write(partial(keep, number=4)) == 4

@@ -23,12 +23,14 @@ BY_OPTION = {
     "--book": "market.json", "--rpc": CLOSED, "--key-file": "account.key", "--key": "account.key",
     "--result-key": "result.key", "--workload": "workload", "--asset": ID, "--policy": "draft.json", "--out": "out",
     "--state": "state", "--url": CLOSED, "--config": "config.toml", "--max-compute-price": "1coin",
+    "--release-key": "absent",
     "--root": ID, "--backup": "backup", "--price": "1coin", "--penalty": "1coin", "--service": ID, "--provider": CLOSED,
 }  # fmt: skip
 BY_NAME = {
     "asset": ID, "job": ID, "request": ID, "proposal": ID, "order": ID, "version": "1", "value": "1coin", "to": ACCOUNT,
     "holder": ACCOUNT, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key",
     "source": "absent", "place": "absent", "index": "0", "proof": "absent", "chunk": "absent", "name": ID,
+    "release": "absent",
 }  # fmt: skip
 MORE = {
     "verify": "--book market.json --rpc http://127.0.0.1:9",
@@ -43,12 +45,17 @@ MORE = {
     "owner tighten": "--max-uses 1",
     "owner lift": "--yes",
     "owner revoke": "--yes",
+    "owner approve-release": "--yes",
+    "owner withdraw-release": "--yes",
+    "owner rewrap": "--yes",
 }
 """What a command needs beside what it requires."""
 LASTING = {
     "localnet up": "it starts a whole market",
     "worker image build": "it writes a whole image",
     "worker image measure": "it builds a whole image",
+    "worker image release": "it builds a whole image",
+    "worker image reproduce": "it builds a whole image",
 }
 """Commands that are not called here but for their help; others try them."""
 

@@ -49,6 +49,17 @@ def test_a_loopback_address_needs_none(host: str) -> None:
     require_address(host, None)
 
 
+def test_a_proxy_for_several_services_needs_an_address_for_each(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    book, key = tmp_path / "market.json", tmp_path / "user.key"
+    for path in (book, key):
+        path.write_text("{}")
+    services = ("--service", JOB, "--service", "0x" + "22" * 32, "--provider", "http://127.0.0.1:9")
+    code, _, err = run(capsys, "proxy", *services, "--book", book, "--rpc", "http://127.0.0.1:9", "--key-file", key)
+    assert (code, "2 services and 1 addresses" in err) == (2, True)
+
+
 def test_a_service_that_was_never_asked_has_no_receipts_and_no_status(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

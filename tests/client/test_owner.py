@@ -26,6 +26,7 @@ from sealmarket.client.errors import (
     SealedFolderExists,
     UnknownAsset,
 )
+from sealmarket.client.rewrapping import Changes
 from sealmarket.client.sealed_asset import READER
 from sealmarket.client.windows import terms_hold
 from sealmarket.market_api.memory import MemoryBackend
@@ -257,7 +258,7 @@ def published(owner: Owner, sealed: SealedAsset, chain: MemoryChain) -> SealedAs
 
 def test_a_version_of_an_asset_that_nobody_published_has_no_next(owner: Owner, sealed: SealedAsset) -> None:
     with pytest.raises(UnknownAsset):
-        owner.next_version(sealed, (WORKLOAD,), sealed.folder.parent / "next")
+        owner.rewrap(sealed, sealed.folder.parent / "next")
     assert not (sealed.folder.parent / "next").exists()
 
 
@@ -267,7 +268,7 @@ def test_a_version_whose_uses_are_taken_has_no_next(
     used_up = change(asset_state(owner._chain, owner._chain.head(), published.asset_id, 1), uses_taken=5)
     monkeypatch.setattr("sealmarket.client.owner.asset_state", lambda *_: used_up)
     with pytest.raises(PolicyMismatch, match="number of uses left"):
-        owner.next_version(published, (WORKLOAD,), published.folder.parent / "next")
+        owner.rewrap(published, published.folder.parent / "next")
 
 
 def test_the_next_version_holds_the_same_ciphertext_under_a_policy_with_the_workload(
@@ -276,7 +277,7 @@ def test_the_next_version_holds_the_same_ciphertext_under_a_policy_with_the_work
     """Its terms are those in force, so that what was tightened stays tight."""
     chain.tighten(published.asset_id, 1, replace(published.terms, price=Wei(77), max_uses=3))
     another = Bytes32(b"\x99" * 32)
-    made = owner.next_version(published, (WORKLOAD, another), published.folder.parent / "next")
+    made = owner.rewrap(published, published.folder.parent / "next", Changes(workloads=(WORKLOAD, another)))
     assert SealedAsset.load(made.folder).policy.digest() == made.policy.digest()
     assert (made.version, made.seal.content_root, made.seal.content_version) == (2, published.seal.content_root, 1)
     assert made.policy.workloads == (WORKLOAD, another)

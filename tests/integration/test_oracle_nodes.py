@@ -25,7 +25,7 @@ from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import evidence_hash, report_data
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
-from sealmarket_enclave.protocol.release import Release
+from sealmarket_enclave.protocol.release import read_release
 from sealmarket_enclave.protocol.signing import address_of
 from sealmarket_enclave.sealed.shares import Share, join, open_released
 from sealmarket_localnet import chains
@@ -178,9 +178,8 @@ def test_an_accepted_enclave_gets_shares_that_join_to_the_owners_key(committee: 
     assert slot.status is Status.ACCEPTED
 
 
-def _opened(
-    committee: Committee, job: JobRecord, signed: SignedDecision, release: Release, enclave: EnclaveKeys
-) -> Share:
+def _opened(committee: Committee, job: JobRecord, signed: SignedDecision, raw: bytes, enclave: EnclaveKeys) -> Share:
+    release = read_release(raw)
     book, chain = committee.market.book, committee.market.chain
     use = job.spec.assets[0]
     facts = AssetFacts(

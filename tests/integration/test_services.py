@@ -12,10 +12,11 @@ import pytest
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from sealmarket.chain import Reverted
 from sealmarket.client import PolicyDraft, read_job
 from sealmarket.client.requests import AssetWish
 from sealmarket.client.sealed_asset import SealedAsset
-from sealmarket.client.services import TERMS, ServiceMaker, ServicePlan, ServiceRefused
+from sealmarket.client.services import TERMS, ServiceMaker, ServicePlan, ServiceRefused, pending_service
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.orders import Purpose
 from sealmarket.protocol.transitions import Status
@@ -98,6 +99,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosting]:
     (changed(PLAN, lease=Uint64(501)), "price of asset"),
     (changed(PLAN, lease=Uint64(1_001)), "the lease"),
     (changed(PLAN, unit_price=Wei(1)), "the price of a unit"),
+    (changed(PLAN, bucket=Uint64(500)), "the bucket: expected less than the lease of 500"),
     (changed(PLAN, seconds=31 * 86_400), "the market"),
     (changed(PLAN, penalty=Wei(0)), "the market"),
 ])  # fmt: skip
@@ -118,6 +120,51 @@ def test_an_asset_whose_owner_allows_no_services_is_refused(market: Hosting) -> 
     sealed = market.asset("without", UNSET)
     with pytest.raises(ServiceRefused, match="`serving`"):
         market.maker().compose(market.echo, {}, [AssetWish(asset_id=sealed.asset_id)], PLAN, market.result_key)
+
+
+@pytest.mark.parametrize(("bucket", "warned"), [
+    (200, ["up to 199 of the 500 units", "requests of 500 units"]),
+    (100, ["requests of 500 units"]),
+])  # fmt: skip
+def test_terms_under_which_a_service_stops_early_are_warned_of(market: Hosting, bucket: int, warned: list[str]) -> None:
+    wish, plan = AssetWish(asset_id=market.serving.asset_id), changed(PLAN, bucket=Uint64(bucket))
+    made = market.maker().compose(market.echo, {}, [wish], plan, market.result_key)
+    assert len(made.warnings) == len(warned)
+    assert all(words in one for words, one in zip(warned, made.warnings, strict=True))
+    roomy = changed(made, terms=replace(made.terms, lease=Uint64(1_000), bucket=Uint64(250)))
+    assert roomy.warnings == ()
+
+
+class Interrupted(Exception):
+    """The program was killed here."""
+
+
+def test_a_call_that_was_killed_after_it_signed_is_finished_by_the_next_which_names_its_service(
+    market: Hosting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Interrupted
+
+    maker, wish = market.maker(), AssetWish(asset_id=market.serving.asset_id)
+    pending = pending_service(tmp_path, market.chain.book, maker._party.address)
+    assert maker.earlier(pending) is None
+    for where in ("_post_parameters", "_matched"):  # behind the match, and before it
+        made = maker.compose(market.echo, {}, [wish], PLAN, market.result_key)
+        with monkeypatch.context() as patched:
+            patched.setattr(ServiceMaker, where, killed)
+            with pytest.raises(Interrupted):
+                maker.make(made, tmp_path, pending)
+        job_id = market.maker().earlier(pending)
+        assert job_id is not None
+        for _ in range(2):
+            market.chain.rpc.call("evm_mine")
+        assert read_job(market.chain, job_id).spec.request_hash == made.unsigned.request.struct_hash()
+        assert market.maker().earlier(pending) is None
+    made = maker.compose(market.echo, {}, [wish], PLAN, market.result_key)
+    with pytest.raises(Reverted):
+        # Of one that the market refuses for good nothing is kept.
+        maker.make(changed(made, order=replace(made.order, volume=0)), tmp_path, pending)
+    assert pending.read() is None
 
 
 def test_a_service_is_matched_with_its_own_account_on_every_side_and_its_terms_lie_ready(

@@ -14,18 +14,33 @@ from msgspec.structs import replace
 from scripts.benchmarks._gas_world import ETHER, Job
 from scripts.benchmarks._session_gas import LEASE, PER_UNIT, UNIT_PRICE, SessionWorld
 from sealmarket.chain import Chain, Reverted
+from sealmarket.chain.deploy import contract_address
+from sealmarket.client.renewals import Ask
 from sealmarket.client.tabs import Closing, TabRefused, Tabs
 from sealmarket.client.verified import VerifiedMarket
-from sealmarket.protocol.book import FinalityRule
+from sealmarket.protocol.book import Committee, FinalityRule
+from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, HexBytes, Uint64, Wei, decode_canonical
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.session import Entry, Renewal, SessionTerms, SignedStatement, Statement
+from sealmarket_enclave.protocol.session import (
+    Entry,
+    Renewal,
+    SessionTerms,
+    SignedRenewal,
+    SignedStatement,
+    Statement,
+    TabState,
+)
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from tests.client.bundles import Case
 
 pytestmark = [pytest.mark.loopback, pytest.mark.timeout(300)]
+
+
+COMMITTEE_NONCE = 1
+"""The committee's contract is the world's second."""
 
 
 class OpenLists:
@@ -44,18 +59,30 @@ class Served(SessionWorld):
         self._send(self.sessions.bond(ZERO_ADDRESS, self._job_id(job), Wei(LEASE * PER_UNIT)), job.provider)
         return job, terms
 
+    @property
+    def named(self) -> Committee:
+        """The committee, of which each node has an address of its own."""
+        members = self.committee.members
+        return replace(
+            self.committee,
+            members=tuple(replace(one, url=f"http://node-{place}") for place, one in enumerate(members)),
+        )
+
     def chain(self, url: str) -> Chain:
         book = replace(
             Case().book,
+            registry=self.registry.address,
+            committee=contract_address(self.sender, COMMITTEE_NONCE),
             market=self.market.address,
             sessions=self.sessions.address,
             finality=FinalityRule(kind="depth", depth=1),
+            committees=(self.named,),
         )
         return Chain(book, url)
 
-    def user(self, chain: Chain) -> Tabs:
+    def user(self, chain: Chain, seed: bytes = b"\x5a") -> Tabs:
         """An account with free balance in the market."""
-        account: LocalAccount = Account.from_key(b"\x5a" * 32)
+        account: LocalAccount = Account.from_key(seed * 32)
         tabs = Tabs(chain, account, OpenLists())
         self._give(tabs.address)
         tabs._party.give(self.market.deposit(ZERO_ADDRESS, Wei(ETHER)))
@@ -67,6 +94,26 @@ class Served(SessionWorld):
         statement = Statement(job_id=self._job_id(job), total=Uint64(units), last=False, entries=(entry,))
         signed = SignedStatement(statement=statement, signature=HexBytes(self._sign(job.enclave, statement)))
         self._send(self.sessions.redeem(signed))
+
+    def ask(self, job: Job, tab: TabState, *, silent: int = 0) -> Ask:
+        """Oracle nodes that say this of a tab; the first ``silent`` of them say nothing."""
+        by_url = {member.url: node for member, node in zip(self.named.members, self.nodes, strict=True)}
+
+        def answer(url: str, body: bytes) -> bytes | None:
+            request, where = decode_canonical(RenewalRequest, body), url.partition("/v1/")[0]
+            if where in list(by_url)[:silent]:
+                return None
+            renewal = Renewal(
+                job_id=self._job_id(job),
+                nonce=request.nonce,
+                block_number=request.block_number,
+                block_time=1,
+                redeemed=Uint64(0),
+                tabs=(tab,),
+            )
+            return SignedRenewal(renewal=renewal, signature=self._sign(by_url[where], renewal)).canonical()
+
+        return answer
 
     def facts(self, job: Job) -> tuple[JobSpec, JobId]:
         return self._spec(job), self._job_id(job)
@@ -126,6 +173,32 @@ def test_a_tab_lives_from_its_opening_to_its_rest_and_each_wrong_step_is_refused
     assert free == ETHER - 1_000 * UNIT_PRICE
     with pytest.raises(TabRefused, match="one that is closed"):
         tabs.close(job_id)
+
+
+def test_a_wish_to_close_is_confirmed_by_enough_nodes_that_see_it_and_returns_a_window_later(scene: Scene) -> None:
+    world, (spec, job_id) = scene.world, scene.world.facts(scene.job)
+    tabs = world.user(scene.tabs._chain, b"\x5b")
+    closing_tab = TabState(account=tabs.address, units=Uint64(1), closing=True)
+    tabs.open(spec, scene.terms, Wei(ETHER // 2))
+    with pytest.raises(TabRefused, match="a wish to close"):
+        tabs.confirm(spec, world.ask(scene.job, closing_tab))
+    assert tabs.close(job_id)[0] is Closing.REQUESTED
+    assert not tabs.confirm(spec, world.ask(scene.job, closing_tab)), "the wish is in no final block yet"
+    world.pass_time(1)
+    other = replace(closing_tab, account=scene.tabs.address)
+    for ask in (
+        world.ask(scene.job, closing_tab, silent=2),
+        world.ask(scene.job, replace(closing_tab, closing=False)),
+        world.ask(scene.job, other),
+    ):
+        assert not tabs.confirm(spec, ask)
+    assert tabs.close(job_id)[0] is Closing.WAITS
+    assert tabs.confirm(spec, world.ask(scene.job, closing_tab, silent=1))
+    what, found = tabs.close(job_id)
+    assert (what, found.closable_at - found.now <= scene.terms.redemption_window) == (Closing.CONFIRMED, True)
+    assert tabs.confirm(spec, world.ask(scene.job, closing_tab, silent=3)), "the chain has it already"
+    world.pass_time(scene.terms.redemption_window + 1)
+    assert tabs.close(job_id)[0] is Closing.RETURNED
 
 
 def test_what_a_node_says_of_a_service_from_the_chain_reads_as_it_was_written(scene: Scene) -> None:

@@ -31,12 +31,12 @@ from sealmarket.protocol.book import Member
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.codec import Bytes32, decode
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.release import Release
+from sealmarket_enclave.protocol.release import read_release
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.shares import join
 from sealmarket_oracle.errors import JournalError, OracleError
@@ -209,7 +209,7 @@ class Scene:
 
     def show_other_evidence(self, job: Job) -> None:
         """The store answers with the evidence of the adversary's enclave under the name of the true one."""
-        for posted in [posted for name, posted in self.world.store.packages if name == job.job_id]:
+        for posted in [posted for job_id, posted in self.world.store.packages if job_id == job.job_id]:
             self.world.post(self.world.package(job.job_id, enclave=self.attacker), posted)
 
     def kill(self, place: int) -> None:
@@ -304,9 +304,8 @@ class Scene:
             first = self.decided.setdefault((place, job.job_id, decision.evidence_hash), decision)
             same = core_of(first) == core_of(decision)
             _hold(same or place in self.put_back, "5: one decision about a piece of evidence", place)
-        promise = status.release or (status.stop.stop if status.stop is not None else None)
-        if promise is not None:
-            body = promise.canonical()
+        stop = status.stop.stop.canonical() if status.stop is not None else None
+        if (body := status.release or stop) is not None:
             new = (place, job.job_id) not in self.served
             _hold(self.served.setdefault((place, job.job_id), body) == body, "3: one promise was ever served", place)
             if new and status.release is not None:
@@ -314,7 +313,7 @@ class Scene:
         elif not refused and status.state != "unknown":
             _hold(status.reason != "", "6: a job that is not done has a reason", place)
 
-    def _check_opens(self, place: int, job: Job, release: Release) -> None:
+    def _check_opens(self, place: int, job: Job, release: bytes) -> None:
         world = self.world
         world.job_id, world.spec = job.job_id, job.spec
         _hold(job.core is not None, "1: a quorum decided", place)
@@ -335,7 +334,7 @@ class Scene:
             releases = []
             for place in NODES:
                 with suppress(KeyError, MalformedDocument):
-                    releases.append(decode(Release, self.served[place, job.job_id]))
+                    releases.append(read_release(self.served[place, job.job_id]).raw)
             if len(releases) < self.world.committee.threshold or job.core is None:
                 continue
             self.world.job_id, self.world.spec, self.world.chain_core = job.job_id, job.spec, job.core

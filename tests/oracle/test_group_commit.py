@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sealmarket.chain.follow import Cursor
 from sealmarket_oracle.errors import JournalUnwritable, PromiseConflict
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.storage.databases import Connection, SqliteDatabase
@@ -33,11 +34,13 @@ class SlowDisk(SqliteDatabase):
         super().__init__(path)
         self.commits = 0
         self.fails = False
+        self.durable: list[bool] = []
         self.asked, self.may_go = threading.Event(), threading.Event()
         self.may_go.set()
 
     def commit(self, writer: Connection) -> None:
         self.commits += 1
+        self.durable.append(self._durable)
         self.asked.set()
         assert self.may_go.wait(PATIENCE)
         if self.fails:
@@ -166,6 +169,39 @@ def test_a_mark_that_cannot_be_kept_fails_every_member_and_the_promises_stand(
     assert promised(journal, 1, 2) == [True, True]  # a later tick serves them: they are on disk
 
 
+def test_an_entry_of_the_log_is_in_no_transaction_that_a_power_cut_may_take(journal: Journal) -> None:
+    with pytest.raises(AssertionError, match="durable"), journal.writing(durable=False):
+        release(journal, 1)
+    assert promised(journal, 1) == [False]
+
+
+def test_a_promise_joins_no_group_that_waits_for_no_disk_and_has_what_came_before_it(
+    disk: SlowDisk, journal: Journal
+) -> None:
+    def read(number: int) -> None:
+        with journal.writing(durable=False):
+            journal.advance(Cursor(number, BLOCK.hash))
+
+    begun = disk.commits
+    with busy(disk, journal) as members:
+        for waiting, work in enumerate((lambda: read(5), lambda: release(journal, 2), lambda: read(6)), start=1):
+            members.append(Member(work))
+            until("it waits", lambda waiting=waiting: journal._groups._waiting == waiting)  # type: ignore[misc]
+    assert [member.end() for member in members] == [None] * 4
+    assert disk.durable[begun:] == [True, False, True]  # the last read joined the promise
+    assert promised(journal, 1, 2) == [True, True]
+    assert journal.cursor() == Cursor(6, BLOCK.hash)
+
+
+def test_a_second_opening_of_one_file_sees_what_the_first_wrote(tmp_path: Path) -> None:
+    place = tmp_path / "journal.sqlite"
+    with opened(SqliteDatabase(place)) as first, opened(SqliteDatabase(place)) as second:
+        release(first, 1)
+        release(second, 2)
+        release(first, 3)
+        assert [journal.promise_size(job(3)) for journal in (first, second)] == [3, 3]
+
+
 _KILLED = """
 import os, signal, sys, threading
 from pathlib import Path
@@ -222,7 +258,13 @@ class Table:
         def undo() -> None:
             del self.written[self.place :]
 
-        return Session(begin=self.written.clear, save=save, undo=undo, roll_back=self.written.clear, commit=self.commit)
+        return Session(
+            begin=lambda _durable: self.written.clear(),
+            save=save,
+            undo=undo,
+            roll_back=self.written.clear,
+            commit=self.commit,
+        )
 
     def commit(self) -> None:
         self.commits += 1

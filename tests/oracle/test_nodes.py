@@ -13,7 +13,6 @@ from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedDecision, SignedStop
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.signing import recover
 from sealmarket_enclave.sealed.errors import WrongShare
 from sealmarket_enclave.sealed.shares import Share, join
@@ -54,12 +53,12 @@ class Keeper:
         return None
 
 
-def _releases(world: World, nodes: list[Node]) -> list[Release]:
+def _releases(world: World, nodes: list[Node]) -> list[bytes]:
     found = []
     for node in nodes:
         node.tick()
         if (release := node.status(world.job_id).release) is not None:
-            found.append(release)
+            found.append(bytes(release))
     return found
 
 

@@ -14,9 +14,10 @@ from sealmarket.operate.releases import ReleasePoster
 from sealmarket.protocol.book import Member
 from sealmarket.protocol.reasons import reason_bits
 from sealmarket.protocol.wire import NodeStatus
-from sealmarket_enclave.protocol.codec import HexBytes
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes
 from sealmarket_enclave.protocol.job import SharesMissing
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.release import read_release
 from sealmarket_oracle.release import core_of
 from sealmarket_oracle.service import Node
 from tests.oracle.world import World
@@ -79,8 +80,9 @@ def test_nothing_is_posted_once_the_window_is_over(posting: Posting) -> None:
 
 def test_what_is_on_chain_already_or_excluded_is_not_posted_again(posting: Posting) -> None:
     _report(posting.world)
-    release = posting.nodes[0].status(posting.world.job_id).release
-    assert release is not None
+    raw = posting.nodes[0].status(posting.world.job_id).release
+    assert raw is not None
+    release = read_release(raw)
     posting.world.chain.post_release(release)
     excluded = SharesMissing(job_id=release.job_id, evidence_hash=release.evidence_hash, excluded=0b100)
     posting.world.chain.report_missing(excluded)
@@ -88,15 +90,17 @@ def test_what_is_on_chain_already_or_excluded_is_not_posted_again(posting: Posti
     assert posting.indices() == [1]
 
 
-@pytest.mark.parametrize("what", ["another's place", "another job", "another signature", "no answer"])
+@pytest.mark.parametrize("what", ["another's place", "another job", "another signature", "no release", "no answer"])
 def test_a_node_that_answers_with_another_release_costs_no_gas(what: str, posting: Posting) -> None:
     _report(posting.world)
     status = posting.nodes[0].status(posting.world.job_id)
     assert status.release is not None
+    release = read_release(status.release)
     wrong = {
-        "another's place": replace(status.release, index=1),
-        "another job": replace(status.release, evidence_hash=type(status.release.evidence_hash)(bytes(32))),
-        "another signature": replace(status.release, signature=HexBytes(bytes(65))),
+        "another's place": replace(release, index=1).raw,
+        "another job": replace(release, evidence_hash=Bytes32(bytes(32))).raw,
+        "another signature": replace(release, signature=HexBytes(bytes(65))).raw,
+        "no release": HexBytes(b"no release"),
     }
     posting.answers[0] = replace(status, release=wrong[what]) if what in wrong else None
     assert posting.post() == 2

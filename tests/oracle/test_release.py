@@ -18,7 +18,7 @@ from sealmarket.protocol.wire import NodeStatus
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, Uint
 from sealmarket_enclave.protocol.job import Settlement
 from sealmarket_enclave.protocol.numbers import Grade
-from sealmarket_enclave.protocol.release import Release, release_hash
+from sealmarket_enclave.protocol.release import read_release, release_hash
 from sealmarket_enclave.protocol.signing import personal_digest, recover
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.shares import Share, join, open_released
@@ -45,8 +45,9 @@ def _after(world: World, node: Node) -> NodeStatus:
     return node.status(world.job_id)
 
 
-def open_for_enclave(world: World, asset: Dealt, release: Release, enclave: Enclave | None = None) -> Share:
+def open_for_enclave(world: World, asset: Dealt, raw: bytes, enclave: Enclave | None = None) -> Share:
     """Open one released share as the enclave does, with a context that it builds by itself."""
+    release = read_release(raw)
     enclave = enclave or world.enclave
     state = world.chain.at(world.chain.head()).asset(asset.asset_id, 1)
     use = next(use for use in world.spec.assets if use.asset_id == asset.asset_id)
@@ -411,11 +412,12 @@ def test_a_release_opens_for_no_other_enclave(world: World) -> None:
 def test_a_release_is_signed_and_sent_again_unchanged_after_a_restart(world: World) -> None:
     node = _quoted(world)
     _accept(world, world.decided(node))
-    release = _after(world, node).release
-    assert release is not None
+    raw = _after(world, node).release
+    assert raw is not None
+    release = read_release(raw)
     digest = release_hash(release.job_id, release.evidence_hash, release.index, release.shares)
     assert recover(personal_digest(digest), release.signature) == world.keys[0].signer.address
-    assert _after(world, world.node(0)).release == release
+    assert _after(world, world.node(0)).release == raw == release.raw
 
 
 def test_a_node_that_was_down_decides_and_releases_after_the_quorum(world: World) -> None:

@@ -80,7 +80,7 @@ def test_a_node_on_a_full_disk_promises_nothing_says_so_and_goes_on_when_there_i
     before = journal.head()
     journal._run("PRAGMA max_page_count = 1")  # no page more than there are
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Release, "canonical", lambda _self: b"x" * (1 << 20), raising=False)
+        patched.setattr(Release, "raw", property(lambda _self: HexBytes(bytes(1 << 20))))
         assert runner._tick() is False
     assert "takes no writes" in runner._health.problem
     assert node.status(world.job_id).release is None

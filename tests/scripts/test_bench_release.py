@@ -15,7 +15,8 @@ from sealmarket_oracle.log.entries import EntryKind
 def found(p50: float = 0.001, node: float = 2.0) -> dict[str, Any]:
     waits = [p50] * 98 + [0.5, 0.6]
     waves = {clients: {"waits": waits, "seconds": 2.0} for clients in ("1", "8", "64")}
-    return {"waves": waves, "node": [node, 90.0, node], "bare": [1.0, 45.0, 1.0]}
+    cpu = {"node": [node, 90.0, node], "bare": [1.0, 45.0, 1.0]}
+    return {"waves": waves, "cpu": {"1": cpu, "64": cpu}}
 
 
 @pytest.mark.parametrize(("p50", "held"), [(0.0099, True), (0.01, False)])
@@ -43,6 +44,7 @@ def test_the_names_of_the_results_are_stable() -> None:
     assert {"release_2of3_p50_ms", "release_2of3_p95_ms", "release_2of3_p99_ms", "release_2of3_per_s"} <= names
     assert {"release_5of7_64_clients_p99_ms", "release_2of2_8_clients_per_s"} <= names
     assert release.overhead_of(found())["name"] == "release_overhead"
+    assert release.overhead_of(found(), "64")["name"] == "release_overhead_64_clients"
 
 
 def test_percentiles_are_values_that_occurred_and_throughput_is_over_the_waves() -> None:

@@ -84,7 +84,7 @@ def test_a_whole_job_runs_in_a_measured_process_with_the_real_sandbox(
         assert launched.measured == measure_image(image, base_interpreter(), image_arguments(scene.tee))
         assert launched.measured.image in evidence.quote
         hash_ = Bytes32(evidence.evidence_hash)
-        releases = [scene.release(node, hash_, evidence.enclave_key).canonical() for node in (0, 2)]
+        releases = [scene.release(node, hash_, evidence.enclave_key).raw for node in (0, 2)]
         assert session.deliver(releases).missing == 0
         outcome = session.finish(containers, stages.append)
         session.close()
@@ -129,7 +129,7 @@ def test_a_service_answers_from_the_image_of_its_kind(device_socket: Path, tmp_p
         evidence = session.load(load_of(scene, extension=users.terms.canonical()))
         named = Bytes32(evidence.evidence_hash)
         users.sealed_to = (evidence.enclave_key, named)
-        releases = [scene.release(node, named, evidence.enclave_key).canonical() for node in (0, 1)]
+        releases = [scene.release(node, named, evidence.enclave_key).raw for node in (0, 1)]
         assert not session.deliver(releases).missing
         link, serving = session.link(kept.append), threading.Event()
         held = {asset.seal.content_root: tmp_path / "container" for asset in scene.assets}

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from sealmarket.chain.errors import ChainUnavailable
+from sealmarket.client.renewals import SignedRenewals
 from sealmarket.protocol.book import AddressBook, Committee, Member
 from sealmarket.protocol.problems import PREFIX, TYPES
 from sealmarket.protocol.renewals import RenewalRequest
@@ -37,7 +38,7 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.session import MAX_SEALED, AnswerReader, FrameKind
 from sealmarket_worker.errors import EnclaveLost, ServiceOver
 from sealmarket_worker.gateway import MOST_OF_PEER, Gateway, Hosted, Refused
-from sealmarket_worker.hosting import NEWCOMERS, NodeRenewals, Redeeming, ServiceRun, SignedRenewals, StatementLog
+from sealmarket_worker.hosting import NEWCOMERS, NodeRenewals, Redeeming, ServiceRun, StatementLog
 from sealmarket_worker.link import ServiceLink
 from sealmarket_worker.listener import Server
 from tests.enclave.scene import CHAIN_ID, MARKET
@@ -213,17 +214,37 @@ def test_a_statement_is_on_disk_before_it_is_passed_on_and_a_torn_line_is_left_o
     assert isinstance(signed.statement, Statement)
 
 
+def test_a_log_that_grew_keeps_the_newest_statement_and_each_accounts_last_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sealmarket_worker.hosting.MOST_GROWTH", 20_000)
+    log = StatementLog(tmp_path, JobId(Bytes32(bytes(32))))
+    link, accounts = LinkTwin(), [Address(bytes([place]) * 20) for place in range(1, 11)]
+    for units in range(1, 21):
+        for account in accounts:
+            link.units[account] = units
+            log.keep(link.state([account]))
+    assert len(list(log.all())) < 100, "200 were kept one after the other"
+    found = {entry.account: int(entry.units) for one in log.needed() for entry in one.statement.entries}
+    assert (found, len(log.needed())) == (dict.fromkeys(accounts, 20), len(accounts))
+    assert log.needed()[-1] == link.statement
+    log.remove()
+    assert list(log.all()) == []
+
+
 class LinkTwin:
     """A link to an enclave that served so many units to each account; an entry is due once after it rose."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 1_000) -> None:
+        self.most = most
         self.units: dict[Address, int] = {}
         self.closing: set[Address] = set()
         self.statement: SignedStatement | None = None
         self._said: dict[Address, int] = {}
 
     def state(self, accounts: Sequence[Address] = ()) -> SignedStatement:
-        named = accounts or [one for one, units in self.units.items() if units > self._said.get(one, 0)]
+        due = [one for one, units in self.units.items() if units > self._said.get(one, 0)]
+        named = list(accounts or due)[: self.most]
         self._said |= {one: self.units[one] for one in named}
         entries = tuple(Entry(account=one, units=Uint64(self.units[one]), last=one in self.closing) for one in named)
         total = Uint64(sum(self.units.values()))
@@ -281,6 +302,35 @@ def test_a_tab_that_closes_is_posted_at_once_and_once_only_though_nothing_more_w
     assert redeeming.turn(2.0)
     assert [(entry.account, entry.last) for entry in posted[-1].entries] == [(ALICE.address, True)]
     assert not redeeming.turn(3.0)
+
+
+def test_accounts_beyond_those_of_one_statement_are_posted_by_further_ones_and_closing_ones_first(host: Host) -> None:
+    link, posted, left = LinkTwin(most=MAX_TABS), list[Statement](), [0]
+
+    def post(signed: SignedStatement) -> bool:
+        left[0] -= 1
+        if left[0] >= 0:
+            posted.append(signed.statement)
+        return left[0] >= 0
+
+    redeeming = Redeeming(cast("ServiceLink", link), host.service.terms, post)
+    accounts = [Address(place.to_bytes(20)) for place in range(1, 2 * MAX_TABS + 11)]
+    link.units = dict.fromkeys(accounts, 1)
+    left[0] = 2  # the chain takes two of three now
+    assert redeeming.turn(1.0)
+    assert [len(one.entries) for one in posted] == [MAX_TABS, MAX_TABS]
+    left[0] = 9
+    assert redeeming.turn(2.0)  # nothing more was served, and none is due by the clock
+    assert [len(one.entries) for one in posted] == [MAX_TABS, MAX_TABS, 10]
+    assert {entry.account for one in posted for entry in one.entries} == set(accounts)
+    assert not redeeming.turn(3.0)
+
+    link.units = dict.fromkeys(accounts, 2)
+    link.close(accounts[-1])
+    assert redeeming.turn(4.0)
+    first = posted[3].entries[0]
+    assert (first.account, first.last) == (accounts[-1], True)
+    assert [len(one.entries) for one in posted[3:]] == [MAX_TABS, MAX_TABS, 10]
 
 
 @pytest.mark.long

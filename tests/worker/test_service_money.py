@@ -16,13 +16,14 @@ from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.chain.model import Fault
 from sealmarket.chain.sessions import NO_SERVICE, ServiceState, SessionsContract
 from sealmarket.client.consumer_sets import ConsumerSets
+from sealmarket.client.renewals import SignedRenewals
 from sealmarket.protocol.merkle import Tree, account_leaf, verify
 from sealmarket.protocol.transitions import Status
 from sealmarket.service.errors import ServiceUnavailable
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.session import Entry, Renewal, SessionTerms, SignedStatement, Statement
-from sealmarket_worker.hosting import SignedRenewals, StatementLog
+from sealmarket_worker.hosting import StatementLog
 from sealmarket_worker.service_money import RECORDS, STATEMENTS, ServiceMoney, ServiceRecord, Treasury
 from tests.enclave.scene import CHAIN_ID, MARKET
 from tests.enclave.session.services import service_scene, terms_of
@@ -201,6 +202,7 @@ def test_after_its_last_statement_owners_are_paid_and_the_bond_returns_at_once(w
     world.state(redeemed=Uint64(30), bond=Wei(1000), last=True, end=world.chain.head().timestamp)
     assert world.tend() == ["Sessions.redeem", "Sessions.payRoyalties", "Sessions.takeBond"]
     assert world.records == 0
+    assert list(world.statements.all()) == []
 
 
 def test_a_silent_chain_leaves_the_record_for_the_next_look(world: World) -> None:

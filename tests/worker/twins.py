@@ -208,7 +208,7 @@ class NodesTwin:
         quoted = next(e for e in self._chain.events(0, self._chain.head().number) if isinstance(e, JobQuoted))
         spoil = 0 if place in self.lying else None
         release: Release = self._scene.release(place, quoted.evidence_hash, package.enclave_key, spoil=spoil)
-        return NodeStatus(job_id=job_id, state="released", reason="", release=release)
+        return NodeStatus(job_id=job_id, state="released", reason="", release=release.raw)
 
     def decide(self) -> None:
         """Submit the committee's decision, as the keeper does."""
@@ -314,7 +314,8 @@ class HostTwin:
         """The world's step while the host waits: blocks come, and the committee decides what was quoted."""
         slot = self.chain.at(self.chain.final()).job(self.scene.spec.request_hash)
         job_id = self.scene.spec.job_id(CHAIN_ID, MARKET)
-        if slot.status is Status.QUOTED and f"/v1/evidence/{job_id}" in self.store.blobs:
+        shown = any(path.startswith(f"/v1/evidence/{job_id}/") for path in self.store.blobs)
+        if slot.status is Status.QUOTED and shown:
             self.nodes.decide()
         else:
             self.chain.mine()

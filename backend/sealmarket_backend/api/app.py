@@ -49,7 +49,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    posting = Posting(Idempotency(backend.database, backend.clock), backend.wake)
+    posting = Posting(Idempotency(backend.database, backend.clock, backend.orders.together), backend.wake)
     listings = Listings(backend.database)
     problems.handle_errors(app)
     # A request is held against the routes in this order: those that are asked for most come first.

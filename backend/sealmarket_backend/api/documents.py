@@ -28,6 +28,7 @@ from sealmarket.protocol.market import (
     ProposalPage,
     Readiness,
     RequestState,
+    Warnings,
 )
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.proposals import SignedAnswer, SignedProposal
@@ -49,7 +50,7 @@ SHAPES = (
     Accepted, AcceptedOrder, AcceptedProposal, AcceptedRequest, AddressBook, AnswerPage, AssetOrderPage, AssetPage,
     ComputeOrderPage, JobPage, JobView, Nonce, OrderState, Parameters, PostedRequest, PostedResult,
     Problem, ProposalPage, Readiness, RequestState, Session, SignedAcknowledgement, SignedAnswer, SignedAssetOrder,
-    SignedComputeOrder, SignedMessage, SignedProposal,
+    SignedComputeOrder, SignedMessage, SignedProposal, Warnings,
 )  # fmt: skip
 Tags = list[str | Enum]
 Responses = dict[int | str, dict[str, Any]]

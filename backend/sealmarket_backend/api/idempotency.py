@@ -2,12 +2,12 @@
 
 1. A key is 1 to 64 visible ASCII characters, and belongs to one route and one body for :data:`KEPT_SECONDS`.
 2. The same key and body give the same answer; another body is refused. Which body a key belongs to is on disk before
-   anything is done, the answer after it: a crash between the two lets the request be done again, and each of them is
-   the same twice as once.
+   anything is done, the answer some time after it, and no client waits for that: a crash between the two lets the
+   request be done again, and each of them is the same twice as once.
 3. What was refused was not done: its key is free again.
 4. Where several processes share a database, one holds a key while its request is under way, for at most
    :data:`HELD_SECONDS`: a process that died frees it by then. A database of one process needs no such hold.
-5. Keys that come while the disk is written go to it together.
+5. Keys and answers that come while the disk is written go to it together, and with orders.
 6. At most :data:`MOST_OF_PEER` keys of one peer are kept, and :data:`MOST_KEYS` in all; the oldest go first.
 """
 
@@ -55,11 +55,14 @@ class KeptAnswer:
 class Idempotency:
     """The keys of one backend. ``clock`` gives seconds since 1970. Threads may share it."""
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
-        self._together, self._clock = Together(database, nullcontext), clock
+    def __init__(self, database: Database, clock: Callable[[], float], together: Together | None = None) -> None:
+        """``together``: with whose changes those of keys go to the disk; by default they go alone."""
+        self._together, self._clock = together or Together(database, nullcontext), clock
         self._holder = secrets.token_hex(8) if database.dialect.is_shared else ""
         self._lock = threading.Lock()
         self._under_way: set[bytes] = set()
+        self._unwritten: dict[bytes, tuple[bytes, KeptAnswer]] = {}
+        """Answers, with what their bodies hash to, until they are on disk."""
 
     def once(self, route: str, key: str | None, body: bytes, peer: str, do: Callable[[], KeptAnswer]) -> KeptAnswer:
         """Do something unless it was done under this key; without a key, do it.
@@ -71,16 +74,16 @@ class Idempotency:
         """
         if key is None:
             return do()
-        name = _name_of(route, key)
+        name, fingerprint = _name_of(route, key), hashlib.sha256(body).digest()
         with self._alone(name):
-            if (kept := self._begin(name, hashlib.sha256(body).digest(), peer)) is not None:
+            if (kept := self._begin(name, fingerprint, peer)) is not None:
                 return kept
             try:
                 made = do()
             except Exception:
                 self._forget(name)
                 raise
-            self._keep(name, made)
+            self._keep(name, fingerprint, made)
             return made
 
     @contextmanager
@@ -96,6 +99,10 @@ class Idempotency:
                 self._under_way.discard(name)
 
     def _begin(self, name: bytes, fingerprint: bytes, peer: str) -> KeptAnswer | None:
+        if (unwritten := self._unwritten.get(name)) is not None:
+            if unwritten[0] != fingerprint:
+                raise KeyReused
+            return unwritten[1]
         now = int(self._clock())
         claim = _Claim(name, fingerprint, peer, self._holder, now)
         row = self._together.write(lambda connection: _claimed(connection, claim))
@@ -107,9 +114,16 @@ class Idempotency:
             raise KeyInUse
         return None if row["status"] is None else KeptAnswer(row["status"], bytes(row["answer"]))
 
-    def _keep(self, name: bytes, made: KeptAnswer) -> None:
+    def _keep(self, name: bytes, fingerprint: bytes, made: KeptAnswer) -> None:
         query = "UPDATE idempotency_keys SET status = ?, answer = ? WHERE name = ?"
-        self._together.write(lambda connection: connection.execute(query, (made.status, made.body, name)))
+        self._unwritten[name] = fingerprint, made
+        self._together.later(
+            lambda connection: connection.execute(query, (made.status, made.body, name)),
+            lambda: self._written(name),
+        )
+
+    def _written(self, name: bytes) -> None:
+        self._unwritten.pop(name, None)
 
     def _forget(self, name: bytes) -> None:
         query = "DELETE FROM idempotency_keys WHERE name = ? AND status IS NULL"

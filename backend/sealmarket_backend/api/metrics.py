@@ -33,6 +33,8 @@ class Metrics:
         self._leader = Gauge("leader", "1 where this process matches and keeps.", **made)
         self._age = Gauge("chain_head_age_seconds", "Age of the chain's newest block; -1 if unknown.", **made)
         self._lag = Gauge("index_lag_blocks", "Final blocks that the index has not read; -1 if unknown.", **made)
+        self._gas = Gauge("keeper_gas_gwei", "Gas that the keeper gave today (UTC), and may give.", ("what",), **made)
+        self._ending = Gauge("ends_soon", "What ends within a week, or holds no more, an hour ago.", ("kind",), **made)
         self._store = Gauge("store_bytes", "Bytes of the store.", ("what",), **made)
         self._children: dict[tuple[str, str, int], Callable[[], None]] = {}
 
@@ -44,8 +46,15 @@ class Metrics:
         add()
         self._seconds.labels(route).observe(seconds)
 
-    def text(self, found: Readiness, streams: int, store: dict[str, int]) -> bytes:
-        """All of them, in the text format of Prometheus."""
+    def text(
+        self, found: Readiness, streams: int, store: dict[str, int], gas: dict[str, int], ending: dict[str, int]
+    ) -> bytes:
+        """All of them, in the text format of Prometheus. ``gas``: what the keeper ``spent`` and its ``limit``;
+        ``ending``: what ends soon, by its kind."""
+        for kind, count in ending.items():
+            self._ending.labels(kind).set(count)
+        for name, gwei in gas.items():
+            self._gas.labels(name).set(gwei)
         self._streams.set(streams)
         self._ready.set(found.ready)
         self._leader.set(found.leader)

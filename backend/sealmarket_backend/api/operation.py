@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 
-from sealmarket.protocol.market import Readiness
+from sealmarket.protocol.market import WARNS_AHEAD_SECONDS, Readiness, Warnings
 from sealmarket.serving.requests import peer_in
-from sealmarket_backend.api.answers import Recent, answer
-from sealmarket_backend.api.documents import Tags, gives, refuses
+from sealmarket_backend.api.answers import Recent, answer, now
+from sealmarket_backend.api.documents import Account, Tags, gives, refuses
 from sealmarket_backend.api.metrics import MEDIA_TYPE, Metrics
 from sealmarket_backend.api.settings import ApiSettings
+from sealmarket_backend.api.sign_in import Credentials, require_account
 from sealmarket_backend.api.streams import Streams
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.readiness import readiness
 from sealmarket_backend.service import Backend
+from sealmarket_enclave.protocol.codec import Address
 
 TAGS: Tags = ["operation"]
+MOST_AHEAD_SECONDS = 366 * 86_400
 LOOK_SECONDS = 2.0
 """How old what is said of the chain may be: however often it is asked, the chain is asked this often."""
 
@@ -42,9 +45,23 @@ def add_routes(app: FastAPI, backend: Backend, settings: ApiSettings, metrics: M
         one = found.get()
         return answer(one, 200 if one.ready else 503)
 
+    @app.get("/v1/warnings", tags=TAGS, summary="What of an account's ends soon", responses=gives(Warnings))
+    def get_warnings(
+        account: Account,
+        credentials: Credentials,
+        within: Annotated[
+            int, Query(ge=0, le=MOST_AHEAD_SECONDS, description="How many seconds ahead.")
+        ] = WARNS_AHEAD_SECONDS,
+    ) -> Response:
+        """Terms, offers, requests, promises and epochs that end, or hold no more. Private to the account."""
+        named = Address.parse(account)
+        require_account(backend.sessions, credentials, named)
+        return answer(Warnings(items=backend.expiring.of(named, now(), within)))
+
     @app.get("/metrics", include_in_schema=False)
     def get_metrics(request: Request) -> Response:
         if peer_in(request.scope) not in settings.metrics_peers:
             raise NotFound("metrics are for the operator's machine", remedy="set SEALMARKET_API_METRICS_PEERS there")
-        text = metrics.text(found.get(), streams.count, backend.blobs.ledger.health())
+        gas = {"spent": backend.spending.today(), "limit": backend.spending.settings.gas_gwei_per_day}
+        text = metrics.text(found.get(), streams.count, backend.blobs.ledger.health(), gas, backend.ending)
         return Response(text, media_type=MEDIA_TYPE)

@@ -33,9 +33,9 @@ def add_routes(app: FastAPI, sessions: Sessions) -> None:
         summary="A nonce for one sign-in",
         responses=gives(Nonce, 201),
     )
-    def post_nonce(request: Request) -> Response:
+    def post_nonce() -> Response:
         """It counts once, for five minutes."""
-        return _private(answer(sessions.nonce(peer_in(request.scope)), 201))
+        return _private(answer(sessions.nonce(), 201))
 
     @app.post(
         ROUTE,

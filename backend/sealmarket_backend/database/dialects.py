@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
+from sealmarket.postgres import SESSION, is_away, plain, translated
 from sealmarket.sqlite_file import open_durable
 from sealmarket_enclave.protocol.errors import SealmarketError
 
@@ -25,17 +25,6 @@ READERS = 16
 """Connections at once, of one process."""
 _ROWS_AT_ONCE = 256
 _SQLITE, _POSTGRES = "sqlite", "postgresql+psycopg"
-_SESSION = (
-    "-c idle_in_transaction_session_timeout=30000 -c lock_timeout=30000 -c client_connection_check_interval=2000"
-    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
-)
-"""A process that hangs in a transaction keeps the others from writing for half a minute at most."""
-
-
-_AWAY = ("08", "57P", "53300")
-"""SQLSTATEs: the connection failed, the server stops or starts, it has no room for another connection."""
-
-
 _POOLED: dict[str, Any] = {"poolclass": QueuePool, "pool_size": READERS, "max_overflow": 0, "pool_use_lifo": True}
 _ALONE: dict[str, Any] = {"poolclass": NullPool}
 
@@ -221,25 +210,25 @@ class Postgres:
         for name, value in self.url.query.items():
             given[name] = value if isinstance(value, str) else ",".join(value)
         given.setdefault("connect_timeout", "5")
-        given["options"] = f"{_SESSION} {given.get('options', '')}"
+        given["options"] = f"{SESSION} {given.get('options', '')}"
         return psycopg.connect(**given, autocommit=True, row_factory=_rows)
 
     def execute(self, raw: Any, query: str, values: Sequence[object]) -> Any:
         """As :meth:`Dialect.execute`."""
         if not values:
             return raw.execute(query.encode())  # as it stands: what undoes a change has texts of others in it
-        return raw.execute(_translated(query), [_plain(value) for value in values])
+        return raw.execute(translated(query), [plain(value) for value in values])
 
     def execute_many(self, raw: Any, query: str, rows: Iterable[Sequence[object]]) -> None:
         """As :meth:`Dialect.execute_many`."""
         with raw.cursor() as cursor:
-            cursor.executemany(_translated(query), [[_plain(value) for value in row] for row in rows])
+            cursor.executemany(translated(query), [[plain(value) for value in row] for row in rows])
 
     def each(self, raw: Any, query: str, values: Sequence[object]) -> Iterator[Any]:
         """As :meth:`Dialect.each`."""
         with raw.transaction(), raw.cursor(name="each") as cursor:
             cursor.itersize = _ROWS_AT_ONCE
-            cursor.execute(_translated(query), [_plain(value) for value in values] or None)
+            cursor.execute(translated(query), [plain(value) for value in values] or None)
             yield from cursor
 
     def roll_back(self, raw: Any) -> None:
@@ -248,30 +237,11 @@ class Postgres:
 
     def is_lost(self, error: Exception) -> bool:
         """As :meth:`Dialect.is_lost`."""
-        import psycopg
-
-        if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            return False
-        return error.sqlstate is None or error.sqlstate.startswith(_AWAY)
+        return is_away(error)
 
 
 WRITERS, LEADERS = 0x5EA1, 0x5EA2
 """The classes of the advisory locks: of who writes, for a transaction, and of who leads, for a session."""
-
-
-@lru_cache(maxsize=1024)
-def _translated(query: str) -> bytes:
-    """psycopg's placeholders; no statement with values has a ``?`` or ``%`` of its own."""
-    return query.replace("?", "%s").encode()
-
-
-def _plain(value: object) -> object:
-    """As one of the types that a column has: what is derived of it, and truth, are the same to SQLite."""
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    return str(value) if isinstance(value, str) else value
 
 
 def _rows(cursor: Any) -> Callable[[Sequence[Any]], PostgresRow]:

@@ -27,6 +27,7 @@ ORDERS = {"requests": "request_hash", "compute_orders": "order_hash", "asset_ord
 """The tables of orders that expire, and the key of each."""
 metadata = MetaData()
 _OPEN = text("state = 'open'")
+_UNFINISHED = text("status IN (1, 2, 3, 4, 6)")
 _COUNTED = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -82,15 +83,18 @@ jobs = Table(
     Index("jobs_of_provider", "provider", "sequence"),
     Index("jobs_of_consumer", "consumer", "sequence"),
     Index("jobs_by_status", "status", "sequence"),
+    Index("unfinished_jobs", "sequence", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     Index("jobs_by_sequence", "sequence", unique=True),
 )  # fmt: skip
 _SUBJECT, _ACCOUNT, _OTHER = (text(f"{one} IS NOT NULL") for one in ("subject", "account", "counterpart"))
+_ANNOUNCED = text("name = 'EpochAnnounced'")
 events = Table(
     "events", metadata,
     _number("block"), _number("log_index"), _bytes("block_hash"), _bytes("transaction_hash"), _number("block_time"),
     _words("name"), _bytes("subject", empty=True), _bytes("account", empty=True), _bytes("counterpart", empty=True),
     _bytes("body"),
     PrimaryKeyConstraint("block", "log_index"),
+    Index("epochs_announced", "block", sqlite_where=_ANNOUNCED, postgresql_where=_ANNOUNCED),
     Index("events_of_subject", "subject", "block", "log_index", sqlite_where=_SUBJECT, postgresql_where=_SUBJECT),
     Index("events_of_account", "account", "block", "log_index", sqlite_where=_ACCOUNT, postgresql_where=_ACCOUNT),
     Index("events_of_counterpart", "counterpart", "block", "log_index", sqlite_where=_OTHER, postgresql_where=_OTHER),
@@ -190,6 +194,11 @@ changes_epoch = Table(
     "changes_epoch", metadata, _number("id", key=True), _words("epoch"),
     CheckConstraint("id = 1", name="one_changes_epoch"),
 )  # fmt: skip
+
+# --- what the keeper gave for gas; of all accounts together under the empty name ------------------------------------
+gas_spent = Table(
+    "gas_spent", metadata, _number("day"), _bytes("account"), _number("gwei"), PrimaryKeyConstraint("day", "account")
+)
 
 # --- who leads ------------------------------------------------------------------------------------------------------
 leadership = Table(

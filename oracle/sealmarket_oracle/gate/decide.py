@@ -15,6 +15,7 @@ The steps, and the module that holds the rules of each (docs/spec/oracle.md, "Th
  9. it keeps the provider's promise                           capability_rules
     it is acceptable to node, chain and every owner           evidence_rules
     by the newer collateral of host and node                  collateral_rules
+    and no enabled issuer called its machine back             advisory_rules
     what the vendor signed after the match charges no party   collateral_rules
 10. purpose and workload are allowed by every owner, and the  material_rules
     workload needs no more than request and promise give,     capability_rules
@@ -171,7 +172,7 @@ def _decided(
         expiry=expiry,
         detail=keccak(detail.canonical()),
     )
-    return Decided(decision, detail)
+    return Decided(decision, detail, appraised.machines)
 
 
 def _enclave(shown: EvidenceShown | EvidenceUnavailable, appraised: Appraised) -> tuple[Address, Bytes32, int]:

@@ -21,6 +21,7 @@ from sealmarket.attestation.policy.owners import OwnersPolicy, reduced_list
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import Expected, appraise, authenticate, demands_devices
 from sealmarket.attestation.raw import parse_machine, parse_raw
+from sealmarket.protocol.advisories import PlatformSeen
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.reasons import JobReason, job_reason
 from sealmarket.protocol.wire import EvidencePackage, FindingNote
@@ -29,6 +30,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
+from sealmarket_oracle.gate.advisory_rules import recalled, seen_of
 from sealmarket_oracle.gate.capability_rules import broken_machine, broken_promises, read_promise, request_beyond
 from sealmarket_oracle.gate.chain_rules import grade_against, note
 from sealmarket_oracle.gate.collateral_rules import Basis, basis_of, excused
@@ -52,13 +54,14 @@ _EVERY_JOBS = frozenset({Reason.TEE_MISMATCH, Reason.DEBUG, Reason.REPORT_DATA_M
 
 @dataclass(frozen=True, slots=True)
 class Appraised:
-    """The outcome for the evidence: the authentic report, if it is one, violations, findings that never refuse, and by
-    which collateral it was judged."""
+    """The outcome for the evidence: the authentic report, if it is one, violations, findings that never refuse, by
+    which collateral it was judged, and the machines that it proves."""
 
     report: AuthenticReport | None
     violations: tuple[Violation, ...]
     warnings: tuple[FindingNote, ...] = ()
     basis: Basis | None = None
+    machines: tuple[PlatformSeen, ...] = ()
 
 
 def appraise_evidence(
@@ -85,8 +88,10 @@ def appraise_evidence(
     promise, violations = read_promise(case, documents)
     violations += [Violation(FaultRow.PLATFORM, found) for found in _about_block(case, shown)]
     violations += _about_key(package)
+    violations += _unshown_auditors(shown, policies)
     basis, report, refusal = _authenticated(shown, case, roots)
     warnings: list[FindingNote] = []
+    machines: tuple[PlatformSeen, ...] = ()
     if report is None:
         violations.append(refusal)
     else:
@@ -97,6 +102,8 @@ def appraise_evidence(
         demands += [promise.rules] if promise is not None else []
         machine = _machine(case, package, basis, demands, roots)
         violations += broken_machine(case, promise, machine)
+        machines = tuple(seen_of(one) for one in (report, *(machine.reports if machine is not None else ())))
+        violations += recalled(machines, shown.recalls)
         # A request chooses what it accepts of promises. Without one no party could know what the owners demand.
         whose = FaultRow.REQUEST if promise is not None else FaultRow.NO_PARTY
         for asset, policy in zip(case.assets, policies, strict=True):
@@ -108,7 +115,27 @@ def appraise_evidence(
     violations += request_beyond(case, promise, shown)
     violations = list(excused(case, basis, violations))
     violations += _owners_rules(case, violations)
-    return Appraised(report, tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(warnings)), basis)
+    return Appraised(report, tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(warnings)), basis, machines)
+
+
+def _unshown_auditors(shown: EvidenceShown, policies: Iterable[OwnersPolicy | None]) -> Iterator[Violation]:
+    """The evidence is sealed to each auditor whom an owner names, unless the host had not got that owner's policy."""
+    for policy in policies:
+        if policy is None or policy.document.digest() in shown.package.missing:
+            continue
+        for name in (keccak(raw) for raw in policy.document.evidence_readers if _is_key(raw)):
+            if name not in shown.readers:
+                expected, found = f"a package sealed to the auditor's key {name}", "one for other readers"
+                finding = note(JobReason.EVIDENCE_WITHHELD, str(policy.document.asset_id), expected, found)
+                yield Violation(FaultRow.WITHHELD, finding, waits=True)
+
+
+def _is_key(raw: bytes) -> bool:
+    try:
+        PublicKey(raw)
+    except InvalidHpkeKey:
+        return False
+    return True
 
 
 def _owners_rules(case: AppraisalInput, violations: Iterable[Violation]) -> list[Violation]:

@@ -11,6 +11,7 @@ from enum import IntEnum
 
 from sealmarket.attestation.collateral.counting import NONE, Counting
 from sealmarket.chain.model import AssetState, Block, JobSlot
+from sealmarket.protocol.advisories import Advisory, PlatformSeen
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Decision
 from sealmarket.protocol.wire import DecisionDetail, EvidencePackage, FindingNote
@@ -102,17 +103,28 @@ class EvidenceOpened:
 
     package: EvidencePackage
     content: Bytes32
+    readers: frozenset[Bytes32] = frozenset()
+    """To whose keys it is sealed, by their Keccak-256."""
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A statement of an enabled issuer, and since when it counts at this node, in seconds since 1970 UTC."""
+
+    advisory: Advisory
+    since: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceShown(EvidenceOpened):
-    """The same with the block that it names, and what counts of the node's own collateral.
+    """The same with the block that it names, what counts of the node's own collateral, and the advisories in force.
 
     ``named`` is None when this chain has no such block.
     """
 
     named: Block | None
     own: Counting = NONE
+    recalls: tuple[InForce, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +165,11 @@ class Defer:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision that is not yet journaled or signed. ``decision.detail`` is the hash of ``detail``."""
+    """A decision that is not yet journaled or signed. ``decision.detail`` is the hash of ``detail``.
+
+    ``machines`` is what proven evidence shows of the CPU's and its devices' hardware, for the operator alone.
+    """
 
     decision: Decision
     detail: DecisionDetail
+    machines: tuple[PlatformSeen, ...] = ()

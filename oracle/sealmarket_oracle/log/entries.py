@@ -29,6 +29,7 @@ class EntryKind(StrEnum):
     STOP = "stop"
     DEFERRED = "deferred"
     ANSWER = "answer"
+    ADVISORY = "advisory"
 
 
 class LogEntry(Shape, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from sealmarket.protocol.wire import LogHead
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import JournalError, JournalLost
-from sealmarket_oracle.log.entries import EntryKind, LogEntry, SignedTail, TailStep
+from sealmarket_oracle.log.entries import MOST_ENTRIES_SHOWN, EntryKind, LogEntry, SignedTail, TailStep
 from sealmarket_oracle.log.tree import Frontier, leaf_hash
 from sealmarket_oracle.mark import Tail, TailMark
 from sealmarket_oracle.storage.databases import Database
@@ -96,6 +96,8 @@ class AuditLog(JournalStore):
     ) -> int:
         """Add an entry; returns the log's size with it. ``words`` stay beside it, for the operator alone."""
         with self.writing():
+            if not self._groups.is_durable:  # the mark would be ahead of it after a power cut
+                raise AssertionError("an entry of the log is in a durable transaction")
             before = self._frontier()
             entry = LogEntry(
                 sequence=before.size,
@@ -147,6 +149,20 @@ class AuditLog(JournalStore):
         """The root over the first entries. One pass over them, unless it is the present root."""
         return self.frontier_at(size).root
 
+    def entries_of(self, kind: EntryKind) -> list[LogEntry]:
+        """The entries of a kind that is rare, in order: the log is read through once."""
+        size = self._frontier().size
+        found: list[LogEntry] = []
+        for first in range(0, size, MOST_ENTRIES_SHOWN):
+            found += [entry for entry in self.entries(first, MOST_ENTRIES_SHOWN) if entry.kind is kind]
+        return found
+
+    def log_advisory(self, name: Bytes32, block: tuple[int, Bytes32]) -> int:
+        """Record that a statement about platforms is public from now on. Returns the time, by the node's clock."""
+        with self.writing():
+            size = self.append(EntryKind.ADVISORY, JobId(ZERO_HASH), statement=name, block=block, words="advisory")
+            return self.entries(size - 1, 1)[0].at
+
     def entries(self, first: int, count: int) -> list[LogEntry]:
         """Entries in order."""
         query = "SELECT entry FROM log WHERE sequence >= ? ORDER BY sequence LIMIT ?"
@@ -167,7 +183,7 @@ class AuditLog(JournalStore):
     def settle(self) -> None:
         """Write what waits for the next transaction."""
         if self._witnessed > self._witnessed_written:
-            with self.writing():
+            with self.writing(durable=False):
                 pass
 
     def close(self) -> None:

@@ -40,8 +40,12 @@ class Database(Protocol):
     def open_reader(self) -> Connection:
         """A connection that sees what is committed alone. Raises :class:`JournalUnwritable`."""
 
-    def begin(self, writer: Connection) -> None:
-        """Begin a transaction. Raises :class:`JournalTaken` where another process has written since."""
+    def begin(self, writer: Connection, *, durable: bool) -> bool:
+        """Begin a transaction; its commit waits for the disk if it is durable.
+
+        Returns whether another connection may have written since the last one. Raises :class:`JournalTaken` where that
+        is another process of the node.
+        """
 
     def commit(self, writer: Connection) -> None:
         """End a transaction: it is on disk when this returns."""
@@ -73,6 +77,8 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._durable = True
+        self._version = 0
 
     @property
     def exists(self) -> bool:
@@ -81,6 +87,7 @@ class SqliteDatabase:
 
     def open_writer(self, schema: str) -> sqlite3.Connection:
         """See :class:`Database`."""
+        self._durable, self._version = True, 0
         with translated(self):
             return open_durable(self.path, schema)
 
@@ -91,9 +98,14 @@ class SqliteDatabase:
             opened.execute("PRAGMA query_only = ON")
             return opened
 
-    def begin(self, writer: Connection) -> None:
-        """See :class:`Database`."""
+    def begin(self, writer: Connection, *, durable: bool) -> bool:
+        """See :class:`Database`. WAL is one sequence, so what a durable commit follows is on disk with it."""
+        if durable != self._durable:
+            writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
         writer.execute("BEGIN IMMEDIATE")
+        before, (self._version,) = self._version, writer.execute("PRAGMA data_version").fetchone()
+        return before != self._version
 
     def commit(self, writer: Connection) -> None:
         """See :class:`Database`."""

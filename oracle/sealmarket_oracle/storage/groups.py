@@ -2,12 +2,15 @@
 
 A commit waits for the disk, and that takes longer than what is committed. While one thread's commit is under way,
 others that write wait for their turn; then they write one after the other into one transaction, and the last of them
-commits it. A thread that is alone commits at once: nobody waits for others to come.
+commits it. A thread that is alone commits at once: no timer waits for others.
 
 1. A member that raises undoes what it wrote, and nothing else.
 2. :meth:`Groups.member` ends once the group is committed: what a member wrote is on disk then, or it raises.
 3. A commit that fails fails all members; nothing of the group is left.
 4. Members take effect in the order in which their turns came.
+5. A member that need not be **durable** may be lost by a power cut, though by no crash of the process; its commit waits
+   for no disk. It joins a group that is durable; a durable one joins no other kind. What a durable commit follows is on
+   disk with it.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 MOST_MEMBERS = 64
-"""After so many a group is committed, though others wait: nobody is kept for ever."""
+"""After so many a group is committed, though others wait: no thread waits for ever."""
 _NOBODY = 0
 
 
@@ -26,11 +29,11 @@ _NOBODY = 0
 class Session:
     """One connection that writes, as functions; the thread whose turn it is calls them.
 
-    ``commit`` returns once the transaction is on disk; where it raises, nothing of it is left. ``undo`` takes back
-    what was written since ``save``.
+    ``begin`` takes whether the transaction is durable. ``commit`` returns once it is, and is on disk then; where it
+    raises, nothing of it is left. ``undo`` takes back what was written since ``save``.
     """
 
-    begin: Callable[[], None]
+    begin: Callable[[bool], None]
     save: Callable[[], None]
     undo: Callable[[], None]
     roll_back: Callable[[], None]
@@ -39,6 +42,7 @@ class Session:
 
 @dataclass
 class _Group:
+    durable: bool
     members: int = 0
     """How many have written and wait for the commit."""
     ended: threading.Event = field(default_factory=threading.Event)
@@ -61,12 +65,12 @@ class Groups:
         return self._writer == threading.get_ident()
 
     @contextmanager
-    def member(self) -> Iterator[None]:
-        """Write with others; inside of another such block a part of that one."""
+    def member(self, *, durable: bool = True) -> Iterator[None]:
+        """Write with others; inside of another such block a part of that one, which is as durable as it is."""
         if self.is_writing:
             yield
             return
-        group = self._enter()
+        group = self._enter(durable)
         try:
             try:
                 yield
@@ -82,14 +86,19 @@ class Groups:
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """While nobody writes. Not inside of :meth:`member`."""
+        """While no thread writes. Not inside of :meth:`member`."""
         with self._turn:
             if self._group is not None:
                 self._commit(self._group)
             yield
 
-    def _enter(self) -> _Group:
-        """Wait for a turn. Whoever waits here ends the group that it finds, or leaves it to the next that waits."""
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is being written now will be on disk."""
+        return self._group is not None and self._group.durable
+
+    def _enter(self, durable: bool) -> _Group:
+        """Wait for a turn. The thread that waits here ends the group that it finds, or leaves it to the next."""
         with self._counting:
             self._waiting += 1
         self._turn.acquire()
@@ -97,9 +106,11 @@ class Groups:
             self._waiting -= 1
         self._writer = threading.get_ident()
         try:
+            if self._group is not None and durable and not self._group.durable:
+                self._commit(self._group)
             if self._group is None:
-                self._session.begin()
-                self._group = _Group()
+                self._session.begin(durable)
+                self._group = _Group(durable)
             else:
                 self._session.save()
         except BaseException as error:
@@ -140,7 +151,7 @@ class Groups:
             group.ended.set()
 
     def _fail(self, error: BaseException) -> None:
-        """The session does not go on: nothing of the group that is open becomes of anyone."""
+        """The session does not go on: nothing is left of the group that is open."""
         group, self._group = self._group, None
         if group is None:
             return

@@ -1,6 +1,6 @@
 """A journal's connections: one writes, for all threads in groups, and one reads what is committed.
 
-Nobody sees what is not on disk: a thread reads through the writer inside of its own :meth:`JournalStore.writing`, and
+No thread sees what is not on disk: it reads through the writer inside of its own :meth:`JournalStore.writing`, and
 else through the reader, which waits while a commit is under way.
 """
 
@@ -48,14 +48,16 @@ class JournalStore:
     def _undone(self) -> None:
         """Something was undone, or another connection writes now: what memory has of the tables is read again."""
 
-    def writing(self) -> AbstractContextManager[None]:
+    def writing(self, *, durable: bool = True) -> AbstractContextManager[None]:
         """One transaction: all or nothing, and on disk when it ends (:mod:`groups`).
+
+        One that is not ``durable`` holds what the chain gives again, or what a later one has with it.
 
         Raises:
             JournalUnwritable: it is not on disk; a later one may be.
             JournalTaken: another process writes this journal now.
         """
-        return self._groups.member()
+        return self._groups.member(durable=durable)
 
     def _run(self, query: str, values: tuple[object, ...] = ()) -> Any:
         """Run one statement inside of :meth:`writing`; its cursor."""
@@ -107,19 +109,27 @@ class JournalStore:
             self._writer = None
         self._writer = self._database.open_writer(self._schema)
 
-    def _begin(self) -> None:
+    def _begin(self, durable: bool) -> None:
         if self._closed:
             raise JournalUnwritable("the journal is closed", "start the node again")
+        try:
+            self._begin_once(durable)
+        except JournalUnwritable:
+            if self._writer is None or not self._database.is_lost(self._writer):
+                raise
+            self._begin_once(durable)  # the session was cut while nothing was written
+        if self._stale:
+            self._undone()
+            self._stale = False
+
+    def _begin_once(self, durable: bool) -> None:
         if self._writer is None or self._database.is_lost(self._writer):
             self._open_writer()
             self._stale = True
         if self._writer is None:
             raise AssertionError("a writer that was opened")
         with translated(self._database):
-            self._database.begin(self._writer)
-        if self._stale:
-            self._undone()
-            self._stale = False
+            self._stale |= self._database.begin(self._writer, durable=durable)
 
     def _save(self) -> None:
         self._run("SAVEPOINT member")

@@ -75,6 +75,11 @@ class SnpModule(TeeModule):
         rest = dict.fromkeys(FOREIGN.levels.values(), 0)
         return {"minimumTcb": [{"generation": claims["product"], **rest, **levels}]}
 
+    def levels(self, report: AuthenticReport) -> dict[str, int]:
+        from sealmarket.attestation.amd.authenticate import SnpBody
+
+        return report.body.reported.as_json() if isinstance(report.body, SnpBody) else {}
+
     def certificates_beside(self, data: bytes) -> tuple[bytes, ...]:
         from sealmarket.attestation.amd.extended import read_certificate_table
 

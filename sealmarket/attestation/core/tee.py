@@ -161,6 +161,11 @@ class TeeModule(ABC):
         del claims, levels
         return {}
 
+    def levels(self, report: AuthenticReport) -> dict[str, int]:
+        """The parts of the reported firmware level by name; empty where the vendor rates levels as a whole."""
+        del report
+        return {}
+
     def certificates_beside(self, data: bytes) -> tuple[bytes, ...]:
         """The certificates, in DER, that a host hands out beside evidence (the kernel's ``auxblob``).
 

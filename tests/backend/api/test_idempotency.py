@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -15,7 +17,8 @@ from sealmarket_backend.api import idempotency
 from sealmarket_backend.api.idempotency import HEADER, HELD_SECONDS, KEPT_SECONDS, Idempotency, KeptAnswer
 from sealmarket_backend.errors import KeyInUse, KeyReused, Rejected
 from sealmarket_backend.service import Backend
-from sealmarket_backend.tables import Database
+from sealmarket_backend.tables import Connection, Database
+from sealmarket_backend.together import Together
 from sealmarket_enclave.protocol.codec import Uint, canonical_json, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from tests.backend.orders import posted_request
@@ -189,3 +192,29 @@ def test_over_http_a_key_gives_one_answer_and_refuses_another_body(client: Clien
     rows = backend.database.rows("SELECT request_hash FROM requests")
     assert len(rows) == 2
     assert msgspec.json.decode(accepted.content)["requestHash"] in {"0x" + row["request_hash"].hex() for row in rows}
+
+
+def test_an_answer_is_given_again_before_it_is_on_disk(database: Database, clock: Clock) -> None:
+    together, begun, go_on = Together(database, nullcontext), threading.Event(), threading.Event()
+    keys = Idempotency(database, clock, together)
+
+    def occupy(_connection: Connection) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+
+    def do() -> KeptAnswer:
+        others.append(posters.submit(together.write, occupy))  # another's change is being written as the answer is made
+        assert begun.wait(PATIENCE)
+        return MADE
+
+    others: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as posters:
+        assert keys.once(ROUTE, "k", BODY, PEER, do) == MADE
+        assert keys.once(ROUTE, "k", BODY, PEER, never) == MADE
+        with pytest.raises(KeyReused):
+            keys.once(ROUTE, "k", b"[]", PEER, never)
+        go_on.set()
+        others[0].result(PATIENCE)
+    assert database.row("SELECT answer FROM idempotency_keys WHERE status = 201") is not None
+    assert keys.once(ROUTE, "k", BODY, PEER, never) == MADE
+    assert not keys._unwritten

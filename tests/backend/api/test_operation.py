@@ -134,6 +134,7 @@ def test_metrics_count_by_route_and_status_and_name_no_account_hash_or_path(
     assert "sealmarket_ready 1.0" in text
     assert "sealmarket_index_lag_blocks 0.0" in text
     assert 'sealmarket_store_bytes{what="used"}' in text
+    assert 'sealmarket_keeper_gas_gwei{what="spent"} 0.0' in text
     for name in (str(account(CONSUMER)), ZERO, "planted", "127.0.0.1"):
         assert name not in text
 

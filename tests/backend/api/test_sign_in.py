@@ -25,10 +25,12 @@ from sealmarket.protocol.sign_in import (
     uri_of,
 )
 from sealmarket.service.errors import ServiceRefused
+from sealmarket_backend import nonces
 from sealmarket_backend import sessions as rules
-from sealmarket_backend.errors import SignInNeeded, SignInRefused
+from sealmarket_backend.errors import SignInNeeded, SignInRefused, TooMany
+from sealmarket_backend.nonces import KEY_SECONDS, NONCE_SECONDS
 from sealmarket_backend.service import Backend
-from sealmarket_backend.sessions import NONCE_SECONDS, SESSION_SECONDS, SKEW_SECONDS, Sessions
+from sealmarket_backend.sessions import SESSION_SECONDS, SKEW_SECONDS, Sessions
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, HexBytes, canonical_json
@@ -101,21 +103,21 @@ OTHERS: dict[str, dict[str, Any]] = {
 def test_a_message_that_is_not_of_this_server_chain_time_and_account_is_refused(
     changes: dict[str, Any], sessions: Sessions, database: Database
 ) -> None:
-    text = message(**({"nonce": sessions.nonce(PEER).nonce} | changes)).text()
+    text = message(**({"nonce": sessions.nonce().nonce} | changes)).text()
     with pytest.raises(SignInRefused):
         sessions.sign_in(signed(text), PEER)
     assert database.rows("SELECT * FROM sessions") == []
 
 
 def test_a_sign_in_counts_once(sessions: Sessions) -> None:
-    given = signed(message(sessions.nonce(PEER).nonce).text())
+    given = signed(message(sessions.nonce().nonce).text())
     assert sessions.account(sessions.sign_in(given, PEER).token) == account(OWNER)
     with pytest.raises(SignInRefused, match="a nonce that this server gave"):
         sessions.sign_in(given, PEER)
 
 
 def test_a_nonce_is_used_up_by_a_forged_sign_in_too(sessions: Sessions) -> None:
-    text = message(sessions.nonce(PEER).nonce).text()
+    text = message(sessions.nonce().nonce).text()
     with pytest.raises(SignInRefused, match=account(OWNER).checksum):
         sessions.sign_in(signed(text, STRANGER), PEER)
     with pytest.raises(SignInRefused, match="a nonce that this server gave"):
@@ -123,19 +125,78 @@ def test_a_nonce_is_used_up_by_a_forged_sign_in_too(sessions: Sessions) -> None:
 
 
 def test_a_nonce_that_waited_too_long_counts_no_more(sessions: Sessions, clock: Clock) -> None:
-    nonce = sessions.nonce(PEER).nonce
+    nonce = sessions.nonce().nonce
     clock.now += NONCE_SECONDS
     with pytest.raises(SignInRefused):
         sessions.sign_in(signed(message(nonce, issued_at=clock.now, expiration=clock.now + 9).text()), PEER)
 
 
-def test_a_flood_of_nonces_leaves_those_of_others(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "MOST_OF_PEER", 3)
-    mine = sessions.nonce(PEER).nonce
-    flood = [sessions.nonce("10.0.0.66").nonce for _ in range(9)]
-    with pytest.raises(SignInRefused):
-        sessions.sign_in(signed(message(flood[0]).text()), PEER)
+def test_however_many_strangers_ask_for_nonces_and_use_them_up_mine_counts(
+    sessions: Sessions, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nonces, "MOST_OF_PEER", 2)
+    mine = sessions.nonce().nonce
+    for _ in range(1000):
+        sessions.nonce()
+    assert len(database.rows("SELECT id FROM nonces")) == 1, "a nonce that nobody used is kept"
+    for stranger in range(157):
+        for _ in range(2):
+            forged = message(sessions.nonce().nonce).text()
+            with pytest.raises(SignInRefused, match=account(STRANGER).checksum):
+                sessions.sign_in(signed(forged, STRANGER), f"10.0.1.{stranger}")
     assert sessions.sign_in(signed(message(mine).text()), PEER)
+
+
+def test_a_peer_that_signs_in_too_often_waits_and_no_other_does(
+    sessions: Sessions, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nonces, "MOST_OF_PEER", 2)
+
+    def sign_in(peer: str) -> str:
+        text = message(sessions.nonce().nonce, issued_at=clock.now, expiration=clock.now + 9).text()
+        return sessions.sign_in(signed(text), peer).token
+
+    sign_in("10.0.0.66")
+    sign_in("10.0.0.66")
+    with pytest.raises(TooMany) as refused:
+        sign_in("10.0.0.66")
+    assert refused.value.retry_after == NONCE_SECONDS
+    assert sign_in(PEER)
+    clock.now += NONCE_SECONDS
+    assert sign_in("10.0.0.66")
+    assert len(database.rows("SELECT id FROM nonces WHERE peer != ''")) == 1, "what ended is kept"
+
+
+@given(st.integers(0, 57), st.sampled_from("0123456789abcdefA"))
+@settings(max_examples=60)
+def test_a_nonce_of_which_one_sign_is_another_is_refused(at: int, sign_: str) -> None:
+    with Database(None) as database:
+        sessions = made(database, Clock())
+        given_ = sessions.nonce().nonce
+        assert len(given_) == 58
+        other = given_[:at] + sign_ + given_[at + 1 :]
+        if other != given_:
+            with pytest.raises(SignInRefused):
+                sessions.sign_in(signed(message(other).text()), PEER)
+        assert sessions.sign_in(signed(message(given_).text()), PEER)
+
+
+def test_every_process_on_a_database_takes_the_nonces_of_the_others_once_and_those_of_a_key_before(
+    sessions: Sessions, database: Database, clock: Clock
+) -> None:
+    clock.now += KEY_SECONDS - 1
+    other = made(database, clock)
+    texts = [
+        message(one.nonce().nonce, issued_at=clock.now, expiration=clock.now + 99).text() for one in (sessions, other)
+    ]
+    clock.now += 10
+    sessions.nonce()
+    restarted = made(database, clock)
+    for text in texts:
+        assert restarted.sign_in(signed(text), PEER)
+        for one in (sessions, other, restarted):
+            with pytest.raises(SignInRefused):
+                one.sign_in(signed(text), PEER)
 
 
 @pytest.mark.parametrize("token", ["", "x", "x" * 5000, "\x00", "é"])
@@ -147,7 +208,7 @@ def test_a_token_that_is_none_opens_nothing(token: str, sessions: Sessions) -> N
 def test_a_session_ends_with_its_message_and_after_an_hour_at_the_latest(sessions: Sessions, clock: Clock) -> None:
     for asked, lasts in ((60, 60), (10 * SESSION_SECONDS, SESSION_SECONDS)):
         begun = clock.now
-        text = message(sessions.nonce(PEER).nonce, issued_at=begun, expiration=begun + asked).text()
+        text = message(sessions.nonce().nonce, issued_at=begun, expiration=begun + asked).text()
         found = sessions.sign_in(signed(text), PEER)
         assert found.expires == begun + lasts
         clock.now = begun + lasts - 1
@@ -159,7 +220,7 @@ def test_a_session_ends_with_its_message_and_after_an_hour_at_the_latest(session
 
 def test_an_account_ends_its_session_or_all_of_its_own_and_no_others(sessions: Sessions) -> None:
     def begin(key: coincurve.PrivateKey = OWNER) -> str:
-        return sessions.sign_in(signed(message(sessions.nonce(PEER).nonce, key).text(), key), PEER).token
+        return sessions.sign_in(signed(message(sessions.nonce().nonce, key).text(), key), PEER).token
 
     first, second, third, other = begin(), begin(), begin(), begin(STRANGER)
     sessions.end(first)
@@ -175,15 +236,15 @@ def test_an_account_ends_its_session_or_all_of_its_own_and_no_others(sessions: S
 
 def test_of_an_accounts_sessions_the_newest_are_kept(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "MOST_OF_ACCOUNT", 2)
-    tokens = [sessions.sign_in(signed(message(sessions.nonce(PEER).nonce).text()), PEER).token for _ in range(3)]
+    tokens = [sessions.sign_in(signed(message(sessions.nonce().nonce).text()), PEER).token for _ in range(3)]
     with pytest.raises(SignInNeeded):
         sessions.account(tokens[0])
     assert all(sessions.account(token) for token in tokens[1:])
 
 
 def test_no_token_and_no_nonce_is_on_disk(sessions: Sessions, database: Database) -> None:
-    nonce = sessions.nonce(PEER).nonce
-    token = sessions.sign_in(signed(message(sessions.nonce(PEER).nonce).text()), PEER).token
+    nonce = sessions.nonce().nonce
+    token = sessions.sign_in(signed(message(sessions.nonce().nonce).text()), PEER).token
     kept = [
         bytes(str(value), "latin-1") if not isinstance(value, bytes) else value
         for table in ("nonces", "sessions")
@@ -202,11 +263,11 @@ def test_a_contract_signs_in_by_its_own_rule_and_a_number_of_times_at_most(datab
         return signature == b"by the wallet"
 
     sessions = made(database, clock, accepts)
-    text = message(sessions.nonce(PEER).nonce).text()
+    text = message(sessions.nonce().nonce).text()
     given = SignedMessage(message=text, signature=HexBytes(b"by the wallet"))
     assert sessions.account(sessions.sign_in(given, PEER).token) == account(OWNER)
     assert asked == [(account(OWNER), personal_digest(text.encode()))]
-    refused = SignedMessage(message=message(sessions.nonce(PEER).nonce).text(), signature=HexBytes(b"by no wallet"))
+    refused = SignedMessage(message=message(sessions.nonce().nonce).text(), signature=HexBytes(b"by no wallet"))
     with pytest.raises(SignInRefused):
         sessions.sign_in(refused, PEER)
 
@@ -253,7 +314,8 @@ def test_what_is_read_is_spelt_so_and_nothing_else_is(text: str) -> None:
 
 
 def private_paths(key: coincurve.PrivateKey) -> list[str]:
-    return [f"/v1/{what}?owner={account(key)}" for what in ("proposals", "answers")]
+    owned = [f"/v1/{what}?owner={account(key)}" for what in ("proposals", "answers")]
+    return [*owned, f"/v1/warnings?account={account(key)}"]
 
 
 def api_of(client: Client, key: coincurve.PrivateKey | None) -> MarketApi:
@@ -283,7 +345,7 @@ def test_what_is_private_is_served_to_its_account_alone(client: Client, backend:
         for header in ("Bearer", "Bearer x", "Basic x", "Bearer " + "é".encode().hex(), "bearer  "):
             assert client.get(path, headers={"Authorization": header}).status_code == 401, header
     strangers = api_of(client, STRANGER)
-    for ask in (strangers.proposals.about, strangers.proposals.answers_about):
+    for ask in (strangers.proposals.about, strangers.proposals.answers_about, strangers.warnings):
         with pytest.raises(ServiceRefused, match="private to"):
             ask(account(OWNER))
     with pytest.raises(ServiceRefused, match="no session"):

@@ -245,7 +245,7 @@ def test_a_node_that_sends_a_false_share_is_named_under_signature_and_the_job_co
 ) -> None:
     evidence = loaded(scene, enclave)
     false = scene.release(0, Bytes32(evidence.evidence_hash), evidence.enclave_key, spoil=1)
-    enclave.host.send(Deliver(releases=(false.canonical(),)))
+    enclave.host.send(Deliver(releases=(false.raw,)))
     report = enclave.host.receive()
     [complaint] = complaints_of(report.complaints)  # type: ignore[union-attr]
     assert complaint.complaint.node == scene.nodes[0].signer
@@ -274,7 +274,7 @@ def test_a_share_that_was_released_under_another_context_does_not_count(
 ) -> None:
     evidence = loaded(scene, enclave)
     release = scene.release(0, Bytes32(evidence.evidence_hash), evidence.enclave_key, **change)  # type: ignore[arg-type]
-    enclave.host.send(Deliver(releases=(release.canonical(),)))
+    enclave.host.send(Deliver(releases=(release.raw,)))
     report = enclave.host.receive()
     assert report.needed == 2  # type: ignore[union-attr]
     assert len(report.complaints) == 2  # type: ignore[union-attr]
@@ -288,7 +288,7 @@ def test_a_release_that_no_member_signed_is_dropped_and_blames_nobody(scene: Sce
     forged = msgspec.structs.replace(honest, signature=other.signature)
     mixed = msgspec.structs.replace(honest, shares=other.shares)
     late = msgspec.structs.replace(honest, job_id=JobId(Bytes32(b"\x01" * 32)))
-    raw = (forged.canonical(), mixed.canonical(), late.canonical(), b"{}", b"")
+    raw = (forged.raw, mixed.raw, late.raw, b"{}", b"")
     enclave.host.send(Deliver(releases=raw))
     report = enclave.host.receive()
     assert (report.held, report.needed, report.complaints) == ((), 2, ())  # type: ignore[union-attr]
@@ -306,7 +306,7 @@ def test_a_release_with_its_shares_in_another_order_counts_for_nothing(scene: Sc
     evidence = loaded(scene, enclave)
     scene.assets = scene.assets[::-1]
     release = scene.release(0, Bytes32(evidence.evidence_hash), evidence.enclave_key, job_of=evidence.job_id)
-    enclave.host.send(Deliver(releases=(release.canonical(),)))
+    enclave.host.send(Deliver(releases=(release.raw,)))
     report = enclave.host.receive()
     assert report.needed == 2  # type: ignore[union-attr]
     assert len(report.complaints) == 2  # type: ignore[union-attr]

@@ -126,7 +126,7 @@ def test_the_statement_excludes_the_nodes_that_sent_false_shares(scene: Scene, e
     hash_ = Bytes32(evidence.evidence_hash)
     false = scene.release(2, hash_, evidence.enclave_key, spoil=1)
     right = scene.release(0, hash_, evidence.enclave_key)
-    enclave.host.send(Deliver(releases=(false.canonical(), right.canonical())))
+    enclave.host.send(Deliver(releases=(false.raw, right.raw)))
     assert _report(enclave).needed == 1
     assert decode_canonical(SharesMissing, _missing(enclave).missing).excluded == 0b100
 

@@ -271,5 +271,5 @@ def test_shares_for_another_enclave_end_a_unrunnable_job_as_well_since_none_is_l
     _dealing_of_another_epoch(scene)
     evidence = loaded(scene, enclave)
     other = scene.release(0, Bytes32(evidence.evidence_hash), PrivateKey.generate().public.raw)
-    enclave.host.send(Deliver(releases=(other.canonical(), b"nonsense")))
+    enclave.host.send(Deliver(releases=(other.raw, b"nonsense")))
     assert failure_of(serve(scene, enclave.host), evidence).cause is FailureCause.INPUT

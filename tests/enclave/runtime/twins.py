@@ -271,5 +271,5 @@ def loaded(scene: Scene, enclave: EnclaveTwin, **changes: object) -> Evidence:
 def deliver(scene: Scene, enclave: EnclaveTwin, evidence: Evidence, nodes: Sequence[int] = (0, 1)) -> None:
     """Hand over honest releases of some nodes."""
     hash_ = Bytes32(evidence.evidence_hash)
-    releases = tuple(scene.release(node, hash_, evidence.enclave_key).canonical() for node in nodes)
+    releases = tuple(scene.release(node, hash_, evidence.enclave_key).raw for node in nodes)
     enclave.host.send(Deliver(releases=releases))

@@ -16,6 +16,7 @@ import typer
 from sealmarket_worker.cli_setup import attest, doctor, init, prepare
 
 app = typer.Typer(help="Run enclaves for jobs, as a provider's host.", no_args_is_help=True)
+_KINDS, _TEES = ["batch"], ["tdx"]
 image_app = typer.Typer(help="The enclave image: what is measured.", no_args_is_help=True)
 app.add_typer(image_app, name="image")
 
@@ -131,3 +132,52 @@ def image_measure(
         built = image or build_image(Path(folder) / "image", kind)
         measured = factory.expected_measurement(wanted, built, interpreter or base_interpreter())
     typer.echo(json.dumps(measurement_document(measured, factory), indent=2))
+
+
+@image_app.command("release")
+def image_release(
+    out: Annotated[Path, typer.Argument(help="A new folder for the release.")],
+    key: Annotated[Path, typer.Option("--signing-key", help="The publisher's P-256 key: PKCS 8 in PEM, mode 0600.")],
+    kinds: Annotated[list[str], typer.Option("--kind", help="A kind of job; may be named several times.")] = _KINDS,
+    tees: Annotated[list[str], typer.Option("--tee", help="A kind of TEE; may be named several times.")] = _TEES,
+    driver: Annotated[str, typer.Option(help="The driver that launches them.")] = "virtual",
+    source: Annotated[str, typer.Option(help="The commit that was installed, 40 hex digits.")] = "",
+    interpreter: Annotated[Path | None, typer.Option(help="The interpreter; this one if absent.")] = None,
+) -> None:
+    """Make a release of the runtime from what is installed: measurements, bill of materials, CoRIM, provenance.
+
+    Example: sealmarket worker image release release --signing-key publisher.pem --kind batch --tee tdx
+    """
+    from sealmarket.private_files import read_private
+    from sealmarket.releases.dsse import private_key
+    from sealmarket.releases.folder import write_release
+    from sealmarket_worker.config import tee_named
+    from sealmarket_worker.image import base_interpreter
+    from sealmarket_worker.release import Target, measured_here
+
+    signer = private_key(read_private(key))
+    targets = [Target(kind, tee_named(tee), driver) for kind in kinds for tee in tees]
+    measured, components = measured_here(targets, interpreter or base_interpreter())
+    write_release(out, measured, components, signer, source)
+    typer.echo(f"release {measured.release} of {len(targets)} enclaves is in {out}")
+
+
+@image_app.command("reproduce")
+def image_reproduce(
+    release: Annotated[Path, typer.Argument(help="The folder of a release.")],
+    keys: Annotated[list[Path], typer.Option("--release-key", help="A publisher's public key in PEM.")],
+    interpreter: Annotated[Path | None, typer.Option(help="The interpreter; this one if absent.")] = None,
+) -> None:
+    """Build the images of a release from what is installed here, and hold every measurement against it.
+
+    Example: sealmarket worker image reproduce release --release-key publisher.pub
+    """
+    from sealmarket.files import read_file
+    from sealmarket.releases.dsse import public_key
+    from sealmarket.releases.folder import check_release
+    from sealmarket_worker.image import base_interpreter
+    from sealmarket_worker.release import require_reproduced
+
+    checked = check_release(release, [public_key(read_file(path)) for path in keys])
+    require_reproduced(checked, interpreter or base_interpreter())
+    typer.echo(f"release {checked.measured.release}: {len(checked.measured.enclaves)} measurements are the same here")

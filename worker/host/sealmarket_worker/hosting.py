@@ -5,7 +5,7 @@
    account has asked that has no tab in the last one, and again soon where the last one did not come.
 3. A statement is taken as often as the host looks. It is posted when half a lease of units, or half a lease's seconds
    with any unit, is not posted yet, and at once for an account whose tab closes: with an entry for each account that no
-   posted statement has. Then a renewal is due.
+   posted statement has, 256 in each statement. Then a renewal is due.
 4. The service ends when its terms say so, when an asset is revoked, when the host drains, or when
    :attr:`ServiceRun.over` is set. A chain or an enclave that does not answer for a moment ends nothing.
 5. The service is opened on chain before the first renewal, since nodes renew no other.
@@ -17,39 +17,43 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from sealmarket.chain.errors import ChainError
 from sealmarket.client.consumer_sets import Paths
+from sealmarket.client.renewals import Ask, SignedRenewals, fetch_renewal
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint64, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.session import MAX_TABS, SessionTerms, SignedRenewal, SignedStatement
-from sealmarket_enclave.protocol.signing import SignatureRefused, recover
+from sealmarket_enclave.protocol.session import MAX_TABS, SessionTerms, SignedStatement
 from sealmarket_worker.errors import EnclaveLost, ServiceOver
 from sealmarket_worker.link import ServiceLink
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
 LOOK_SECONDS = 5.0
+MOST_GROWTH = 1 << 20
 NEWCOMERS = 64
 """Places of a renewal that accounts without a tab in the last one have in any case."""
 
 
 class StatementLog:
-    """The statements of one service, one a line. A line that a crash cut off is left out."""
+    """The statements of one service, one a line. A line that a crash cut off is left out.
+
+    Kept is what the chain may still need: the newest, and before it each one that has an account's newest entry. The
+    rest is removed whenever the file has grown by :data:`MOST_GROWTH` bytes.
+    """
 
     def __init__(self, folder: Path, job_id: JobId) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / f"{job_id.hex()}.jsonl"
         self._last: SignedStatement | None = None
+        self._kept = 0
+        """Bytes of the file when it was last shortened."""
 
     def keep(self, signed: SignedStatement) -> None:
         """Write one down, for good, unless it is the last one again. Raises ``OSError``."""
@@ -59,7 +63,36 @@ class StatementLog:
             file.write(b"\n" + signed.canonical())
             file.flush()
             os.fsync(file.fileno())
+            size = file.tell()
         self._last = signed
+        if size - self._kept > MOST_GROWTH:
+            self._shorten()
+
+    def needed(self) -> list[SignedStatement]:
+        """What the chain may still need, in the order in which it came."""
+        found: list[SignedStatement] = []
+        seen: set[Address] = set()
+        for place, signed in enumerate(reversed(list(self.all()))):
+            accounts = {entry.account for entry in signed.statement.entries}
+            if not place or accounts - seen:
+                found.append(signed)
+            seen |= accounts
+        return found[::-1]
+
+    def remove(self) -> None:
+        """Nothing of the service's money is left on chain."""
+        self._path.unlink(missing_ok=True)
+
+    def _shorten(self) -> None:
+        """Keep what is needed; a crash leaves the old file or the new one."""
+        written = self._path.with_suffix(".new")
+        with written.open("wb") as file:
+            for signed in self.needed():
+                file.write(b"\n" + signed.canonical())
+            file.flush()
+            os.fsync(file.fileno())
+            self._kept = file.tell()
+        written.replace(self._path)
 
     def all(self) -> Iterator[SignedStatement]:
         """Every statement, in the order in which they came."""
@@ -72,16 +105,6 @@ class StatementLog:
                 continue
 
 
-@dataclass(frozen=True, slots=True)
-class SignedRenewals:
-    """A canonical renewal, and signatures of enough nodes."""
-
-    renewal: bytes
-    signatures: tuple[bytes, ...]
-    places: tuple[int, ...] = ()
-    """The members who signed, by their place in the committee; in the order of the signatures."""
-
-
 class Renewals(Protocol):
     """Where renewals come from."""
 
@@ -89,8 +112,6 @@ class Renewals(Protocol):
         """A renewal that answers the nonce, for these accounts and those whose tabs are known; None for now."""
 
 
-Ask = Callable[[str, bytes], bytes | None]
-"""POST a body to a URL; the answer's body, or None."""
 Prove = Callable[[Sequence[Address]], Paths]
 """The paths of accounts into consumer sets."""
 
@@ -121,50 +142,17 @@ class NodeRenewals:
         accounts = self._accounts(wanted)
         block, proofs = Uint64(self._block()), self._prove(accounts)
         request = RenewalRequest(nonce=nonce, block_number=block, accounts=tuple(accounts), proofs=proofs)
-        body = request.canonical()
-        found: dict[bytes, dict[int, bytes]] = {}
-        with closing(self._answers(body)) as answers:
-            for place, raw in answers:
-                signer = self._committee.members[place].signer
-                if raw is not None and (signed := self._checked(raw, signer, nonce)) is not None:
-                    same = found.setdefault(signed.renewal.canonical(), {})
-                    same[place] = signed.signature
-                    if len(same) >= self._committee.threshold:
-                        shown = {tab.account for tab in signed.renewal.tabs}
-                        self._known = [account for account in accounts if account in shown]
-                        places = tuple(sorted(same))
-                        return SignedRenewals(signed.renewal.canonical(), tuple(same[one] for one in places), places)
-        return None
-
-    def _answers(self, body: bytes) -> Generator[tuple[int, bytes | None], None, None]:
-        """What each node answers, with its place, as answers come: the lease runs meanwhile, and slow nodes hold up
-        no other."""
-        members = self._committee.members
-        urls = [f"{member.url.rstrip('/')}/v1/sessions/{self._job_id}/renewals" for member in members]
-        pool = ThreadPoolExecutor(len(members), "renewals")
-        try:
-            asked = {pool.submit(self._ask, url, body): place for place, url in enumerate(urls)}
-            for done in as_completed(asked):
-                yield asked[done], done.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        found = fetch_renewal(self._book, self._committee, self._job_id, request, self._ask)
+        if found is not None:
+            shown = {tab.account for tab in found.read().tabs}
+            self._known = [account for account in accounts if account in shown]
+        return found
 
     def _accounts(self, wanted: Sequence[Address]) -> list[Address]:
         """Whose tabs the next renewal is to show."""
         known = set(self._known)
         newcomers = [account for account in dict.fromkeys(reversed(wanted)) if account not in known]
         return [*newcomers[: max(NEWCOMERS, MAX_TABS - len(known))], *self._known][:MAX_TABS]
-
-    def _checked(self, raw: bytes, signer: Address, nonce: Bytes32) -> SignedRenewal | None:
-        """What a node signed, if it is about this service and nonce."""
-        try:
-            signed = decode_canonical(SignedRenewal, raw)
-            renewal = signed.renewal
-            by = recover(renewal.digest(self._book.chain_id, self._book.market), signed.signature)
-        except (MalformedDocument, SignatureRefused):
-            return None
-        right = (renewal.job_id, renewal.nonce, by) == (self._job_id, nonce, signer)
-        return signed if right else None
 
 
 Post = Callable[[SignedStatement], bool]
@@ -200,25 +188,49 @@ class OthersMoney:
 
 
 class Redeeming:
-    """Which statement is posted, and when (rule 3)."""
+    """Which statements are posted, and when (rule 3).
+
+    A statement has at most :data:`MAX_TABS` entries: of more accounts several are posted, one behind the other, those
+    first whose tabs close.
+    """
 
     def __init__(self, link: ServiceLink, terms: SessionTerms, post: Post) -> None:
         self._link, self._terms, self._post = link, terms, post
         self._waiting: dict[Address, None] = {}
         self._closed: set[Address] = set()
-        self._posted, self._due = 0, 0.0
+        self._posted, self._due, self._behind = 0, 0.0, False
 
     def turn(self, now: float) -> bool:
         """Look once. Whether a statement was posted."""
-        brought = self._link.statement  # by the last renewal, where tabs close in it
-        signed = self._link.state()
-        entries = (*(brought.statement.entries if brought is not None else ()), *signed.statement.entries)
-        self._waiting |= dict.fromkeys(entry.account for entry in entries if entry.account not in self._closed)
-        closes = any(entry.last and entry.account not in self._closed for entry in entries)
-        rise = signed.statement.total - self._posted
-        if not closes and (not rise or (rise * 2 < self._terms.lease and now < self._due)):
+        total, closing = self._look()
+        rise = total - self._posted
+        if not closing and not self._behind and (not rise or (rise * 2 < self._terms.lease and now < self._due)):
             return False
-        accounts = list(self._waiting)[:MAX_TABS]
+        accounts = [*closing, *(account for account in self._waiting if account not in closing)]
+        posted = 0
+        for start in range(0, max(1, len(accounts)), MAX_TABS):
+            if not self._post_part(accounts[start : start + MAX_TABS], now):
+                break
+            posted += 1
+        self._behind = bool(posted and self._waiting)
+        return posted > 0
+
+    def _look(self) -> tuple[int, dict[Address, None]]:
+        """Note which accounts wait. The newest total, and those of them whose tabs close."""
+        brought = self._link.statement  # by the last renewal, where tabs close in it
+        entries = list(brought.statement.entries) if brought is not None else []
+        while True:
+            shown = self._link.state().statement
+            entries += shown.entries
+            before = len(self._waiting)
+            self._waiting |= dict.fromkeys(entry.account for entry in entries if entry.account not in self._closed)
+            if len(shown.entries) < MAX_TABS or len(self._waiting) == before:
+                break
+        closing = (entry.account for entry in entries if entry.last and entry.account not in self._closed)
+        return shown.total, dict.fromkeys(closing)
+
+    def _post_part(self, accounts: Sequence[Address], now: float) -> bool:
+        """Post one statement with these accounts' entries. Whether the chain took it."""
         whole = self._link.state(accounts)
         if not self._post(whole):
             return False

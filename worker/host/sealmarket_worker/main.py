@@ -12,9 +12,9 @@ from pathlib import Path
 from sealmarket.chain import Chain, ChainError, Sender, Sending
 from sealmarket.client import signing
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
-from sealmarket.http import HttpClient, HttpError
+from sealmarket.client.renewals import NODE_SECONDS, post
+from sealmarket.http import HttpClient
 from sealmarket.protocol.capability import Capability
-from sealmarket.service.connection import MAX_JSON
 from sealmarket.service.errors import ServiceError
 from sealmarket.serving.lock import only_process
 from sealmarket.store.blobs import Store
@@ -40,10 +40,6 @@ from sealmarket_worker.transactions import ChainTransactions
 PROGRESS = "progress.jsonl"
 JOURNAL = "journal.sqlite"
 OUTBOX = "outbox"
-NODE_SECONDS = 10.0
-"""How long one oracle node may take over a renewal."""
-MOST_OF_REFUSAL = 600
-"""Bytes of a refusal that go into the log."""
 QUOTE = "Market.quote"
 """Only the enclave that made the evidence can do the job of its quote, and no enclave outlives its host."""
 
@@ -121,22 +117,7 @@ def _services(config: WorkerConfig, treasury: Treasury, store: Store) -> Iterato
         Tending(treasury, gateway.serves),
     ):
         log.warning("users reach services at %s", server.url)
-        yield Services(gateway, partial(_post, client), config.state, treasury=treasury, store=store)
-
-
-def _post(client: HttpClient, url: str, body: bytes) -> bytes | None:
-    """What a node answers; None where it does not, or refuses."""
-    headers = {"content-type": "application/json"}
-    try:
-        with client.ask("POST", url, limit=MAX_JSON, content=body, headers=headers) as answer:
-            said = answer.body()
-            if answer.status == 200:
-                return said
-            log.warning("%s gives no renewal: %s", url, said[:MOST_OF_REFUSAL].decode("ascii", "backslashreplace"))
-            return None
-    except HttpError as error:
-        log.warning("%s gives no renewal: %s", url, error)
-        return None
+        yield Services(gateway, partial(post, client), config.state, treasury=treasury, store=store)
 
 
 def opened(config: WorkerConfig, image: Path) -> Driver:

@@ -29,8 +29,8 @@ class Nodes(Protocol):
 
 
 def releases_of(statuses: Iterable[NodeStatus | None]) -> list[bytes]:
-    """The releases among them, as canonical JSON; the enclave checks them."""
-    return [status.release.canonical() for status in statuses if status is not None and status.release is not None]
+    """The releases among them, as their nodes wrote them down; the enclave checks them."""
+    return [bytes(status.release) for status in statuses if status is not None and status.release is not None]
 
 
 def posted_release(event: ReleasePosted, spec: JobSpec, evidence_hash: Bytes32) -> Release:

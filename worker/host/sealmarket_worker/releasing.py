@@ -143,7 +143,7 @@ class ReleaseRound(JobSteps):
             return []
         posted = (event for event in events if isinstance(event, ReleasePosted) and event.job_id == self._job_id)
         evidence_hash = self._waiting.enclave.evidence_hash
-        return [posted_release(event, self._entry.spec, evidence_hash).canonical() for event in posted]
+        return [posted_release(event, self._entry.spec, evidence_hash).raw for event in posted]
 
     def _complain(self, reported: Sequence[SignedComplaint]) -> None:
         for complaint in set(reported) - self._complaints:

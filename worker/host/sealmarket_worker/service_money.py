@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +26,15 @@ from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import MarketContract
 from sealmarket.chain.errors import NoSessions
 from sealmarket.chain.sessions import ServiceState, SessionsContract
+from sealmarket.client.renewals import SignedRenewals
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.transitions import Status
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Wei, decode_canonical
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape, Wei, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.session import Renewal, SessionTerms, SignedRenewal, SignedStatement
-from sealmarket_worker.hosting import SignedRenewals, StatementLog
+from sealmarket_enclave.protocol.session import Renewal, SessionTerms, SignedStatement
+from sealmarket_worker.hosting import StatementLog
 
 log = logging.getLogger(__name__)
 RECORDS, STATEMENTS = "services", "statements"
@@ -102,16 +103,12 @@ class ServiceMoney:
         """Rule 3. A refusal of the chain costs nothing: the next renewal is claimed in its place."""
         if not self._record.terms.renewal_fee:
             return
-        renewal = decode_canonical(Renewal, found.renewal)
+        renewal = found.read()
         try:
             if not self._is_cheap(renewal, committee):
                 return
             removed = self._chain.at(self._chain.head()).removed_members(committee.epoch)
-            signed = [
-                (place, SignedRenewal(renewal=renewal, signature=HexBytes(signature)))
-                for place, signature in zip(found.places, found.signatures, strict=True)
-            ]
-            self._send(self._contract.claim_renewal(signed, committee, removed))
+            self._send(self._contract.claim_renewal(found.by_place(), committee, removed))
         except ChainError as error:
             log.warning("nodes are paid for a later renewal of service %s: %s", self._job_id, error)
 
@@ -142,7 +139,7 @@ class ServiceMoney:
     def _post_last(self, service: ServiceState) -> None:
         if self._chain.head().timestamp > service.last_second:
             return
-        for signed in _needed(list(self._statements.all())):
+        for signed in reversed(self._statements.needed()):
             self.post(signed)
 
     def _service(self) -> ServiceState:
@@ -150,16 +147,6 @@ class ServiceMoney:
 
     def _status(self) -> Status:
         return self._chain.at(self._chain.head()).job(self._record.spec.request_hash).status
-
-
-def _needed(kept: Sequence[SignedStatement]) -> Iterator[SignedStatement]:
-    """The newest statement, and before it each one that has the last entry of an account."""
-    seen: set[Address] = set()
-    for place, signed in enumerate(reversed(kept)):
-        accounts = {entry.account for entry in signed.statement.entries}
-        if not place or accounts - seen:
-            yield signed
-        seen |= accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +176,16 @@ class Treasury:
             try:
                 record = decode_canonical(ServiceRecord, path.read_bytes())
                 if not is_served(self._job_id(record)) and self._money(record).wind_up():
+                    self._statements(record).remove()
                     path.unlink()
             except (ChainError, MalformedDocument, OSError) as error:
                 log.warning("the money of service %s stays where it is for now: %s", path.stem, error)
 
     def _money(self, record: ServiceRecord) -> ServiceMoney:
-        return ServiceMoney(self.chain, self.send, record, StatementLog(self.state / STATEMENTS, self._job_id(record)))
+        return ServiceMoney(self.chain, self.send, record, self._statements(record))
+
+    def _statements(self, record: ServiceRecord) -> StatementLog:
+        return StatementLog(self.state / STATEMENTS, self._job_id(record))
 
     def _job_id(self, record: ServiceRecord) -> JobId:
         return record.spec.job_id(self.chain.book.chain_id, self.chain.book.market)

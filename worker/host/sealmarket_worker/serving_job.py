@@ -14,6 +14,7 @@ from pathlib import Path
 from sealmarket.chain import ChainReader
 from sealmarket.chain.errors import ChainError
 from sealmarket.client.consumer_sets import ConsumerSets, LeavesStore
+from sealmarket.client.renewals import Ask
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.services import ServiceDocument
 from sealmarket.sealing.evidence import EvidenceSealer
@@ -25,7 +26,7 @@ from sealmarket_enclave.protocol.session import SessionTerms
 from sealmarket_enclave.runtime.channel import Evidence
 from sealmarket_worker.errors import InputMissing
 from sealmarket_worker.gateway import Gateway, Hosted
-from sealmarket_worker.hosting import LOOK_SECONDS, Ask, NodeRenewals, ServiceRun, StatementLog
+from sealmarket_worker.hosting import LOOK_SECONDS, NodeRenewals, ServiceRun, StatementLog
 from sealmarket_worker.materials import Materials
 from sealmarket_worker.service_money import STATEMENTS, ServiceMoney, ServiceRecord, Treasury
 from sealmarket_worker.session import EnclaveSession, key_hash_of

@@ -69,7 +69,7 @@ class Load(Message, frozen=True, kw_only=True, tag="load"):
 
 
 class Deliver(Message, frozen=True, kw_only=True, tag="deliver"):
-    """Signed releases of oracle nodes, canonical JSON; may be repeated until enough shares are right."""
+    """Signed releases of oracle nodes, as they wrote them down; may be repeated until enough shares are right."""
 
     releases: tuple[bytes, ...]
 

@@ -12,11 +12,9 @@ Rules (docs/spec/enclave.md, "Shares"):
 
 from __future__ import annotations
 
-import msgspec
-
-from sealmarket_enclave.protocol.codec import Address, Bytes32, decode_canonical
+from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket_enclave.protocol.release import Complaint, Release, SignedComplaint, release_hash
+from sealmarket_enclave.protocol.release import Complaint, SignedComplaint, read_release, release_hash
 from sealmarket_enclave.protocol.signing import SignatureRefused, personal_digest, recover
 from sealmarket_enclave.runtime.channel import ShareReport
 from sealmarket_enclave.runtime.errors import InputFailed, InputFault
@@ -51,10 +49,10 @@ class ShareCollector:
     def take(self, raw: bytes) -> None:
         """Look at one release (rules 1 and 2). Never raises for what the host delivered."""
         try:
-            release = decode_canonical(Release, raw)
+            release = read_release(raw)
             sent = release_hash(release.job_id, release.evidence_hash, release.index, release.shares)
             node = recover(personal_digest(sent), release.signature)
-        except (MalformedDocument, SignatureRefused, msgspec.MsgspecError):
+        except (MalformedDocument, SignatureRefused):
             return
         if (release.job_id, release.evidence_hash) != (self._bound.job_id, self._evidence_hash):
             return

@@ -1,0 +1,97 @@
+"""Nonces of sign-ins: given to anyone for nothing, and each counts once.
+
+1. A nonce is the time at which it ends, eight random bytes, and an HMAC of both under a key of the backend. Giving one
+   writes nothing, so however many strangers ask, none loses the one that it was given.
+2. A nonce that was used is written down until it would have ended, by its SHA-256: then it is refused as too late.
+3. A peer uses at most :data:`MOST_OF_PEER` in :data:`NONCE_SECONDS`, and is told to wait. No other peer is.
+4. The keys lie in the table ``nonces``, under the peer ``""``, so that all processes on one database take each other's
+   nonces. A key makes nonces for :data:`KEY_SECONDS` and ends with the last of them. Whoever reads it can make nonces;
+   a sign-in needs an account's signature all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Iterable
+
+from sealmarket.protocol.sign_in import Nonce
+from sealmarket_backend.errors import TooMany
+from sealmarket_backend.tables import Database
+
+NONCE_SECONDS = 300
+KEY_SECONDS = 3600
+MOST_OF_PEER = 64
+_KEY_BYTES, _RANDOM_BYTES = 32, 8
+_TIME_DIGITS, _MAC_DIGITS = 10, 32
+"""Hex digits: of seconds since 1970, and of the first half of an HMAC-SHA-256."""
+_UNSIGNED = _TIME_DIGITS + 2 * _RANDOM_BYTES
+_OURS = ""
+"""In the place of a peer: rows with it are keys."""
+
+
+class Nonces:
+    """The nonces of one backend. ``clock`` gives seconds since 1970. Threads may share it."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database, self._clock = database, clock
+        self._newest = (b"", 0)
+        """The key that makes nonces, and when it ends."""
+
+    def give(self) -> Nonce:
+        """A nonce for one sign-in."""
+        expires = int(self._clock()) + NONCE_SECONDS
+        made = f"{expires:0{_TIME_DIGITS}x}{secrets.token_hex(_RANDOM_BYTES)}"
+        return Nonce(nonce=made + _mac(self._key(expires), made), expires=expires)
+
+    def take(self, nonce: str, peer: str) -> bool:
+        """Whether a nonce counts; it counts no more from now on. Raises :class:`TooMany`."""
+        now = int(self._clock())
+        if not self._is_ours(nonce, now):
+            return False
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM nonces WHERE expires <= ?", (now,))
+            count = connection.execute("SELECT COUNT(*) FROM nonces WHERE peer = ?", (peer,)).fetchone()[0]
+            if count >= MOST_OF_PEER:
+                raise TooMany(f"{peer} signed in {count} times within {NONCE_SECONDS} s", NONCE_SECONDS)
+            query = (
+                "INSERT INTO nonces (digest, peer, expires) VALUES (?, ?, ?)"
+                " ON CONFLICT (digest) DO NOTHING RETURNING 1"
+            )
+            used = (hashlib.sha256(nonce.encode()).digest(), peer, now + NONCE_SECONDS)
+            return connection.execute(query, used).fetchone() is not None
+
+    def _is_ours(self, nonce: str, now: int) -> bool:
+        if len(nonce) != _UNSIGNED + _MAC_DIGITS or not nonce.isascii():
+            return False
+        made, mac = nonce[:_UNSIGNED], nonce[_UNSIGNED:]
+        if not any(hmac.compare_digest(_mac(key, made), mac) for key in self._keys(now)):
+            return False
+        return now < int(made[:_TIME_DIGITS], 16)
+
+    def _keys(self, now: int) -> Iterable[bytes]:
+        if self._newest[1] > now:
+            yield self._newest[0]
+        query = "SELECT digest FROM nonces WHERE peer = ? AND expires > ?"
+        yield from (bytes(row["digest"]) for row in self._database.rows(query, _OURS, now))
+
+    def _key(self, until: int) -> bytes:
+        """A key that lasts until then: the newest that some process wrote down, or a new one."""
+        key, ends = self._newest
+        if ends >= until:
+            return key
+        with self._database.write() as connection:
+            query = "SELECT digest, expires FROM nonces WHERE peer = ? AND expires >= ? ORDER BY id DESC LIMIT 1"
+            row = connection.execute(query, (_OURS, until)).fetchone()
+            if row is not None:
+                self._newest = bytes(row["digest"]), int(row["expires"])
+            else:
+                self._newest = secrets.token_bytes(_KEY_BYTES), until + KEY_SECONDS
+                query = "INSERT INTO nonces (digest, peer, expires) VALUES (?, ?, ?)"
+                connection.execute(query, (self._newest[0], _OURS, self._newest[1]))
+            return self._newest[0]
+
+
+def _mac(key: bytes, made: str) -> str:
+    return hmac.digest(key, made.encode(), "sha256").hex()[:_MAC_DIGITS]

@@ -1,0 +1,287 @@
+"""Advisories: who may call a platform back, from when on, at whose cost; and what a recall touches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import coincurve
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from typer.testing import CliRunner
+
+from sealmarket.http import HttpError
+from sealmarket.protocol.advisories import Advisory, Floor, PlatformSeen, SignedAdvisory, Target, touched
+from sealmarket.protocol.decisions import Decision, Outcome
+from sealmarket.protocol.reasons import JobReason, reason_codes
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode
+from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.signing import address_of, sign
+from sealmarket_oracle.admin import ask_recall, serving_admin
+from sealmarket_oracle.api import create_app
+from sealmarket_oracle.cli import app
+from sealmarket_oracle.gate.advisory_rules import NOTICE
+from sealmarket_oracle.log.entries import EntryKind
+from sealmarket_oracle.recalls import PublishedAdvisories, Recall, Recalls, Sightings
+from sealmarket_oracle.report import Reporter
+from sealmarket_oracle.runner import Runner
+from sealmarket_oracle.service import Node
+from tests.oracle.test_api import Client
+from tests.oracle.world import NOW, World
+from tests.patience import until
+
+ISSUER, STRANGER = coincurve.PrivateKey(b"\x11" * 32), coincurve.PrivateKey(b"\x12" * 32)
+WHOLE = (Target(tee="tdx"),)
+
+
+class Operator:
+    """One node whose operator enables an issuer; ``held`` is its recalls, of which a second one is a restart."""
+
+    def __init__(self, world: World, stack: ExitStack) -> None:
+        self._world, self._stack, self._starts = world, stack, 0
+        self.folder = world.folder / "advisories"
+        self.folder.mkdir()
+        self.node, self.held = self.start()
+
+    def start(self) -> tuple[Node, Recalls]:
+        """Start the node, on the same journal."""
+        self._starts += 1
+        journal = self._world.journal()
+        sightings = self._stack.enter_context(Sightings(self._world.folder / "platforms.sqlite"))
+        held = Recalls(self.folder, frozenset({address_of(ISSUER.public_key)}), journal, sightings)
+        return self._world.node(journal_of=journal, recalls=held), held
+
+    def drop(self, name: str = "one.json", *, key: coincurve.PrivateKey = ISSUER, **fields: Any) -> SignedAdvisory:
+        """A signed statement in the operator's folder."""
+        stated = replace(Advisory(title="a leaked key", applies_from=NOW, targets=WHOLE), **fields)
+        signed = SignedAdvisory(advisory=stated, signature=sign(stated.digest(), key))
+        (self.folder / name).write_bytes(signed.canonical())
+        return signed
+
+
+@pytest.fixture
+def operator(world: World) -> Iterator[Operator]:
+    with ExitStack() as stack:
+        yield Operator(world, stack)
+
+
+def _decided(world: World, operator: Operator, matched_at: int = NOW, **match: Any) -> Decision:
+    world.match(world.publish(), matched_at=matched_at, **match)
+    world.quote()
+    return world.decided(operator.node)
+
+
+def _publish(world: World, operator: Operator, ago: int = NOTICE) -> None:
+    """The node sees its folder, so many seconds before :data:`NOW`."""
+    journal = operator.held._journal
+    journal._clock = lambda: NOW - ago
+    operator.held.look((1, Bytes32(b"\x01" * 32)))
+    journal._clock = lambda: NOW
+
+
+# --- who, and from when on ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["a stranger", "an altered statement", "no signature", "no statement"])
+def test_what_no_enabled_issuer_signed_is_never_applied(how: str, world: World, operator: Operator) -> None:
+    signed = operator.drop(key=STRANGER if how == "a stranger" else ISSUER)
+    path = operator.folder / "one.json"
+    if how == "an altered statement":
+        path.write_bytes(signed.canonical().replace(b"a leaked key", b"a leaked kex"))
+    if how == "no signature":
+        path.write_bytes(SignedAdvisory(advisory=signed.advisory, signature=HexBytes(bytes(65))).canonical())
+    if how == "no statement":
+        path.write_bytes(b"[" * 1000)
+    _publish(world, operator)
+    assert _decided(world, operator).outcome is Outcome.ACCEPTED
+    assert operator.held.published().advisories == ()
+    assert "one.json" in operator.held.problems[0]
+    assert operator.held._journal.entries_of(EntryKind.ADVISORY) == []
+
+
+def test_a_statement_counts_no_sooner_than_a_day_after_the_node_logged_it(world: World, operator: Operator) -> None:
+    operator.drop(applies_from=0)
+    _publish(world, operator, ago=NOTICE - 1)
+    assert _decided(world, operator).outcome is Outcome.ACCEPTED
+
+
+def test_a_statement_counts_no_sooner_than_it_says(world: World, operator: Operator) -> None:
+    operator.drop(applies_from=NOW + 1)
+    _publish(world, operator, ago=3 * NOTICE)
+    assert _decided(world, operator).outcome is Outcome.ACCEPTED
+
+
+def test_a_restart_gives_no_statement_another_time(world: World, operator: Operator) -> None:
+    operator.drop(applies_from=0)
+    _publish(world, operator, ago=NOTICE)
+    operator.node, operator.held = operator.start()
+    operator.held.look((2, Bytes32(b"\x02" * 32)))
+    (found,) = operator.held.published().advisories
+    assert found.since == NOW
+    assert len(operator.held._journal.entries_of(EntryKind.ADVISORY)) == 1
+
+
+def test_a_machine_that_is_called_back_is_refused_at_no_partys_cost(world: World, operator: Operator) -> None:
+    operator.drop()
+    _publish(world, operator)
+    decision = _decided(world, operator)
+    assert decision.outcome is Outcome.TERMS_REFUSED
+    assert reason_codes(decision.reasons) == (JobReason.PLATFORM_RECALLED.code,)
+    status = operator.node.status(world.job_id).decision
+    assert status is not None
+    assert "a leaked key" in status.detail.findings[0].found
+
+
+def test_a_provider_at_fault_does_not_escape_by_being_called_back(world: World, operator: Operator) -> None:
+    operator.drop()
+    _publish(world, operator)
+    world.match(world.publish(), matched_at=NOW)
+    world.quote(debug=True)
+    assert world.decided(operator.node).outcome is Outcome.PLATFORM_REFUSED
+
+
+def test_a_statement_that_its_operator_takes_away_counts_no_more(world: World, operator: Operator) -> None:
+    operator.drop()
+    _publish(world, operator)
+    (operator.folder / "one.json").unlink()
+    assert _decided(world, operator).outcome is Outcome.ACCEPTED
+
+
+def test_another_machine_is_left_alone(world: World, operator: Operator) -> None:
+    operator.drop(targets=(Target(tee="tdx", platform=Bytes32(b"\x0f" * 32)), Target(tee="snp")))
+    _publish(world, operator)
+    assert _decided(world, operator).outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize(("date", "outcome"), [("2026-01-01", Outcome.ACCEPTED), ("2026-01-02", Outcome.TERMS_REFUSED)])
+def test_a_floor_of_intels_is_the_date_of_the_level(
+    date: str, outcome: Outcome, world: World, operator: Operator
+) -> None:
+    operator.drop(targets=(Target(tee="tdx", floor=Floor(level_date=date)),))
+    _publish(world, operator)
+    assert _decided(world, operator).outcome is outcome
+
+
+# --- which machines -----------------------------------------------------------------------------------------------
+
+MILAN = PlatformSeen(tee="snp", generation="Milan", platform=Bytes32(b"\x01" * 32), levels={"snp": 8, "microcode": 200})
+
+
+@pytest.mark.parametrize(
+    ("target", "meant"),
+    [
+        (Target(tee="snp"), True),
+        (Target(tee="tdx"), False),
+        (Target(tee="snp", generation="Milan"), True),
+        (Target(tee="snp", generation="Genoa"), False),
+        (Target(tee="snp", platform=MILAN.platform), True),
+        (Target(tee="snp", platform=Bytes32(b"\x02" * 32)), False),
+        (Target(tee="snp", floor=Floor(levels={"snp": 8})), False),
+        (Target(tee="snp", floor=Floor(levels={"snp": 9})), True),
+        (Target(tee="snp", floor=Floor(levels={"snp": 8, "unknown": 0})), True),
+        (Target(tee="snp", floor=Floor(level_date="2026-01-01")), True),
+        (Target(tee="snp", floor=Floor()), False),
+    ],
+)
+def test_a_target_means_the_machines_of_all_that_it_names(target: Target, meant: bool) -> None:
+    stated = Advisory(title="t", applies_from=0, targets=(Target(tee="sgx"), target))
+    assert (touched(MILAN, stated) is target) == meant
+
+
+@given(st.dictionaries(st.sampled_from(["snp", "microcode", "tee"]), st.integers(0, 255)))
+def test_a_machine_below_a_floor_is_below_every_higher_one(levels: dict[str, int]) -> None:
+    higher = {part: min(255, level + 1) for part, level in levels.items()}
+    low, high = (
+        Advisory(title="t", applies_from=0, targets=(Target(tee="snp", floor=Floor(levels=one)),))
+        for one in (levels, higher)
+    )
+    assert touched(MILAN, low) is None or touched(MILAN, high) is not None
+
+
+@pytest.mark.parametrize(
+    "raw", [b"{}", b'{"version":"sealmarket/advisory/1","title":"t","appliesFrom":0,"targets":[]}']
+)
+def test_a_statement_about_nothing_is_refused(raw: bytes) -> None:
+    with pytest.raises(MalformedDocument):
+        decode(Advisory, raw)
+
+
+# --- a drill ------------------------------------------------------------------------------------------------------
+
+
+def test_a_recall_lists_the_jobs_and_assets_that_it_touches_and_no_others(world: World, operator: Operator) -> None:
+    first, second = world.publish(1), world.publish(2)
+    for asset in (first, second):
+        world.match(asset)
+        world.quote()
+        world.decided(operator.node)
+    stated = Advisory(title="t", applies_from=NOW + 10**6, targets=WHOLE)
+    found = operator.held.touched_by(stated)
+    assert found.looked_at == 2
+    assert {asset.asset_id for asset in found.assets} == {first.asset_id, second.asset_id}
+    assert {job.outcome for job in found.jobs} == {"accepted"}
+    assert not any(job.released for job in found.jobs)
+    other = Advisory(title="t", applies_from=0, targets=(Target(tee="snp"),))
+    assert operator.held.touched_by(other).jobs == ()
+
+
+def test_evidence_that_is_not_authentic_is_no_jobs_machine(world: World, operator: Operator) -> None:
+    world.match(world.publish())
+    world.quote(collateral="")
+    world.decided(operator.node)
+    assert operator.held.touched_by(Advisory(title="t", applies_from=0, targets=WHOLE)).looked_at == 0
+
+
+def test_the_machines_of_jobs_are_in_a_file_of_the_operators_alone(world: World, operator: Operator) -> None:
+    assert (world.folder / "platforms.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+# --- commands and interfaces ----------------------------------------------------------------------------------------
+
+
+def test_a_statement_is_signed_by_command_and_a_key_that_others_can_read_signs_nothing(tmp_path: Path) -> None:
+    stated, key, out = tmp_path / "advisory.json", tmp_path / "issuer.key", tmp_path / "signed.json"
+    stated.write_bytes(Advisory(title="t", applies_from=NOW, targets=WHOLE).canonical())
+    key.write_text(ISSUER.secret.hex())
+    key.chmod(0o644)
+    command = ["advise", str(stated), "--key", str(key), "--out", str(out)]
+    assert CliRunner().invoke(app, command).exit_code != 0
+    assert not out.exists()
+    key.chmod(0o600)
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert decode(SignedAdvisory, out.read_bytes()).issuer() == address_of(ISSUER.public_key)
+    assert CliRunner().invoke(app, command).exit_code != 0, "no file is overwritten"
+
+
+@pytest.mark.loopback
+def test_a_recall_by_command_asks_the_running_node(world: World, operator: Operator, tmp_path: Path) -> None:
+    asset = world.publish()
+    world.match(asset)
+    world.quote()
+    world.decided(operator.node)
+    signed = operator.drop(key=STRANGER)
+    reporter = cast("Reporter", SimpleNamespace(recall=operator.held.touched_by))
+    with serving_admin(reporter, str(tmp_path / "admin.sock")):
+        until("the socket's answer", (tmp_path / "admin.sock").exists)
+        command = ["recall", str(operator.folder / "one.json"), str(tmp_path)]
+        text = CliRunner().invoke(app, command)
+        found = decode(Recall, CliRunner().invoke(app, [*command, "--json"]).stdout.encode())
+        with pytest.raises(HttpError, match="422"):
+            ask_recall(tmp_path, cast("Advisory", SimpleNamespace(canonical=lambda: b"{}")))
+    assert found == operator.held.touched_by(signed.advisory)
+    for said in (str(world.job_id), str(asset.asset_id), "accepted", "no share released", "1 of 1 jobs"):
+        assert said in text.stdout
+
+
+def test_everyone_sees_which_statements_a_node_applies_and_from_when_on(world: World, operator: Operator) -> None:
+    client = Client(create_app(operator.node, Runner(operator.node, 1.0)))
+    assert client.get("/v1/advisories").json()["advisories"] == []
+    signed = operator.drop()
+    _publish(world, operator)
+    (shown,) = decode(PublishedAdvisories, client.get("/v1/advisories").content).advisories
+    assert (shown.signed, shown.issuer, shown.since) == (signed, address_of(ISSUER.public_key), NOW)
