@@ -159,7 +159,8 @@ class Scene:
         self._pass()
 
     def look(self, place: int) -> None:
-        """A node looks at the chain and does what is due; its peers hear of it."""
+        """A node looks at the chain and does what is due; its peers hear of it. Its disk was copied just before."""
+        self._copy_disk(place)
         one, before = self.running[place], self._promises(place)
         refused = False
         try:
@@ -217,12 +218,12 @@ class Scene:
         self.running[place] = self._start(place)
         self.tell(place)
 
-    def copy_disk(self, place: int) -> None:
+    def _copy_disk(self, place: int) -> None:
         shutil.rmtree(self._disk(place, "copy"), ignore_errors=True)
         shutil.copytree(self._disk(place), self._disk(place, "copy"))
 
     def restore_disk(self, place: int) -> None:
-        """The node's machine is put back to what it was, its journal's mark included."""
+        """The node's machine is put back to what it was before its last look, its journal's mark included."""
         if not self._disk(place, "copy").exists():
             return
         self.running[place].journal.close()
