@@ -99,13 +99,8 @@ class Backend:
         say = partial(self.notices.tell, topic=ORDERS)
         self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed, leading=False, tell=say)
         self._honesty = Honesty(chain, self.orders)
-        self.index = Index(
-            self._database,
-            chain,
-            start=chain.book.deployed_at,
-            listener=self._honesty,
-            tell=partial(self.notices.tell, topic=JOBS),
-        )
+        say = partial(self.notices.tell, topic=JOBS)
+        self.index = Index(self._database, chain, start=chain.book.deployed_at, listener=self._honesty, tell=say)
         self.sessions = Sessions(self._database, self._signatures, chain.book, self.clock)
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self.uploads = Uploads(self.blobs)
