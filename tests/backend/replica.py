@@ -87,6 +87,10 @@ class SharedSender:
     def __init__(self, shared: SharedJobs, folder: Path, name: str) -> None:
         self._shared, self._folder, self._name = shared, folder, name
 
+    def price(self) -> int:
+        """Gas costs nothing here."""
+        return 0
+
     def gas_of(self, _call: Call) -> int:
         if (hold := self._folder / f"hold-{self._name}").exists():
             (self._folder / f"held-{self._name}").touch()
