@@ -1,7 +1,7 @@
 """What one market costs at 10^2 to 10^7 jobs a day, from figures that were measured: a model on paper.
 
-Each figure says where it was measured. Those of the order book are read from what its benches printed with
-``--json`` (docs/measured), those of gas from the gas report. What is no figure of this repository (a chain's blocks and prices,
+Each figure says where it was measured. Those of the order book are read from what its benches printed with ``--json``
+(docs/measured), those of gas from the gas report. What is no figure of this repository (a chain's blocks and prices,
 the size of a container) is a setting with a default, and can be changed on the command line. The model adds and
 multiplies; it knows no queues and no peaks but :attr:`Settings.peak`.
 """
