@@ -196,6 +196,19 @@ contract AssetRegistry is IAssetRegistry {
     }
 
     /// @inheritdoc IAssetRegistry
+    function admits(bytes32 assetId, uint32 version, uint32 purpose, address account, bytes32[] calldata proof)
+        external
+        view
+        returns (bool)
+    {
+        Version storage found = _versions[_versionKey(assetId, version)];
+        Rules storage rules = found.rules;
+        if (rules.access == Access.Revoked || block.timestamp > rules.expiry) return false;
+        bytes32 root = rules.access == Access.Restricted ? found.consumerRoot : bytes32(0);
+        return purpose & ~rules.purposes == 0 && Counterparts.includes(root, account, proof);
+    }
+
+    /// @inheritdoc IAssetRegistry
     function versionOf(bytes32 assetId, uint32 version) external view returns (VersionState memory) {
         Version storage found = _versions[_versionKey(assetId, version)];
         Rules storage rules = found.rules;

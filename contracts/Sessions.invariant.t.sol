@@ -37,7 +37,7 @@ contract SessionsInvariantTest is Assertions {
             _handler.endJob(1, 4);
             _handler.endService(1);
         }
-        string[13] memory steps = [
+        string[14] memory steps = [
             "fund",
             "take",
             "royalties",
@@ -50,7 +50,8 @@ contract SessionsInvariantTest is Assertions {
             "close",
             "job end",
             "end",
-            "batch"
+            "batch",
+            "slash"
         ];
         for (uint256 i = 0; i < steps.length; ++i) {
             assertTrue(_handler.reached(bytes32(bytes(steps[i]))) > 0, steps[i]);
@@ -93,9 +94,10 @@ contract SessionsInvariantTest is Assertions {
     }
 
     function _seldom(uint256 seed) private {
-        if (seed % 5 == 0) _handler.endJob(seed >> 8, seed >> 16);
-        else if (seed % 5 == 1) _handler.endService(seed >> 8);
-        else if (seed % 5 == 2) _handler.batchJob(seed >> 8);
+        if (seed % 6 == 0) _handler.endJob(seed >> 8, seed >> 16);
+        else if (seed % 6 == 1) _handler.endService(seed >> 8);
+        else if (seed % 6 == 2) _handler.batchJob(seed >> 8);
+        else if (seed % 6 == 3) _handler.slashBatch();
         else _handler.addBond(seed >> 8, seed >> 16);
     }
 }

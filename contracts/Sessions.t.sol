@@ -3,8 +3,10 @@ pragma solidity ^0.8.27;
 
 import {IJobs} from "./interfaces/IJobs.sol";
 import {ISessions} from "./interfaces/ISessions.sol";
+import {EntryWord} from "./libraries/EntryWords.sol";
 import {TabWord} from "./libraries/TabWords.sol";
 import {Assertions} from "./testing/Assertions.sol";
+import {packed} from "./testing/Hashes.sol";
 import {SessionFixture} from "./testing/SessionFixture.sol";
 import {vm} from "./testing/Vm.sol";
 import {Terms} from "./types/Assets.sol";
@@ -238,6 +240,29 @@ contract LockingTest is SessionFixture {
         _refuse(_account(0), _bonding(address(0), abi.encode(opening)), ISessions.UnknownService.selector);
     }
 
+    function test_an_opening_that_is_encoded_in_another_way_is_refused() public {
+        Open memory open = _service(1);
+        bytes memory opening = abi.encode(_opening(open, _account(0)));
+        bytes memory moved = abi.encodePacked(uint256(64), opening);
+        _refuse(_account(0), _bonding(address(0), moved), IJobs.Mismatch.selector);
+    }
+
+    function testFuzz_an_opening_that_is_cut_short_moves_nothing(uint256 words) public {
+        Open memory open = _service(1);
+        bytes memory opening = abi.encode(_opening(open, _account(0)));
+        uint256 length = 32 * bound(words, 0, opening.length / 32 - 1);
+        // solhint-disable-next-line no-inline-assembly
+        assembly ("memory-safe") {
+            mstore(opening, length)
+        }
+        bytes memory call = _bonding(address(0), opening);
+        vm.prank(_account(0));
+        // solhint-disable-next-line avoid-low-level-calls
+        (bool done,) = address(market).call(call);
+        assertTrue(!done, "half an opening");
+        assertEq(_tab(open, _account(0)).limit, 0, "limit");
+    }
+
     function test_a_tab_below_the_least_is_refused_and_more_may_be_added_in_small() public {
         Open memory open = _service(1);
         _refuse(_account(0), _funding(open, _account(0), LEAST_TAB - 1), ISessions.TabTooSmall.selector);
@@ -350,12 +375,29 @@ contract RedeemingTest is SessionFixture {
         Open memory open = _served(1);
         Statement memory made = _ofOne(open, _account(0), 5);
         bytes memory signature = _sign(PROVIDER_KEY, _hashOf(made));
-        _refuseAt(abi.encodeCall(ISessions.redeem, (made, signature)), IJobs.WrongEnclave.selector);
+        _refuseAt(_redeeming(made, signature), IJobs.WrongEnclave.selector);
         signature = _signed(made);
         made.entries[0].units = 6;
-        _refuseAt(abi.encodeCall(ISessions.redeem, (made, signature)), IJobs.WrongEnclave.selector);
+        _refuseAt(_redeeming(made, signature), IJobs.WrongEnclave.selector);
         made.jobId = keccak256("x");
-        _refuseAt(abi.encodeCall(ISessions.redeem, (made, signature)), ISessions.UnknownService.selector);
+        _refuseAt(_redeeming(made, signature), ISessions.UnknownService.selector);
+    }
+
+    /// The packed form has more bits than the signed types: what they could hold beside was never signed.
+    function test_an_entry_outside_its_types_is_not_the_signed_one() public {
+        Open memory open = _served(1);
+        Statement memory made = _ofOne(open, _account(0), 5);
+        bytes memory signature = _signed(made);
+        EntryWord[] memory entries = packed(made.entries);
+        bytes32 word = EntryWord.unwrap(entries[0]);
+        for (uint256 bit = 0; bit < 96; ++bit) {
+            entries[0] = EntryWord.wrap(word ^ bytes32(1 << bit));
+            _refuseAt(
+                abi.encodeCall(ISessions.redeem, (open.jobId, made.total, made.last, entries, signature)),
+                IJobs.WrongEnclave.selector
+            );
+        }
+        _redeem(made, signature);
     }
 
     function test_a_shorter_list_under_the_same_signature_is_refused() public {
@@ -364,8 +406,8 @@ contract RedeemingTest is SessionFixture {
         bytes memory signature = _signed(made);
         Statement memory shorter = _statement(open, 10, 1);
         shorter.entries[0] = made.entries[0];
-        _refuseAt(abi.encodeCall(ISessions.redeem, (shorter, signature)), IJobs.WrongEnclave.selector);
-        sessions.redeem(made, signature);
+        _refuseAt(_redeeming(shorter, signature), IJobs.WrongEnclave.selector);
+        _redeem(made, signature);
     }
 
     function test_a_statement_after_the_redemption_window_is_refused() public {

@@ -21,7 +21,7 @@ from scripts.solidity import OURS, compile_sources
 from scripts.toolchain import ROOT
 
 EXPORTED = ROOT / "sealmarket" / "chain" / "storage.json"
-PROVEN = ("AssetRegistry", "Market", "OracleCommittee")
+PROVEN = ("AssetRegistry", "Market", "OracleCommittee", "Sessions")
 _KEY = re.compile(r"t_(bytes32|address|uint[0-9]{1,3})")
 
 

@@ -87,8 +87,7 @@ class Backend:
         store: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
         keeping: KeeperSettings = KeeperSettings(),  # noqa: B008 - frozen
     ) -> None:
-        self.chain = chain
-        self.addresses = chain.book
+        self.chain, self.addresses = chain, chain.book
         self._database = self.database = Database(database or folder / FILE)
         self.clock = time.time
         self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder), bucket)
@@ -99,13 +98,8 @@ class Backend:
         say = partial(self.notices.tell, topic=ORDERS)
         self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed, leading=False, tell=say)
         self._honesty = Honesty(chain, self.orders)
-        self.index = Index(
-            self._database,
-            chain,
-            start=chain.book.deployed_at,
-            listener=self._honesty,
-            tell=partial(self.notices.tell, topic=JOBS),
-        )
+        say = partial(self.notices.tell, topic=JOBS)
+        self.index = Index(self._database, chain, start=chain.book.deployed_at, listener=self._honesty, tell=say)
         self.sessions = Sessions(self._database, self._signatures, chain.book, self.clock)
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self.uploads = Uploads(self.blobs)
@@ -130,8 +124,7 @@ class Backend:
         )
         self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
         self._pause = pause
-        self._due = threading.Event()
-        self._stopped = threading.Event()
+        self._due, self._stopped = threading.Event(), threading.Event()
         self._trouble, self._next_sweep = "", 0.0
         self._orphans = None if bucket is None else Orphans(self.blobs.ledger, bucket)
         self._term = 0

@@ -110,7 +110,7 @@ class Together:
         return change.result()
 
     def later(self, make: Callable[[Connection], Any], over: Callable[[], object]) -> None:
-        """Carry out a change for which no caller waits; ``over`` is called, from any thread, once that has ended."""
+        """Carry out a change that no caller waits for; ``over`` is called from any thread once it is, or is refused."""
         change = _Unawaited(make, over)
         if self._add(change):
             self._take_turn(change)

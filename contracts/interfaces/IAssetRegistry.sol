@@ -130,6 +130,13 @@ interface IAssetRegistry {
     /// Price, uses, budget, hold and time-out share concern new matches only.
     function stand(AssetClaim[] calldata claims) external view returns (bool);
 
+    /// @notice Whether the terms in force allow an account: not revoked, not expired, for all of these purposes, and in
+    /// the consumer set by `proof`. What a service asks for each tab; nodes check the other terms at each renewal.
+    function admits(bytes32 assetId, uint32 version, uint32 purpose, address account, bytes32[] calldata proof)
+        external
+        view
+        returns (bool);
+
     /// @notice The market that this registry serves.
     function market() external view returns (address);
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
+import {EntryWord} from "../libraries/EntryWords.sol";
 import {Members, NodeSignature} from "../types/Committees.sol";
 import {JobSpec} from "../types/Jobs.sol";
-import {Renewal, ServiceState, SessionTerms, Statement, Tab} from "../types/Sessions.sol";
+import {Renewal, ServiceState, SessionTerms, Tab} from "../types/Sessions.sol";
 import {ILedgerReceiver} from "./ILedgerReceiver.sol";
 import {IMarket} from "./IMarket.sol";
 
@@ -39,7 +40,7 @@ interface ISessions is ILedgerReceiver {
     /// this (88 bits) and whether the entry was last (8 bits), packed in this order. The bond rose by what the tabs
     /// paid and fell by `royalties`.
     event StatementRedeemed(
-        bytes32 indexed jobId, uint64 redeemed, bool last, uint256 royalties, bytes32[] payments
+        bytes32 indexed jobId, uint64 redeemed, bool last, uint256 royalties, EntryWord[] payments
     );
     event CloseRequested(bytes32 indexed jobId, address indexed account, uint256 blockNumber);
     event CloseConfirmed(bytes32 indexed jobId, address indexed account, uint40 closesAt);
@@ -106,8 +107,15 @@ interface ISessions is ILedgerReceiver {
 
     /// @notice Take a statement, within the redemption window after the end. Anyone. Statements may come in any order.
     /// Entries of unknown and closed tabs, and those by which nothing is due, are skipped.
-    /// @param signature The enclave's, ECDSA.
-    function redeem(Statement calldata statement, bytes calldata signature) external;
+    /// @param entries Each an account (160 bits), its units (88) and whether it is last (8), packed in this order.
+    /// @param signature The enclave's, ECDSA, over the Statement of the other parameters.
+    function redeem(
+        bytes32 jobId,
+        uint64 total,
+        bool last,
+        EntryWord[] calldata entries,
+        bytes calldata signature
+    ) external;
 
     /// @notice Ask to close the caller's tab; nodes say so in the next renewal.
     function requestClose(bytes32 jobId) external;

@@ -17,11 +17,4 @@ library Counterparts {
         bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(member))));
         return MerkleProof.verifyCalldata(proof, root, leaf);
     }
-
-    /// @notice As `includes`, of a proof in memory.
-    function includesProven(bytes32 root, address party, bytes32[] memory proof) internal pure returns (bool) {
-        if (root == 0) return true;
-        bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(party))));
-        return MerkleProof.verify(proof, root, leaf);
-    }
 }

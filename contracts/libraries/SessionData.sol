@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
-import {Entry, Renewal, Royalty, SessionTerms, Statement, TabState} from "../types/Sessions.sol";
+import {Renewal, Royalty, SessionTerms, TabState} from "../types/Sessions.sol";
+import {EntryWord} from "./EntryWords.sol";
 import {TypedData} from "./TypedData.sol";
 
 /// @title EIP-712 hashes of the documents of sessions that the chain reads
-/// @dev In the market's domain. As in TypedData, documents in calldata are copied unchanged behind their type hash.
+/// @dev In the market's domain. As in TypedData, documents in calldata are copied unchanged behind their type hash; the
+/// entries of a statement, which are most of its calldata, come packed.
 /* solhint-disable no-inline-assembly */
 library SessionData {
     bytes32 internal constant ROYALTY_TYPEHASH = keccak256("Royalty(bytes32 assetId,uint128 perUnit)");
@@ -21,39 +23,25 @@ library SessionData {
         "Renewal(bytes32 jobId,bytes32 nonce,uint64 blockNumber,uint40 blockTime,uint64 redeemed,TabState[] tabs)TabState(address account,uint64 units,bool closing)" // solhint-disable-line max-line-length
     );
 
-    function hash(SessionTerms memory terms) internal pure returns (bytes32) {
-        bytes32[] memory hashes = new bytes32[](terms.royalties.length);
-        for (uint256 i = 0; i < hashes.length; ++i) {
-            Royalty memory royalty = terms.royalties[i];
-            hashes[i] = keccak256(abi.encode(ROYALTY_TYPEHASH, royalty.assetId, royalty.perUnit));
-        }
-        return keccak256(
-            abi.encode(
-                SESSION_TERMS_TYPEHASH,
-                terms.sessions,
-                terms.lease,
-                terms.leaseSeconds,
-                terms.redemptionWindow,
-                terms.end,
-                terms.bucket,
-                terms.unitPrice,
-                terms.leastTab,
-                terms.renewalFee,
-                keccak256(abi.encodePacked(hashes))
-            )
-        );
-    }
-
-    function hash(Statement calldata statement) internal pure returns (bytes32) {
-        Entry[] calldata entries = statement.entries;
+    function hash(SessionTerms calldata terms) internal pure returns (bytes32) {
+        Royalty[] calldata royalties = terms.royalties;
         uint256 place;
         uint256 items;
         assembly ("memory-safe") {
-            place := statement
-            items := entries.offset
+            place := terms
+            items := royalties.offset
         }
-        bytes32 tail = TypedData.hashItems(items, entries.length, 3, ENTRY_TYPEHASH);
-        return TypedData.hashCopied(place, 4, STATEMENT_TYPEHASH, tail);
+        bytes32 tail = TypedData.hashItems(items, royalties.length, 2, ROYALTY_TYPEHASH);
+        return TypedData.hashCopied(place, 10, SESSION_TERMS_TYPEHASH, tail);
+    }
+
+    /// @notice Hash of the Statement of which these are the members, its entries packed.
+    function hashStatement(bytes32 jobId, uint64 total, bool last, EntryWord[] calldata entries)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(STATEMENT_TYPEHASH, jobId, total, last, _hashEntries(entries)));
     }
 
     function hash(Renewal calldata renewal) internal pure returns (bytes32) {
@@ -66,5 +54,26 @@ library SessionData {
         }
         bytes32 tail = TypedData.hashItems(items, tabs.length, 3, TAB_STATE_TYPEHASH);
         return TypedData.hashCopied(place, 6, RENEWAL_TYPEHASH, tail);
+    }
+
+    /// Hash of the hashes of the entries: each is unpacked behind its type hash, in the same four words of memory.
+    function _hashEntries(EntryWord[] calldata entries) private pure returns (bytes32 result) {
+        bytes32 typeHash = ENTRY_TYPEHASH;
+        assembly ("memory-safe") {
+            let hashes := mload(0x40)
+            let item := add(hashes, shl(5, entries.length))
+            mstore(item, typeHash)
+            let from := entries.offset
+            for { let to := hashes } lt(to, item) { to := add(to, 0x20) } {
+                let entry := calldataload(from)
+                // The fields of an EntryWord: account, units, last.
+                mstore(add(item, 0x20), shr(96, entry))
+                mstore(add(item, 0x40), shr(168, shl(160, entry)))
+                mstore(add(item, 0x60), and(entry, 0xff))
+                mstore(to, keccak256(item, 0x80))
+                from := add(from, 0x20)
+            }
+            result := keccak256(hashes, shl(5, entries.length))
+        }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IJobs} from "../interfaces/IJobs.sol";
 import {Tab} from "../types/Sessions.sol";
 
@@ -36,16 +37,10 @@ library TabWords {
         return TabWord.unwrap(tab) >> CLOSES_AT;
     }
 
-    /// @notice What the tab still pays until `owed` is paid, within its limit; 0 once it is closed.
+    /// @notice What the tab pays until `owed` is paid, within its limit, while it is open.
     /// @param owed What was served to the account since the service began.
-    function due(TabWord tab, uint256 owed, uint256 timestamp) internal pure returns (uint256) {
-        uint256 most = tab.limit();
-        if (owed < most) most = owed;
-        uint256 before = tab.paid();
-        if (most <= before || tab.isClosed(timestamp)) return 0;
-        unchecked {
-            return most - before;
-        }
+    function due(TabWord tab, uint256 owed) internal pure returns (uint256) {
+        return Math.saturatingSub(Math.min(owed, tab.limit()), tab.paid());
     }
 
     /// @notice Whether the tab pays nothing any more, by the clock.

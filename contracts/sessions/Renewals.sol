@@ -24,12 +24,12 @@ abstract contract Renewals is SessionState {
         uint256 confirmed = 0;
         for (uint256 i = 0; i < renewal.tabs.length; ++i) {
             TabState calldata state = renewal.tabs[i];
-            TabWord tab = _tabs[jobId][state.account];
+            TabWord tab = _tabs[jobId][state.account].word;
             uint256 requested = tab.requestedBlock();
             bool seen = state.closing && requested != 0 && requested <= renewal.blockNumber;
             if (!seen || tab.closesAt() != 0) continue;
             ++confirmed;
-            _tabs[jobId][state.account] = tab.closing(closesAt);
+            _tabs[jobId][state.account].word = tab.closing(closesAt);
             emit CloseConfirmed(jobId, state.account, closesAt);
         }
         if (confirmed == 0) revert NothingToDo(jobId);

@@ -18,13 +18,12 @@ abstract contract Services is SessionState {
     uint32 internal constant MAX_REDEMPTION = 30 days;
 
     /// @inheritdoc ISessions
-    // solhint-disable-next-line gas-calldata-parameters
     function openService(
-        JobSpec memory spec,
+        JobSpec calldata spec,
         bytes32 evidenceHash,
         address enclaveSigner,
         bytes32 enclaveKeyHash,
-        SessionTerms memory terms
+        SessionTerms calldata terms
     ) external {
         bytes32 jobId = _jobId(spec);
         Service storage service = _services[jobId];
@@ -50,8 +49,7 @@ abstract contract Services is SessionState {
     }
 
     /// @inheritdoc ISessions
-    // solhint-disable-next-line gas-calldata-parameters
-    function endService(JobSpec memory spec) external {
+    function endService(JobSpec calldata spec) external {
         bytes32 jobId = _jobId(spec);
         Service storage service = _known(jobId);
         if (_statusOf(spec) == Status.Accepted) revert ServiceStands(jobId);
@@ -74,8 +72,7 @@ abstract contract Services is SessionState {
     }
 
     /// @inheritdoc ISessions
-    // solhint-disable-next-line gas-calldata-parameters
-    function payRoyalties(JobSpec memory spec, SessionTerms memory terms) external {
+    function payRoyalties(JobSpec calldata spec, SessionTerms calldata terms) external {
         bytes32 jobId = _jobId(spec);
         Service storage service = _known(jobId);
         _checkTerms(terms, spec);
@@ -100,12 +97,16 @@ abstract contract Services is SessionState {
         emit BondAdded(jobId, amount);
     }
 
-    function _statusOf(JobSpec memory spec) internal view returns (Status status) {
+    function _statusOf(JobSpec calldata spec) internal view returns (Status status) {
         (status,,) = market.jobOf(spec.requestHash);
     }
 
     /// Check that the market's slot shows this very job, accepted with this enclave.
-    function _checkAccepted(JobSpec memory spec, bytes32 jobId, bytes32 stage) private view returns (uint40 deadline) {
+    function _checkAccepted(JobSpec calldata spec, bytes32 jobId, bytes32 stage)
+        private
+        view
+        returns (uint40 deadline)
+    {
         Status status;
         uint208 commitment;
         (status, deadline, commitment) = market.jobOf(spec.requestHash);
@@ -116,7 +117,7 @@ abstract contract Services is SessionState {
     }
 
     /// Check the bounds of the terms; docs/spec/session.md has the table.
-    function _checkBounds(SessionTerms memory terms, uint256 royalties, uint40 deadline) private view {
+    function _checkBounds(SessionTerms calldata terms, uint256 royalties, uint40 deadline) private view {
         if (terms.sessions != address(this)) revert WrongSessions(terms.sessions, address(this));
         _checkBound("lease", terms.lease, 1, type(uint64).max);
         _checkBound("leaseSeconds", terms.leaseSeconds, 1, type(uint32).max);
@@ -128,7 +129,7 @@ abstract contract Services is SessionState {
         _checkBound("renewalFee", terms.renewalFee, 0, type(uint64).max);
     }
 
-    function _checkJob(JobSpec memory spec) private pure {
+    function _checkJob(JobSpec calldata spec) private pure {
         if (spec.kind != KIND) revert WrongKind(spec.kind, KIND);
         if (spec.consumer != spec.provider || spec.payer != spec.provider) {
             revert PartiesDiffer(spec.consumer, spec.payer, spec.provider);
@@ -138,14 +139,14 @@ abstract contract Services is SessionState {
 
     /// Check that each royalty is the asset's at its place, and that the asset's price covers a lease of it.
     /// @return royalties Their sum.
-    function _checkRoyalties(AssetUse[] memory uses, SessionTerms memory terms)
+    function _checkRoyalties(AssetUse[] calldata uses, SessionTerms calldata terms)
         private
         pure
         returns (uint256 royalties)
     {
         if (terms.royalties.length != uses.length) revert WrongRoyalties(terms.royalties.length);
         for (uint256 i = 0; i < uses.length; ++i) {
-            Royalty memory royalty = terms.royalties[i];
+            Royalty calldata royalty = terms.royalties[i];
             if (royalty.assetId != uses[i].assetId) revert WrongRoyalties(i);
             _checkBound("price of a lease", uses[i].price, uint256(terms.lease) * royalty.perUnit, type(uint128).max);
             royalties += royalty.perUnit;

@@ -23,6 +23,11 @@ abstract contract SessionState is ISessions {
         address token; uint64 renewalFee; uint32 leaseSeconds;
     }
 
+    /// A packed tab, of which a storage pointer can be kept.
+    struct TabSlot {
+        TabWord word;
+    }
+
     /// @inheritdoc ISessions
     IMarket public immutable market;
     IAssetRegistry internal immutable _registry;
@@ -32,7 +37,7 @@ abstract contract SessionState is ISessions {
     bytes32 private immutable _separator;
 
     mapping(bytes32 jobId => Service) internal _services;
-    mapping(bytes32 jobId => mapping(address account => TabWord)) internal _tabs;
+    mapping(bytes32 jobId => mapping(address account => TabSlot)) internal _tabs;
 
     constructor(IMarket market_) {
         market = market_;
@@ -70,7 +75,7 @@ abstract contract SessionState is ISessions {
 
     /// @inheritdoc ISessions
     function tabOf(bytes32 jobId, address account) external view returns (Tab memory) {
-        return _tabs[jobId][account].unpack();
+        return _tabs[jobId][account].word.unpack();
     }
 
     /// Make now the end, unless it has passed.
@@ -96,8 +101,8 @@ abstract contract SessionState is ISessions {
         return uint256(service.lease) * service.royalties;
     }
 
-    function _jobId(JobSpec memory spec) internal view returns (bytes32) {
-        return _digest(TypedData.hashNew(spec));
+    function _jobId(JobSpec calldata spec) internal view returns (bytes32) {
+        return _digest(TypedData.hash(spec));
     }
 
     /// The digest that is signed, in the market's domain. After a fork of the chain, signatures made for the other
@@ -107,7 +112,7 @@ abstract contract SessionState is ISessions {
         return TypedData.toDigest(separator, structHash);
     }
 
-    function _checkTerms(SessionTerms memory terms, JobSpec memory spec) internal pure {
+    function _checkTerms(SessionTerms calldata terms, JobSpec calldata spec) internal pure {
         bytes32 got = SessionData.hash(terms);
         if (got != spec.extensionHash) revert WrongTerms(got, spec.extensionHash);
     }

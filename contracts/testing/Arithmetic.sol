@@ -4,9 +4,12 @@ pragma solidity ^0.8.27;
 import {Escrow, Escrows} from "../libraries/Escrows.sol";
 import {FaultTable} from "../libraries/FaultTable.sol";
 import {AccountWord} from "../libraries/AccountWords.sol";
+import {AccrualWord, AccrualWords} from "../libraries/AccrualWords.sol";
+import {EntryWord, EntryWords} from "../libraries/EntryWords.sol";
 import {FeeBook, FeeBooks} from "../libraries/FeeBooks.sol";
 import {JobSlot, JobSlots} from "../libraries/JobSlots.sol";
 import {Meter} from "../libraries/Meters.sol";
+import {TabWord} from "../libraries/TabWords.sol";
 import {MAX_MEMBERS} from "../types/Committees.sol";
 import {Bargain, Fault, Payout, Status} from "../types/Jobs.sol";
 import {Account, Tally} from "../types/Money.sol";
@@ -166,6 +169,60 @@ contract Arithmetic {
         assert(changed.termsVersion() == version && changed.suspended() == suspended);
         assert(sameRules(meter, changed));
         assert(changed.usesTaken() == meter.usesTaken() && changed.budgetTaken() == meter.budgetTaken());
+    }
+
+    /// A statement makes a tab pay what is owed within its limit, never less than before, and changes nothing else.
+    function check_a_tab_pays_what_is_owed_within_its_limit(uint256 word, uint256 owed) external pure {
+        TabWord tab = TabWord.wrap(word);
+        (uint256 most, uint256 before) = (tab.limit(), tab.paid());
+        if (before > most) return;
+        uint256 due = tab.due(owed);
+        TabWord paying = tab.paying(due);
+        assert(due == 0 ? owed <= before || before == most : paying.paid() == (owed < most ? owed : most));
+        assert(paying.paid() == before + due && paying.paid() <= most);
+        assert(TabWord.unwrap(paying) >> 176 == word >> 176 && paying.limit() == most);
+    }
+
+    function check_a_tab_is_asked_to_close_and_closes_alone(uint256 word, uint40 number, uint40 time) external pure {
+        TabWord tab = TabWord.wrap(word);
+        TabWord closing = tab.closing(time);
+        assert(closing.closesAt() == time && TabWord.unwrap(closing) << 40 == word << 40);
+        assert(tab.returned().isReturned() && tab.returned().isClosed(time));
+        if (tab.requestedBlock() != 0) return;
+        TabWord asked = tab.requested(number);
+        assert(asked.requestedBlock() == number && asked.closesAt() == tab.closesAt());
+        assert(TabWord.unwrap(asked) << 80 == word << 80);
+    }
+
+    function check_an_entry_tells_what_it_was_made_of(address account, uint88 units, uint88 paid, bool last)
+        external
+        pure
+    {
+        EntryWord entry = EntryWords.make(account, units, last);
+        assert(entry.account() == account && entry.units() == units && entry.last() == last);
+        EntryWord payment = entry.withUnits(paid);
+        assert(payment.account() == account && payment.units() == paid && payment.last() == last);
+    }
+
+    function check_an_accrual_tells_what_it_was_made_of(uint64 redeemed, uint64 credited, uint88 bond, bool last)
+        external
+        pure
+    {
+        AccrualWord accrued = AccrualWords.make(redeemed, credited, bond, last);
+        assert(accrued.redeemed() == redeemed && accrued.credited() == credited);
+        assert(accrued.bond() == bond && accrued.last() == last);
+        AccrualWord paid = accrued.allCredited();
+        assert(paid.redeemed() == redeemed && paid.credited() == redeemed);
+        assert(paid.bond() == bond && paid.last() == last);
+    }
+
+    function check_a_bond_changes_alone(uint64 redeemed, uint64 credited, uint88 bond, uint88 other, bool last)
+        external
+        pure
+    {
+        AccrualWord changed = AccrualWords.make(redeemed, credited, bond, last).withBond(other);
+        assert(changed.redeemed() == redeemed && changed.credited() == credited);
+        assert(changed.bond() == other && changed.last() == last);
     }
 
     /// An accepting and a refusing quorum share a member, which would have signed both.

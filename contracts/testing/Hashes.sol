@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.27;
 
+import {EntryWord, EntryWords} from "../libraries/EntryWords.sol";
 import {SessionData} from "../libraries/SessionData.sol";
 import {TypedData} from "../libraries/TypedData.sol";
 import {Bargain, Decision, FailureReport, JobSpec, SettledResult} from "../types/Jobs.sol";
 import {AssetOrder, ComputeOrder, Request} from "../types/Orders.sol";
-import {Renewal, SessionTerms, Statement} from "../types/Sessions.sol";
+import {Entry, Renewal, SessionTerms, Statement} from "../types/Sessions.sol";
+
+/// The entries of a statement as calls carry them.
+function packed(Entry[] memory entries) pure returns (EntryWord[] memory words) {
+    words = new EntryWord[](entries.length);
+    for (uint256 i = 0; i < words.length; ++i) {
+        words[i] = EntryWords.make(entries[i].account, entries[i].units, entries[i].last);
+    }
+}
 
 /// @title The hashes of documents, to be called with what tests hold in memory
 contract Hashes {
@@ -33,8 +42,16 @@ contract Hashes {
         return SessionData.hash(terms);
     }
 
-    function ofStatement(Statement calldata statement) external pure returns (bytes32) {
-        return SessionData.hash(statement);
+    function ofStatement(Statement calldata statement) external view returns (bytes32) {
+        return this.ofPacked(statement.jobId, statement.total, statement.last, packed(statement.entries));
+    }
+
+    function ofPacked(bytes32 jobId, uint64 total, bool last, EntryWord[] calldata entries)
+        external
+        pure
+        returns (bytes32)
+    {
+        return SessionData.hashStatement(jobId, total, last, entries);
     }
 
     function ofRenewal(Renewal calldata renewal) external pure returns (bytes32) {

@@ -2,7 +2,6 @@
 pragma solidity ^0.8.27;
 
 import {ISessions} from "../interfaces/ISessions.sol";
-import {SessionData} from "../libraries/SessionData.sol";
 import {NodeSignature} from "../types/Committees.sol";
 import {JobSpec, Outcome} from "../types/Jobs.sol";
 import {Match} from "../types/Orders.sol";
@@ -18,6 +17,7 @@ import {
     TabState
 } from "../types/Sessions.sol";
 import {Fixture} from "./Fixture.sol";
+import {packed} from "./Hashes.sol";
 import {vm} from "./Vm.sol";
 
 /// @title A market with sessions, and the steps of a service as plain calls
@@ -88,7 +88,7 @@ abstract contract SessionFixture is Fixture {
         (deal.request.kind, deal.compute.kind) = (2, 2);
         (deal.request.consumer, deal.request.payer) = (provider, provider);
         (deal.compute.price, deal.compute.unitPrice) = (0, 0);
-        deal.request.extensionHash = SessionData.hash(terms);
+        deal.request.extensionHash = hashes.ofSessionTerms(terms);
         _signService(deal);
     }
 
@@ -204,11 +204,21 @@ abstract contract SessionFixture is Fixture {
     }
 
     function _redeem(Statement memory statement) internal {
-        sessions.redeem(statement, _signed(statement));
+        _redeem(statement, _signed(statement));
+    }
+
+    function _redeem(Statement memory made, bytes memory signature) internal {
+        sessions.redeem(made.jobId, made.total, made.last, packed(made.entries), signature);
     }
 
     function _redeeming(Statement memory statement) internal view returns (bytes memory) {
-        return abi.encodeCall(ISessions.redeem, (statement, _signed(statement)));
+        return _redeeming(statement, _signed(statement));
+    }
+
+    function _redeeming(Statement memory made, bytes memory signature) internal pure returns (bytes memory) {
+        return abi.encodeCall(
+            ISessions.redeem, (made.jobId, made.total, made.last, packed(made.entries), signature)
+        );
     }
 
     function _renewal(Open memory open, address account, bool closing) internal view returns (Renewal memory made) {

@@ -135,7 +135,7 @@ contract SessionHandler is SessionFixture {
         if (place % 2 == 0) made.total += 1;
         else if (made.entries.length == 0) return;
         else made.entries[0].units += 1;
-        bytes memory call = abi.encodeCall(ISessions.redeem, (made, signature));
+        bytes memory call = _redeeming(made, signature);
         assertTrue(!_does(sponsor, address(sessions), call), "forged");
         ++reached["forged"];
     }
@@ -211,6 +211,14 @@ contract SessionHandler is SessionFixture {
         ++reached["batch"];
     }
 
+    /// A batch job whose provider posts no evidence: the payer gets all back, and the penalty burns.
+    function slashBatch() external {
+        JobSpec memory spec = _matched(1);
+        vm.warp(_deadline(spec) + 1);
+        market.close(_key(spec), _bargain(spec), _noEnclave());
+        ++reached["slash"];
+    }
+
     function passTime(uint256 delta) external {
         vm.warp(vm.getBlockTimestamp() + bound(delta, 1, 120));
     }
@@ -278,7 +286,7 @@ contract SessionHandler is SessionFixture {
         assertEq(_free(_owner(1)), royalties + prices, "second owner");
     }
 
-    /// Deposits, and what they are made of.
+    /// Deposits, and what they are made of: accounts, fees that nodes may claim, what jobs lock, and what burned.
     function books() external view returns (uint256 deposited, uint256 accounted) {
         accounted = _wealth(consumer) + _wealth(sponsor) + _wealth(provider) + _wealth(address(sessions));
         for (uint256 i = 0; i < ACCOUNTS; ++i) {
@@ -333,6 +341,7 @@ contract SessionHandler is SessionFixture {
             if (status == Status.Expired) locked += PENALTY - 2 * FEE;
         }
         locked += reached["batch"] * (PRICE + PENALTY + COMPUTE) + UNIT * _batchUnits;
+        locked += reached["slash"] * PENALTY;
     }
 
     function _wealth(address who) private view returns (uint256) {

@@ -34,7 +34,8 @@ struct SessionTerms {
     Royalty[] royalties;
 }
 
-/// @notice Units that the enclave has served to one account since the service began. EIP-712 type `Entry`.
+/// @notice Units that the enclave has served to one account since the service began. EIP-712 type `Entry`; calls
+/// carry it as an EntryWord.
 struct Entry {
     address account;
     uint64 units;

@@ -5,6 +5,7 @@
 ``GET /v1/jobs/{jobId}/challenge`` ChallengeStatus; ``GET /v1/documents/{hash}`` and ``/v1/containers/{root}`` the
 sealed results that were challenged and that this node found, as a store serves them.
 ``GET /v1/collateral/{tee}/{fmspc}/{ca}`` what this node keeps of a kind of platform, as a collateral bundle.
+``GET /v1/jobs/{jobId}/ear`` the decision as an EAR token, ``GET /v1/ear-key`` the key that signs it.
 ``GET /v1/advisories`` the statements about platforms that this node applies.
 ``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the sealed package, as bytes.
 ``POST /v1/sessions/{jobId}/renewals`` RenewalRequest gives a SignedRenewal. No request changes what the node has
@@ -31,7 +32,16 @@ from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.collateral import kind_named
-from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen, RenewalRefused, SignerFailed, StaleChain
+from sealmarket_oracle.ear import MEDIA_TYPE
+from sealmarket_oracle.errors import (
+    EvidenceNotTaken,
+    JournalTaken,
+    JournalUnwritable,
+    QuoteUnseen,
+    RenewalRefused,
+    SignerFailed,
+    StaleChain,
+)
 from sealmarket_oracle.log.entries import TailStep
 from sealmarket_oracle.openapi import PROBLEM_TYPE, document
 from sealmarket_oracle.recalls import PublishedAdvisories
@@ -74,6 +84,7 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     _renew_services(app, node)
     _share_collateral(app, node)
     _publish_advisories(app, node)
+    _serve_ears(app, node)
     if node.info().grade_floor is Grade.SIMULATED:
         _say_simulated(app)
     return app
@@ -129,6 +140,18 @@ def _publish_advisories(app: FastAPI, node: Node) -> None:
         return _json(node.recalls.published() if node.recalls is not None else PublishedAdvisories())
 
 
+def _serve_ears(app: FastAPI, node: Node) -> None:
+    @app.get("/v1/jobs/{job_id}/ear")
+    def ear(job_id: str) -> Response:
+        job = JobId(Bytes32.parse(job_id))
+        found = node.ears.token(job) if node.ears is not None else None
+        return _undecided() if found is None else Response(found, media_type=MEDIA_TYPE)
+
+    @app.get("/v1/ear-key")
+    def key() -> Response:
+        return _json(node.ears.key()) if node.ears is not None else _undecided()
+
+
 def _renew_services(app: FastAPI, node: Node) -> None:
     @app.post("/v1/sessions/{job_id}/renewals")
     async def renewal(job_id: str, request: Request) -> Response:
@@ -152,7 +175,11 @@ _REFUSALS: tuple[tuple[type[SealmarketError], str], ...] = (
     (StaleChain, "chain-unreadable"),
     (ChainError, "chain-unreadable"),
     (SignerFailed, "signer-away"),
+    (JournalUnwritable, "storage-failed"),
+    (JournalTaken, "deposed"),
 )
+_OF_THE_OPERATOR = "the node's journal cannot be used just now; the operator's log says why"
+"""Where the journal lies, and which process has it, is no stranger's business."""
 
 
 def _refuse(_request: Request, error: Exception) -> Response:
@@ -162,6 +189,8 @@ def _refuse(_request: Request, error: Exception) -> Response:
     if name is None or not isinstance(error, SealmarketError):
         return _problem(problem("internal", "the node failed as nothing foresaw", "the operator's log says why"))
     remedy = error.remedy or "correct it; GET /openapi.json says what each path takes"
+    if isinstance(error, JournalUnwritable | JournalTaken):
+        return _problem(problem(name, _OF_THE_OPERATOR, "ask again later, or another node"))
     return _problem(problem(name, error.message, remedy))
 
 
@@ -187,6 +216,11 @@ def _count(text: str) -> int:
 
 def _not_kept() -> Response:
     detail, remedy = "this node keeps challenged results alone, for seven days", "ask the store, or another node"
+    return _problem(problem("not-found", detail, remedy))
+
+
+def _undecided() -> Response:
+    detail, remedy = "this node has not decided on that job", "ask again once GET /v1/jobs/{jobId} says decided"
     return _problem(problem("not-found", detail, remedy))
 
 

@@ -35,7 +35,7 @@ _KNOWN = {
     "rpc", "book", "state", "signer_key", "hpke_key", "host", "port", "profile", "development_roots",
     "poll_seconds", "max_head_age_seconds", "max_head_ahead_seconds", "store", "agree", "proofs", "trust_endpoints",
     "node_file", "passphrase_file", "admin", "advisories", "advisory_issuers",
-    "journal", "collateral", "collateral_intel", "collateral_amd", "collateral_peers",
+    "journal", "tls_certificate", "tls_key", "collateral", "collateral_intel", "collateral_amd", "collateral_peers",
 }  # fmt: skip
 
 
@@ -60,6 +60,8 @@ class Config:
     passphrase_file: Path | None
     host: str
     port: int
+    tls: tuple[Path, Path] | None
+    """Certificate and key of the listener; without them it speaks plain HTTP."""
     profile: Literal["production", "development"]
     roots: TrustAnchors
     store: str
@@ -126,6 +128,7 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
         passphrase_file=base / _text(values, "passphrase_file") if "passphrase_file" in values else None,
         host=str(values.get("host", "127.0.0.1")),
         port=int(_number(values, "port", 8451, 0, 65535)),
+        tls=_tls(values, base),
         profile="production" if profile == "production" else "development",
         roots=_roots(values.get("development_roots", []), profile, base),
         store=str(values.get("store", book.store)),
@@ -138,6 +141,12 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
         advisories=base / values.get("advisories", state / "advisories"),
         advisory_issuers=_issuers(values.get("advisory_issuers", [])),
     )
+
+
+def _tls(values: Mapping[str, Any], base: Path) -> tuple[Path, Path] | None:
+    if "tls_certificate" not in values and "tls_key" not in values:
+        return None
+    return base / _text(values, "tls_certificate"), base / _text(values, "tls_key")
 
 
 def _admin(values: Mapping[str, Any], state: Path, base: Path) -> str:

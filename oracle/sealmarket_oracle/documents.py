@@ -237,7 +237,8 @@ def open_evidence(case: AppraisalInput, raw: bytes | None, private: PrivateKey) 
     found = evidence_hash(package.quote, package.enclave_signer, keccak(package.enclave_key), package.block_hash)
     if package.job_id != case.job_id or found != case.evidence_hash:
         return EvidenceUnavailable(f"a package for job {package.job_id} that hashes to {found}")
-    return EvidenceOpened(package=package, content=sealed.content_hash)
+    readers = frozenset(reader for reader, _ in sealed.wraps)
+    return EvidenceOpened(package=package, content=sealed.content_hash, readers=readers)
 
 
 def signed_by(sealed: SealedEvidence, provider: Address, market: MarketRef) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import resource
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -25,6 +26,7 @@ from sealmarket.serving.lock import only_process
 from sealmarket.serving.logs import configure_logs
 from sealmarket.serving.requests import BoundedRequests
 from sealmarket.serving.start import listen, require_descriptors, server_settings, url_of
+from sealmarket.serving.tls import server_context
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import Grade
@@ -33,6 +35,7 @@ from sealmarket_oracle.api import create_app
 from sealmarket_oracle.backup import require_tried
 from sealmarket_oracle.collateral import CollateralKeeper, HttpAskPeer
 from sealmarket_oracle.config import Config, load
+from sealmarket_oracle.ear import KEY_FILE, Ears, own_key
 from sealmarket_oracle.epochs import Destroyed, Over, destroy_keys, require_over
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
@@ -115,13 +118,13 @@ def _built(config: Config, record: NodeRecord, keys: NodeKeys) -> Iterator[Built
         _collateral(config, committee, keys) as collateral,
         Sightings(config.state / SIGHTINGS_FILE) as sightings,
     ):
+        ears = Ears(journal, keys.signer, own_key(config.state / KEY_FILE))
+        recalls = Recalls(config.advisories, config.advisory_issuers, journal, sightings)
         peers = Peers(book, committee, journal, keys.signer, tell)
         peers.start()
-        recalls = Recalls(config.advisories, config.advisory_issuers, journal, sightings)
         try:
-            node = Node(
-                chain, journal, store, keys, policy, peers, results=results, collateral=collateral, recalls=recalls
-            )
+            parts = (chain, journal, store, keys, policy, peers)
+            node = Node(*parts, results=results, collateral=collateral, recalls=recalls, ears=ears)
             yield Built(node, journal, peers, record, keys)
         finally:
             peers.stop()
@@ -183,13 +186,14 @@ def _serve(built: Built, config: Config) -> None:
         )
     limits = from_environment(ServerLimits(body_bytes=MAXIMUM_HANDED))
     require_descriptors(limits)
+    tls = server_context(*config.tls) if config.tls is not None else None
     with closing(listen(config.host, config.port)) as listener:
         runner = Runner(node, config.poll_seconds)
-        server = _server(node, runner, limits)
+        server = _server(node, runner, limits, tls)
         runner.start(lambda: setattr(server, "should_exit", True))
         try:
             with serving_admin(_reporter(built, runner, config), config.admin):
-                _log.info("node %s serves %s", node.info().signer, url_of(listener))
+                _log.info("node %s serves %s", node.info().signer, url_of(listener, tls=tls is not None))
                 server.run([listener])
         finally:
             runner.stop()
@@ -202,8 +206,8 @@ def _reporter(built: Built, runner: Runner, config: Config) -> Reporter:
     return Reporter(built.node, runner, built.journal, built.peers, built.record, config.state, keystore)
 
 
-def _server(node: Node, runner: Runner, limits: ServerLimits) -> uvicorn.Server:
-    connections = Connections(limits, H11Protocol)
+def _server(node: Node, runner: Runner, limits: ServerLimits, tls: ssl.SSLContext | None) -> uvicorn.Server:
+    connections = Connections(limits, H11Protocol, tls)
     app = BoundedRequests(create_app(node, runner), connections)
     return uvicorn.Server(uvicorn.Config(app, **server_settings(limits, connections)))
 

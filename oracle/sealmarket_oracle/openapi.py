@@ -16,6 +16,7 @@ from sealmarket.protocol.schema import json_schema
 from sealmarket.protocol.wire import SEALED_HEADER, SIGNATURE_HEADER, ChallengeStatus, NodeInfo, NodeStatus
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.session import SignedRenewal
+from sealmarket_oracle.ear import EarKey
 from sealmarket_oracle.log.entries import HeldTail, LogPart, TailStep
 from sealmarket_oracle.recalls import PublishedAdvisories
 from sealmarket_oracle.runner import Health
@@ -112,6 +113,19 @@ OPERATIONS = (
         "The vendor's collateral of a kind of platform that the node keeps, as a collateral bundle. For other nodes.",
         _read({200: ("The bundle; empty where the node keeps none.", None)}),
         (("tee", _WORD), ("fmspc", _WORD), ("ca", _WORD)),
+    ),
+    Operation(
+        "/v1/jobs/{job_id}/ear",
+        "get",
+        "What the node decided on a job's evidence, as a signed attestation result (EAR).",
+        _read({200: ("A token of the type application/eat+jwt.", None), 404: ("It has not decided.", Problem)}),
+        (_JOB,),
+    ),
+    Operation(
+        "/v1/ear-key",
+        "get",
+        "The key that signs the node's attestation results, under the node's signature.",
+        {200: ("The key.", EarKey)},
     ),
     Operation(
         "/v1/advisories",

@@ -76,8 +76,9 @@ class Renewals:
             raise RenewalRefused(job_id, expected, len(request.proofs))
         spec = record.spec
         block = self._block(job_id, request)
-        view, sessions = self._chain.trusted(block), self._chain.sessions_at(block)
+        view, sessions = self._chain.trusted(block), self._chain.trusted_sessions(block)
         view.prepare([spec])
+        sessions.prepare(job_id, dict.fromkeys(request.accounts))
         seen = _standing(job_id, spec, view, sessions)
         self._check_recent(job_id, block, seen.service)
         self._require_heads(job_id, spec)
@@ -124,8 +125,8 @@ class Renewals:
 
     def _check_head(self, job_id: JobId, spec: JobSpec, view: ProvableView) -> None:
         view.prepare([spec])
-        _standing(job_id, spec, view, self._chain.sessions_at(view.block))
-        if self._chain.at(view.block).interruption(spec.request_hash).stopped:
+        _standing(job_id, spec, view, self._chain.trusted_sessions(view.block))
+        if view.interruption(spec.request_hash).stopped:
             raise RenewalRefused(job_id, "a job that was not stopped", "a stop at the head of the chain")
 
 

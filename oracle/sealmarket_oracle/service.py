@@ -43,6 +43,7 @@ from sealmarket_oracle.answers import Answers
 from sealmarket_oracle.challenges import ChallengeAnswers
 from sealmarket_oracle.collateral import CollateralKeeper, own_for
 from sealmarket_oracle.documents import DocumentCache, open_evidence, stored_evidence, with_promise
+from sealmarket_oracle.ear import Ears
 from sealmarket_oracle.errors import JournalTaken, JournalUnwritable, NotOnCommittee
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.chain_rules import slot_against
@@ -117,6 +118,7 @@ class Node:
         results: KeptResults | None = None,
         collateral: CollateralKeeper | None = None,
         recalls: Recalls | None = None,
+        ears: Ears | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -135,7 +137,7 @@ class Node:
             chain, journal, self._documents, keys, self.market, lambda case: self._timing(case.at)
         )
         self.handed = HandedEvidence(journal, self.market)
-        self.results, self.collateral, self.recalls = results, collateral, recalls
+        self.results, self.collateral, self.recalls, self.ears = results, collateral, recalls, ears
         self._challenges = ChallengeAnswers(journal, results) if results is not None else None
         self._present = HeadClock(policy.max_head_age_seconds, clock)
         self.renewals = Renewals(chain, journal, self.market, keys, self._present)
@@ -336,7 +338,14 @@ class Node:
         could_pass = case.matched.number <= number <= case.quoted.number
         named = self._chain.block(number) if could_pass else None
         recalls = self.recalls.in_force(case.spec.matched_at) if self.recalls is not None else ()
-        return EvidenceShown(package=opened.package, content=opened.content, named=named, own=held, recalls=recalls)
+        return EvidenceShown(
+            package=opened.package,
+            content=opened.content,
+            readers=opened.readers,
+            named=named,
+            own=held,
+            recalls=recalls,
+        )
 
     def _case(self, record: JobRecord, view: ProvableView) -> AppraisalInput:
         spec = record.spec

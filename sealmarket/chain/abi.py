@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from sealmarket.chain.errors import AbiMismatch
+from sealmarket.chain.log_data import read_data
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint, prepared
 from sealmarket_enclave.protocol.hashing import keccak
 
@@ -36,6 +37,11 @@ class Parameter:
     kind: str
     indexed: bool
     parts: tuple[Parameter, ...]
+
+    @property
+    def spelt(self) -> str:
+        """The name in snake case, as values have it."""
+        return snake(self.name)
 
     @property
     def canonical(self) -> str:
@@ -239,13 +245,16 @@ def to_shape(kind: type[S], fields: Mapping[str, Any], **more: Any) -> S:
     """
     merged = {**fields, **more}
     try:
-        document = {}
-        for field in msgspec.structs.fields(kind):
-            if field.name in merged:
-                document[field.encode_name] = _plain(merged[field.name])
+        document = {spelt: _plain(merged[name]) for name, spelt in _spelt(kind) if name in merged}
         return msgspec.convert(document, type=prepared(kind), dec_hook=_hook)
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
         raise AbiMismatch(kind.__name__, f"what the chain says does not fit: {error}") from error
+
+
+@cache
+def _spelt(kind: type[Shape]) -> tuple[tuple[str, str], ...]:
+    """The fields of a shape, and how documents spell them."""
+    return tuple((field.name, field.encode_name) for field in msgspec.structs.fields(kind))
 
 
 def _plain(value: Any) -> Any:
@@ -256,6 +265,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
+@cache
 def _camel(name: str) -> str:
     head, *rest = name.split("_")
     return head + "".join(part.capitalize() for part in rest)
@@ -269,12 +279,19 @@ def _hook(kind: type, value: Any) -> Any:
 
 def decode_log(entry: Entry, topics: Sequence[bytes], raw: bytes) -> Fields:
     """The fields of one event. Indexed values come from the topics; indexed dynamic ones stay hashes."""
-    indexed = [part for part in entry.inputs if part.indexed]
-    if len(topics) != len(indexed) + 1:
+    indexed, rest = _sides(entry.inputs)
+    if len(topics) != len(indexed) + 1 or any(len(topic) != 32 for topic in topics):
         raise AbiMismatch(entry.name, f"{len(topics)} topics, expected {len(indexed) + 1}")
-    fields: Fields = {}
-    for part, topic in zip(indexed, topics[1:], strict=True):
-        dynamic = part.kind in {"string", "bytes"} or part.kind.endswith("]") or part.kind == "tuple"
-        shown = Parameter(part.name, "bytes32", True, ()) if dynamic else part
-        fields |= decode([shown], topic, entry.name)
-    return fields | decode([part for part in entry.inputs if not part.indexed], raw, entry.name)
+    return read_data(indexed, b"".join(topics[1:]), entry.name) | read_data(rest, raw, entry.name)
+
+
+@cache
+def _sides(inputs: tuple[Parameter, ...]) -> tuple[tuple[Parameter, ...], tuple[Parameter, ...]]:
+    """What is in an event's topics, each as one word, and what is in its data."""
+    indexed = (_topic(part) for part in inputs if part.indexed)
+    return tuple(indexed), tuple(part for part in inputs if not part.indexed)
+
+
+def _topic(part: Parameter) -> Parameter:
+    dynamic = part.kind in {"string", "bytes"} or part.kind.endswith("]") or part.kind == "tuple"
+    return Parameter(part.name, "bytes32", True, ()) if dynamic else part

@@ -34,13 +34,14 @@ from sealmarket.chain.errors import (
     RpcRefused,
 )
 from sealmarket.chain.events import ChainEvent, JobMatched, VersionPublished
-from sealmarket.chain.interface import ProvableView
+from sealmarket.chain.interface import ProvableView, SessionsReader
 from sealmarket.chain.logs import LogReader, topic_of
 from sealmarket.chain.model import Block
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.chain.proven import ProvenView
 from sealmarket.chain.proven_code import ProvenCodes
 from sealmarket.chain.proven_logs import ProvenLogs
+from sealmarket.chain.proven_sessions import ProvenSessions
 from sealmarket.chain.quorum import AtEndpoint, ChainTrust, EndpointQuorum
 from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import Rpc, data, quantity
@@ -171,6 +172,11 @@ class Chain:
             self._quorum.doubt(endpoint, block)
 
     @property
+    def agreeing(self) -> int:
+        """How many endpoints agree on what is read; 0 where one is asked at a time."""
+        return self.trust.needed(self.rpc.count) if self._quorum is not None else 0
+
+    @property
     def alarms(self) -> tuple[Alarm, ...]:
         """What is wrong with the endpoints now."""
         return self._quorum.alarms.standing() if self._quorum is not None else ()
@@ -228,6 +234,11 @@ class Chain:
         if self.book.sessions is None:
             raise NoSessions(self.book.market)
         return SessionsView(self, block, self.book.sessions)
+
+    def trusted_sessions(self, block: Block) -> SessionsReader:
+        """As :meth:`sessions_at`, as far as this reader trusts endpoints: proven, unless ``trust`` says otherwise."""
+        called = self.sessions_at(block)
+        return ProvenSessions(self.proven(block), called.address) if self.trust.proofs else called
 
     def at(self, block: Block) -> View:
         """The state at one block: every read of it is pinned to that block's hash."""

@@ -36,6 +36,9 @@ class ProvableView(Protocol):
     def asset(self, asset_id: AssetId, version: int) -> AssetState:
         """One version of an asset. Raises :class:`Reverted` for one that was never published."""
 
+    def interruption(self, request_hash: Bytes32) -> Interruption:
+        """Where the course of a job was interrupted after acceptance; nothing is set where it was not."""
+
     def committee_hash(self, epoch: int) -> Bytes32:
         """What the committee contract stores of an epoch's members; zero for none."""
 
@@ -51,9 +54,6 @@ class ProvableView(Protocol):
 
 class ViewReader(ProvableView, Protocol):
     """The rest of the state at one block, as a node answers calls."""
-
-    def interruption(self, request_hash: Bytes32) -> Interruption:
-        """Where the course of a job was interrupted after acceptance; nothing is set where it was not."""
 
     def account(self, token: Address, holder: Address) -> Account:
         """A holder's balances in the market's ledger."""
@@ -73,6 +73,9 @@ class ViewReader(ProvableView, Protocol):
 
 class SessionsReader(Protocol):
     """What sessions have recorded at one block."""
+
+    def prepare(self, job_id: JobId, accounts: Iterable[Address]) -> None:
+        """Read together what belongs to a service and these accounts' tabs, where that takes fewer calls."""
 
     def service(self, job_id: JobId) -> ServiceState:
         """A service; one that was never opened does not exist."""
@@ -126,6 +129,9 @@ class ChainReader(Protocol):
 
     def sessions_at(self, block: Block) -> SessionsReader:
         """What sessions have recorded at one block. Raises :class:`NoSessions` where the market has none."""
+
+    def trusted_sessions(self, block: Block) -> SessionsReader:
+        """As :meth:`sessions_at`, proven where the reader demands it."""
 
     def events(self, first: int, last: int) -> list[ChainEvent]:
         """The events of the contracts from block ``first`` to ``last``, both included, in order."""

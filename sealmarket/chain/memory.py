@@ -177,6 +177,9 @@ class MemorySessions:
     def __init__(self, state: _State) -> None:
         self._state = state
 
+    def prepare(self, job_id: JobId, accounts: Iterable[Address]) -> None:
+        """As :meth:`sealmarket.chain.sessions.SessionsView.prepare`."""
+
     def service(self, job_id: JobId) -> ServiceState:
         """As :meth:`sealmarket.chain.sessions.SessionsView.service`."""
         return self._state.services.get(job_id, NO_SERVICE)
@@ -277,6 +280,10 @@ class MemoryChain:
         """What sessions have recorded at one block."""
         self.require(block)
         return MemorySessions(self._states[block.number])
+
+    def trusted_sessions(self, block: Block) -> MemorySessions:
+        """As :meth:`sessions_at`."""
+        return self.sessions_at(block)
 
     def set_service(self, job_id: JobId, service: ServiceState, tabs: Mapping[Address, Tab]) -> None:
         """A service and tabs of it, from the next block on."""

@@ -153,7 +153,7 @@ NOT_INTERRUPTED = Interruption(ZERO_ADDRESS, 0, frozenset(), frozenset(), False,
 
 def places(bits: int) -> tuple[int, ...]:
     """The set bits of a bitmap."""
-    return tuple(place for place in range(256) if bits >> place & 1)
+    return tuple(place for place in range(bits.bit_length()) if bits >> place & 1)
 
 
 class Fault(IntEnum):

@@ -13,12 +13,12 @@ belongs together at once, and nothing is asked for twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sealmarket.chain.errors import NodeDistrusted, Reverted
 from sealmarket.chain.layout import Variable, variable
-from sealmarket.chain.model import AssetState, Block, JobSlot, places
+from sealmarket.chain.model import AssetState, Block, Interruption, JobSlot, places
 from sealmarket.chain.proof import ProofRefused, ProvenAccount, StateHeader, proven_account, proven_block_header
 from sealmarket.chain.reverts import sentence_of
 from sealmarket.protocol.transitions import Status
@@ -58,7 +58,7 @@ def slot_of(word: int) -> JobSlot:
     Raises:
         ProofRefused: a status that the library does not know.
     """
-    fields = _bits(word, _SLOT)
+    fields = bits(word, _SLOT)
     if fields["status"] not in set(Status):
         raise ProofRefused("a job's slot", "a status", fields["status"])
     commitment = fields["commitment"].to_bytes(_COMMITMENT_BYTES)
@@ -102,6 +102,19 @@ class ProvenView:
             raise Reverted("UnknownVersion", arguments, *sentence_of("UnknownVersion", arguments))
         return _asset_state(found)
 
+    def interruption(self, request_hash: Bytes32) -> Interruption:
+        """As :meth:`sealmarket.chain.view.View.interruption`."""
+        found = self._read(self._chain.book.market, "Market", _INTERRUPTIONS, request_hash)
+        return Interruption(
+            provider=_address(found["provider"]),
+            shares_deadline=found["sharesDeadline"],
+            posted=frozenset(places(found["posted"])),
+            excluded=frozenset(places(found["excluded"])),
+            stopped=bool(found["stopped"]),
+            token=_address(found["token"]),
+            unspent=Wei(found["unspent"]),
+        )
+
     def committee_hash(self, epoch: int) -> Bytes32:
         """As :meth:`sealmarket.chain.view.View.committee_hash`."""
         return Bytes32(self._epoch(epoch)["membersHash"].to_bytes(32)) if self._epoch(epoch)["members"] else ZERO_HASH
@@ -117,6 +130,11 @@ class ProvenView:
     def transfer_allowance(self) -> int:
         """The address book's value, which the market's proven code holds."""
         return self._fixed(self._chain.book.timing.transfer_allowance, "transfer allowance")
+
+    def words(self, address: Address, contract: str, slots: Sequence[Bytes32]) -> tuple[int, ...]:
+        """The words of one of the market's contracts, asked for together where they are not known yet."""
+        self._know(address, contract, slots)
+        return tuple(self._words[address, slot] for slot in slots)
 
     # --- inside -----------------------------------------------------------------------------------------------
 
@@ -150,6 +168,7 @@ class ProvenView:
 
 
 _JOBS = variable("Market", "_slots")
+_INTERRUPTIONS = variable("Market", "_interruptions")
 _PAUSED = variable("Market", "_paused")
 _VERSIONS = variable("AssetRegistry", "_versions")
 _EPOCHS = variable("OracleCommittee", "_epochs")
@@ -159,12 +178,13 @@ def _version_key(asset_id: AssetId, version: int) -> Bytes32:
     return keccak(words(asset_id, version))
 
 
-def _bits(word: int, fields: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+def bits(word: int, fields: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    """The fields of a packed word: each from its lowest bit, and how many."""
     return {name: word >> start & (1 << length) - 1 for name, (start, length) in fields.items()}
 
 
 def _asset_state(found: Mapping[str, int]) -> AssetState:
-    meter = _bits(found["meter"], _METER)
+    meter = bits(found["meter"], _METER)
     return AssetState(
         owner=_address(found["rules.owner"]),
         seal_hash=Bytes32(found["sealHash"].to_bytes(32)),

@@ -5,7 +5,7 @@ The contract is `contracts/Sessions.sol`; money reaches it by the ledger's ``tra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from sealmarket.protocol.book import Committee
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, Uint64, Wei
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.session import Renewal, SessionTerms, SignedRenewal, SignedStatement
+from sealmarket_enclave.protocol.session import Entry, Renewal, SessionTerms, SignedRenewal, SignedStatement
 
 if TYPE_CHECKING:
     from sealmarket.chain.chain import Chain
@@ -167,7 +167,9 @@ class SessionsContract(Contract):
 
     def redeem(self, signed: SignedStatement) -> Call:
         """Take a statement of the enclave's. Anyone."""
-        return self._call("redeem", signed.statement, signed.signature)
+        made = signed.statement
+        entries = [_packed(entry) for entry in made.entries]
+        return self._call("redeem", made.job_id, made.total, made.last, entries, signed.signature)
 
     def request_close(self, job_id: JobId) -> Call:
         """Ask to close the sender's tab."""
@@ -212,7 +214,10 @@ class SessionsView:
     """What the contract has recorded at one block."""
 
     def __init__(self, chain: Chain, block: Block, address: Address) -> None:
-        self._chain, self._block, self._address = chain, block, address
+        self._chain, self._block, self.address = chain, block, address
+
+    def prepare(self, job_id: JobId, accounts: Iterable[Address]) -> None:
+        """Nothing: each tab is a call of its own."""
 
     def service(self, job_id: JobId) -> ServiceState:
         """A service; :attr:`ServiceState.exists` says whether there is one."""
@@ -232,7 +237,7 @@ class SessionsView:
 
     def _read(self, function: str, *arguments: object) -> abi.Fields:
         entry = abi.load("Sessions").function(function, len(arguments))
-        raw = self._chain.read(self._address, abi.encode_call(entry, arguments), self._block)
+        raw = self._chain.read(self.address, abi.encode_call(entry, arguments), self._block)
         (found,) = abi.decode(entry.outputs, raw, f"Sessions.{function}").values()
         return dict(found)
 
@@ -257,6 +262,11 @@ def encode_opening(spec: JobSpec, terms: SessionTerms, account: Address, proofs:
     )
     whole = abi.Parameter("opening", "tuple", False, parts)
     return HexBytes(abi.encode((whole,), (_Opening(spec, terms, account, given),), "TabOpening"))
+
+
+def _packed(entry: Entry) -> Bytes32:
+    """An entry as calls carry it; `contracts/libraries/EntryWords.sol` has the same form."""
+    return Bytes32(entry.account + entry.units.to_bytes(11) + bytes([entry.last]))
 
 
 def _renewal(

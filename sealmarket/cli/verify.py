@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from msgspec.structs import replace
 
 from sealmarket.chain.errors import ChainError
-from sealmarket.cli._options import RPC_HELP, AsJson, Usage, hash_option
+from sealmarket.cli._options import RPC_HELP, AsJson, PassphraseFile, Usage, hash_option
 from sealmarket.client.books import load_book
 from sealmarket.files import read_file
 from sealmarket.protocol.wire import EvidencePackage
@@ -20,6 +21,7 @@ from sealmarket.service.errors import ServiceError
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.sealed.hpke import PrivateKey
 
 
 class NotAsked(SealmarketError):
@@ -52,12 +54,19 @@ def verify(
         typer.Option("--book", envvar="SEALMARKET_BOOK", help="The address book of the market that you know."),
     ] = None,
     rpc: Annotated[
-        str | None, typer.Option("--rpc", envvar="SEALMARKET_RPC", help=RPC_HELP + " Offline without.")
+        str | None,
+        typer.Option(
+            "--rpc", envvar="SEALMARKET_RPC", help=RPC_HELP + " Of several, more than half must agree. Offline without."
+        ),
     ] = None,
     at: Annotated[
         str | None, typer.Option("--at", help="A block hash that you trust: the job's slot is proven under it.")
     ] = None,
     evidence: Annotated[Path | None, typer.Option(help="The evidence package, if you are one of the parties.")] = None,
+    evidence_key: Annotated[
+        Path | None, typer.Option(help="The file of a result key or an auditor's key: the evidence is read with it.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
     development_root: Annotated[
         list[Path] | None, typer.Option(help="A development root (DER) to accept: evidence is then SIMULATED.")
     ] = None,
@@ -68,17 +77,21 @@ def verify(
     Exit 0: proven, or confirmed where no --at was given; 1: refuted; 2: wrongly called; 3: a part is missing; 4: the
     chain or the store could not be asked.
 
+    With several endpoints (--rpc URL,URL,URL) blocks are those on which more than half agree, and the job's slot and
+    events are proven under them: one that lies is left out.
+
     Example: sealmarket verify result/0123456789ab.sealproof.json --book market.json --rpc URL
     """
     if at is not None and (rpc is None or book is None):
         raise Usage("--at needs a chain to ask", remedy="give --rpc and --book as well")
+    if evidence_key is not None and (rpc is None or book is None):
+        raise Usage("--evidence-key needs a store to ask", remedy="give --rpc and --book as well")
+    key = _key(evidence_key, passphrase_file)
     try:
-        bundle, facts = _read(receipt, book, rpc, at)
+        bundle, facts = _read(receipt, book, rpc, at, key)
     except (ChainError, ServiceError) as error:
         raise NotAsked(error.message, remedy=error.remedy) from error
     if evidence is not None:
-        from msgspec.structs import replace
-
         bundle = replace(bundle, evidence=decode(EvidencePackage, read_file(evidence)))
     trusted = Trusted(book=load_book(book) if book else None, facts=facts, roots=_roots(development_root or []))
     report = verify_receipt(bundle, trusted)
@@ -102,8 +115,19 @@ def _code(conclusion: Conclusion, *, asked_for_proof: bool) -> int:
             return INCOMPLETE
 
 
-def _read(receipt: str, book: Path | None, rpc: str | None, at: str | None) -> tuple[ProofBundle, ChainFacts | None]:
+def _key(path: Path | None, passphrase_file: Path | None) -> PrivateKey | None:
+    from sealmarket.cli._request_options import open_result_key
+
+    return open_result_key(path, passphrase_file) if path is not None else None
+
+
+def _read(
+    receipt: str, book: Path | None, rpc: str | None, at: str | None, key: PrivateKey | None
+) -> tuple[ProofBundle, ChainFacts | None]:
     from sealmarket.chain import Chain
+    from sealmarket.chain.endpoints import endpoints_of
+    from sealmarket.chain.quorum import ChainTrust
+    from sealmarket.client.results import fetch_evidence
     from sealmarket.receipts.facts import chain_facts
     from sealmarket.store.blobs import Store
 
@@ -116,9 +140,12 @@ def _read(receipt: str, book: Path | None, rpc: str | None, at: str | None) -> t
             raise Usage("a job's id alone proves nothing", remedy="give --rpc and --book, or a proof file")
         return bundle, None
     addresses = load_book(book)
-    chain, store = Chain(addresses, rpc), Store(addresses.store)
+    several = len(endpoints_of(rpc)) > 1
+    chain, store = Chain(addresses, rpc, trust=ChainTrust() if several else None), Store(addresses.store)
     try:
         bundle = bundle or gather_proof(chain, store, JobId(hash_option(receipt)))
+        if key is not None:
+            bundle = replace(bundle, evidence=fetch_evidence(chain, store, bundle.job_id, key))
         return bundle, chain_facts(chain, bundle.job_id, at=hash_option(at) if at else None)
     finally:
         store.close()

@@ -163,6 +163,7 @@ class AsyncAuditor(Async[Auditor]):
 
     connect = Opening(Auditor.connect)
     collect = Twin(Auditor.collect)
+    evidence = Twin(Auditor.evidence)
     save = Twin(Auditor.save)
     verify = Twin(Auditor.verify)
     require = Twin(Auditor.require)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.client.errors import ClientError
 from sealmarket.client.market import Market, Settings
+from sealmarket.client.results import fetch_evidence
 from sealmarket.files import read_file
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.wire import EvidencePackage
@@ -23,6 +24,7 @@ from sealmarket.receipts.model import Conclusion, Report, State, Trusted
 from sealmarket.receipts.verify import verify_receipt
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.sealed.hpke import PrivateKey
 
 __all__ = ["Auditor", "Conclusion", "NotProven", "Report"]
 
@@ -93,6 +95,15 @@ class Auditor:
             ItemNotFound, ContentMismatch: its receipt or a policy is not available.
         """
         return gather_proof(self._market.chain, self._market.store, job_id, evidence=evidence)
+
+    def evidence(self, job_id: JobId, key: PrivateKey) -> EvidencePackage:
+        """The evidence of a job, for the key of an auditor whom an owner's policy names, or a result key.
+
+        Raises:
+            JobNotFound: no such job.
+            ItemNotFound: the store has no evidence of the hash on chain that opens with this key.
+        """
+        return fetch_evidence(self._market.chain, self._market.store, job_id, key)
 
     def save(self, proof: ProofBundle, folder: Path) -> Path:
         """Write a proof file, named after its job, into a folder."""

@@ -33,7 +33,7 @@ from sealmarket_enclave.protocol.codec import (
 )
 from sealmarket_enclave.protocol.job import MAX_RESULT_KEYS
 from sealmarket_enclave.protocol.numbers import AssetId, Grade, Percent, Seconds, Timestamp
-from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, Serving
+from sealmarket_enclave.protocol.policy import MAX_AUDITORS, OutputRules, PolicyDocument, Serving
 from sealmarket_enclave.protocol.terms import Terms
 
 PurposeName = Literal["train", "fine_tune", "infer", "query"]
@@ -65,6 +65,7 @@ class PolicyDraft(Shape, frozen=True, kw_only=True):
 
     ``result_keys`` are hashes of the owner's own HPKE keys that every job's result must be sealed to beside the
     consumer's; ``notice_key`` is the HPKE key to which notices for the owner are sealed.
+    ``auditors`` are HPKE keys to which the evidence of each job is sealed as well.
     Without ``serving`` no service answers from the asset.
     """
 
@@ -77,6 +78,7 @@ class PolicyDraft(Shape, frozen=True, kw_only=True):
     data_card: dict[str, Any]
     result_keys: Annotated[tuple[Bytes32, ...], Meta(max_length=MAX_RESULT_KEYS - 1)] = ()
     notice_key: HexBytes | None = None
+    auditors: Annotated[tuple[HexBytes, ...], Meta(max_length=MAX_AUDITORS)] = ()
     serving: Serving | UnsetType = UNSET
 
     def rules(self) -> AppraisalPolicy:
@@ -110,6 +112,7 @@ def policy_document(
         data_card=data_card,
         result_keys=draft.result_keys,
         notice_key=draft.notice_key,
+        auditors=draft.auditors or UNSET,
         serving=draft.serving,
     )
     _require_readable(document)

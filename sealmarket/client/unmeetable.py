@@ -26,6 +26,8 @@ from sealmarket_enclave.protocol.job import MAX_ASSETS
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
+from sealmarket_enclave.sealed.errors import InvalidHpkeKey
+from sealmarket_enclave.sealed.hpke import PublicKey
 
 EVERY_PURPOSE = sum(Purpose)
 
@@ -48,6 +50,7 @@ def objections(policy: PolicyDraft | PolicyDocument, now: int, timing: Timing | 
         yield from _draft(policy.terms, policy.rules())
         yield from _divided(policy)
     yield from _output(policy.output)
+    yield from _auditors(policy)
 
 
 def expired(expiry: int, now: int) -> str | None:
@@ -77,6 +80,15 @@ def _divided(draft: PolicyDraft) -> Iterator[str]:
     table = draft.data_card.get("kind") == "table" and draft.data_card.get("reader")
     if draft.output.withholds and not table:
         yield "a validator has rows withheld, and the data card is none of a table with a reader: describe the table"
+
+
+def _auditors(policy: PolicyDraft | PolicyDocument) -> Iterator[str]:
+    keys = policy.evidence_readers if isinstance(policy, PolicyDocument) else policy.auditors
+    for place, raw in enumerate(keys, 1):
+        try:
+            PublicKey(raw)
+        except InvalidHpkeKey as error:
+            yield f"key {place} of auditors is none, and no evidence is sealed to it: {error.message}"
 
 
 def _output(output: OutputRules) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 A connection goes ``heading -> busy -> idle -> heading``. A newcomer beyond a limit takes the place of the oldest
 connection that never sent a request, else of the oldest idle one; where all are busy it is refused with 503. So who
-opens connections and says nothing displaces its own, and who asks at once is answered.
+opens connections and says nothing displaces its own, and who asks at once is answered. With TLS a connection counts
+from its first packet, and the handshake is part of the time to the first request.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import partial
@@ -31,10 +33,12 @@ class State(IntEnum):
 
 
 class Connections:
-    """Counts the connections of one listener. ``inner`` makes the protocol that reads a connection."""
+    """Counts the connections of one listener. ``inner`` makes the protocol that reads a connection, under ``tls``."""
 
-    def __init__(self, limits: ServerLimits, inner: Callable[..., asyncio.Protocol]) -> None:
-        self.limits = limits
+    def __init__(
+        self, limits: ServerLimits, inner: Callable[..., asyncio.Protocol], tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.limits, self.tls = limits, tls
         self._inner = inner
         self._open: dict[Endpoint, Guarded] = {}
         self._peers: dict[str, dict[Endpoint, Guarded]] = {}
@@ -111,6 +115,8 @@ class Guarded(asyncio.Protocol):
         self._writable.set()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._securing: asyncio.Task[None] | None = None
+        self._early = b""
         self.endpoint: Endpoint = (UNKNOWN_PEER, 0)
         self.peer = UNKNOWN_PEER
         self.state = State.NEW
@@ -122,15 +128,39 @@ class Guarded(asyncio.Protocol):
         if isinstance(name, tuple):
             self.endpoint, self.peer = (str(name[0]), int(name[1])), peer_of(str(name[0]))
         if not self._connections.admit(self):
-            transport.write(_LATER)
+            if self._connections.tls is None:
+                transport.write(_LATER)
             transport.close()
             return
         self._transport = transport
         self.enter(State.NEW, self._connections.limits.header_seconds)
+        if self._connections.tls is not None:
+            transport.pause_reading()
+            self._securing = asyncio.get_running_loop().create_task(self._secure(transport, self._connections.tls))
+
+    async def _secure(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
+        """Shake hands; this connection's deadline ends what takes too long. What came meanwhile is read then."""
+        limit = self._connections.limits.header_seconds
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                transport, self, tls, server_side=True, ssl_handshake_timeout=limit
+            )
+        except OSError:  # no TLS, or none that both speak; or the peer is gone
+            secured = None
+        if secured is None or transport.is_closing():
+            self.abort()
+            return
+        self._transport, self._securing = secured, None
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on; the first of a later request start its deadline."""
         if self._transport is None:
+            return
+        if self._securing is not None:
+            self._early += data
             return
         if self._inner is None:
             # A peer that sends nothing costs little more than the system's own accept.

@@ -3,6 +3,7 @@
 ServingError
 ├── SettingInvalid      a setting in the environment is none of what it takes
 ├── LimitInvalid        a limit in the environment is no number in its range
+├── CertificateRefused  a certificate and its key cannot be served
 ├── AddressTaken        the address cannot be bound
 ├── TooFewDescriptors   the system allows fewer open files than the limits need
 └── StateInUse          another process runs on the state folder
@@ -31,6 +32,16 @@ class LimitInvalid(ServingError):
 
     def __init__(self, name: str, found: str) -> None:
         super().__init__(f"{name} is a positive number, found {found[:40]!r}", remedy="correct it, or unset it")
+
+
+class CertificateRefused(ServingError):
+    """A certificate and its key cannot be served."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            f"no TLS with this certificate: {detail}",
+            remedy="name a chain in PEM, and its private key in a file of mode 0600 without a password",
+        )
 
 
 class AddressTaken(ServingError):

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from sealmarket import lifeline
 from tests.patience import until
@@ -105,6 +106,15 @@ class Server:
         with psycopg.connect(host=str(self._data), user="postgres", dbname="postgres", autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
+
+    def read(self, query: str) -> Any:
+        """The first value that a query gives."""
+        import psycopg
+
+        with psycopg.connect(host=str(self._data), user="postgres", dbname="postgres", autocommit=True) as connection:
+            row = connection.execute(query.encode()).fetchone()
+            assert row is not None
+            return row[0]
 
     def _answers(self) -> bool:
         import psycopg

@@ -18,7 +18,15 @@ from sealmarket.client.policy_words import explain_draft
 from sealmarket.client.unmeetable import objections, require_meetable
 from sealmarket.client.windows import terms_hold
 from sealmarket.protocol.timing import longest_use
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Wei, canonical_json, to_builtins
+from sealmarket_enclave.protocol.codec import (
+    ZERO_ADDRESS,
+    ZERO_HASH,
+    Address,
+    HexBytes,
+    Wei,
+    canonical_json,
+    to_builtins,
+)
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.policy import OutputRules, Validator
 from tests.client.test_owner import BOOK, DATA, chain, draft, owner, sealed
@@ -47,6 +55,7 @@ def withholding() -> OutputRules:
         ({"terms": terms(consumers=(ZERO_ADDRESS,))}, "zero address"),
         ({"output": replace(draft().output, minimum_owners=17)}, "at most 16 assets"),
         ({"output": replace(draft().output, privacy="dp")}, "no enclave has a mechanism"),
+        ({"auditors": (HexBytes(b"no key"),)}, "key 1 of auditors is none"),
         ({"output": withholding()}, "describe the table"),
         ({"output": withholding(), "data_card": {"kind": "bytes", "reader": {"name": "x"}}}, "describe the table"),
     ],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +31,9 @@ from sealmarket_oracle.keys import Signer
 from sealmarket_oracle.node_folder import NODE_FILE, load_keys, load_record
 from sealmarket_oracle.report import NodeReport
 from sealmarket_oracle.runner import Health
+from tests.backend.postgres import Server, missing
 from tests.integration.market import development_account
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 COMMAND = [sys.executable, "-m", "sealmarket_oracle"]
 PASSPHRASE = "nobody types this passphrase"
@@ -118,6 +120,34 @@ def test_a_nodes_process_leaves_nothing_secret_in_its_log(installed: Installed) 
     assert isinstance(keys.signer, Signer)
     for secret in (PASSPHRASE, keys.hpke.secret_bytes().hex(), keys.signer._key.secret.hex()):
         assert secret not in log
+
+
+@pytest.mark.long
+def test_of_two_processes_of_a_node_on_one_database_one_serves_and_the_other_takes_over(installed: Installed) -> None:
+    if why := missing():
+        pytest.skip(why)
+    with closing(Server()) as postgres:
+        folder = installed.config.parent
+        nodes = []
+        for name in ("here", "there"):
+            shutil.copytree(folder / "0", folder / name, ignore=shutil.ignore_patterns("journal*", "*.sock"))
+            values = {"state": f'"{name}"', "journal": f'"{postgres.url()}"'}
+            lines = [line for line in installed.config.read_text().splitlines() if line.split(" ")[0] not in values]
+            config = folder / f"{name}.toml"
+            config.write_text("\n".join([*lines, *(f"{key} = {value}" for key, value in values.items())]))
+            nodes.append(Installed(installed.programs, config, installed.member))
+        here, there = nodes
+        first = here.start()
+        assert "another process of this node writes the journal" in _refused(there)
+        postgres.run("UPDATE fence SET token = token + 1, holder = 'a standby'")  # as after a failover
+        until("the one that was overtaken ends", lambda: first.status is not None)
+        assert "a standby has token 2" in first.log.read_text()
+        second = there.start()
+        assert decode(Health, there.get("/healthz")).status == "ok"
+        second.kill()
+        gone = "FROM pg_stat_activity WHERE application_name = 'sealmarket-oracle'"
+        until("the server noticed", lambda: not postgres.read(f"SELECT count(*) {gone}"))
+        here.start().stop()
 
 
 def test_a_second_init_in_the_same_folder_is_refused(installed: Installed) -> None:

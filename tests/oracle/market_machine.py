@@ -31,12 +31,12 @@ from sealmarket.protocol.book import Member
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.transitions import Status
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.codec import Bytes32, decode
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_enclave.protocol.release import Release
+from sealmarket_enclave.protocol.release import read_release
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.shares import join
 from sealmarket_oracle.errors import JournalError, OracleError
@@ -102,7 +102,8 @@ class Scene:
         self.world = World(self.device, self.folder)
         self.chain = self.world.chain
         self.chain.finality_lag = LAG
-        self.assets = (self.world.publish(1), self.world.publish(2))
+        self.assets = [self.world.publish(1), self.world.publish(2)]
+        self.chain.finalise()
         self.now = self.chain.head().timestamp
         self.running = [self._start(place) for place in NODES]
         for place in NODES:
@@ -114,6 +115,15 @@ class Scene:
         self.world.close()
 
     # --- honest parties ---------------------------------------------------------------------------------------
+
+    def fresh(self) -> list[Dealt]:
+        """An asset that its owner has not revoked, final on the chain."""
+        left = [asset for asset in self.assets if asset.asset_id not in self.revoked]
+        if not left:
+            left = [self.world.publish(len(self.assets) + 1)]
+            self.assets += left
+            self.mine(LAG)
+        return left[:1]
 
     def match(self, assets: Sequence[Dealt]) -> None:
         self.world.match(*assets)
@@ -149,7 +159,8 @@ class Scene:
         self._pass()
 
     def look(self, place: int) -> None:
-        """A node looks at the chain and does what is due; its peers hear of it."""
+        """A node looks at the chain and does what is due; its peers hear of it. Its disk was copied just before."""
+        self._copy_disk(place)
         one, before = self.running[place], self._promises(place)
         refused = False
         try:
@@ -199,8 +210,7 @@ class Scene:
 
     def show_other_evidence(self, job: Job) -> None:
         """The store answers with the evidence of the adversary's enclave under the name of the true one."""
-        if self.world.store.envelopes.get(job.job_id):
-            posted = self.world.store.envelopes[job.job_id][0].evidence_hash
+        for posted in [posted for job_id, posted in self.world.store.packages if job_id == job.job_id]:
             self.world.post(self.world.package(job.job_id, enclave=self.attacker), posted)
 
     def kill(self, place: int) -> None:
@@ -208,12 +218,12 @@ class Scene:
         self.running[place] = self._start(place)
         self.tell(place)
 
-    def copy_disk(self, place: int) -> None:
+    def _copy_disk(self, place: int) -> None:
         shutil.rmtree(self._disk(place, "copy"), ignore_errors=True)
         shutil.copytree(self._disk(place), self._disk(place, "copy"))
 
     def restore_disk(self, place: int) -> None:
-        """The node's machine is put back to what it was, its journal's mark included."""
+        """The node's machine is put back to what it was before its last look, its journal's mark included."""
         if not self._disk(place, "copy").exists():
             return
         self.running[place].journal.close()
@@ -295,9 +305,8 @@ class Scene:
             first = self.decided.setdefault((place, job.job_id, decision.evidence_hash), decision)
             same = core_of(first) == core_of(decision)
             _hold(same or place in self.put_back, "5: one decision about a piece of evidence", place)
-        promise = status.release or (status.stop.stop if status.stop is not None else None)
-        if promise is not None:
-            body = promise.canonical()
+        stop = status.stop.stop.canonical() if status.stop is not None else None
+        if (body := status.release or stop) is not None:
             new = (place, job.job_id) not in self.served
             _hold(self.served.setdefault((place, job.job_id), body) == body, "3: one promise was ever served", place)
             if new and status.release is not None:
@@ -305,7 +314,7 @@ class Scene:
         elif not refused and status.state != "unknown":
             _hold(status.reason != "", "6: a job that is not done has a reason", place)
 
-    def _check_opens(self, place: int, job: Job, release: Release) -> None:
+    def _check_opens(self, place: int, job: Job, release: bytes) -> None:
         world = self.world
         world.job_id, world.spec = job.job_id, job.spec
         _hold(job.core is not None, "1: a quorum decided", place)
@@ -326,7 +335,7 @@ class Scene:
             releases = []
             for place in NODES:
                 with suppress(KeyError, MalformedDocument):
-                    releases.append(decode(Release, self.served[place, job.job_id]))
+                    releases.append(read_release(self.served[place, job.job_id]).raw)
             if len(releases) < self.world.committee.threshold or job.core is None:
                 continue
             self.world.job_id, self.world.spec, self.world.chain_core = job.job_id, job.spec, job.core

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.numbers import Grade
+from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.numbers import Grade, Tee
 from sealmarket_oracle.config import load
 from sealmarket_oracle.errors import InvalidConfig
 from tests.oracle.world import World
@@ -39,7 +40,15 @@ REFUSED = {
     "an endpoint that is none": {"rpc": '"ftp://a"'},
     "proofs of another kind": {"proofs": '"some"'},
     "another machine's endpoint without proofs": {"proofs": '"none"', "rpc": '"https://rpc.example"'},
+    "a certificate without its key": {"tls_certificate": '"chain.pem"'},
+    "a key without its certificate": {"tls_key": '"key.pem"'},
+    "a journal that is nowhere": {"journal": '""'},
     "more endpoints that agree than there are": {"agree": "2"},
+    "collateral of a server without TLS": {"collateral_intel": '"http://pccs.example"'},
+    "collateral of a server by its name": {"collateral_amd": '"kdsintf.amd.com"'},
+    "peers that may be asked": {"collateral_peers": '"maybe"'},
+    "an issuer of advisories that is no account": {"advisory_issuers": '["0x12"]'},
+    "issuers of advisories that are no list": {"advisory_issuers": "7"},
 }
 
 
@@ -62,6 +71,20 @@ def test_state_counts_by_proof_and_by_most_of_the_endpoints_unless_the_operator_
     assert not load(_write(tmp_path, world, device, proofs='"none"'), {}).trust.proofs, "an endpoint on this machine"
 
 
+def test_a_journals_url_is_in_no_repr_and_files_of_tls_are_beside_the_configuration(
+    tmp_path: Path, world: World, device: VirtualTdx
+) -> None:
+    url = "postgresql://node:hunter2@db.example/journal"
+    lines = {"journal": f'"{url}"', "tls_certificate": '"chain.pem"', "tls_key": '"key.pem"'}
+    config = load(_write(tmp_path, world, device, **lines), {})
+    assert config.journal == url
+    assert "hunter2" not in repr(config)
+    assert config.tls == (tmp_path / "chain.pem", tmp_path / "key.pem")
+    assert load(_write(tmp_path, world, device), {"SEALMARKET_ORACLE_JOURNAL": url}).journal == url
+    plain = load(_write(tmp_path, world, device), {})
+    assert (plain.journal, plain.tls) == ("", None)
+
+
 def test_production_trusts_no_development_root(tmp_path: Path, world: World, device: VirtualTdx) -> None:
     config = load(_write(tmp_path, world, device), {})
     assert config.grade_floor is Grade.HARDWARE
@@ -78,3 +101,29 @@ def test_the_environment_overrides_the_file(tmp_path: Path, world: World, device
     config = load(path, changed)
     assert (config.grade_floor, config.port) == (Grade.SIMULATED, 9001)
     assert config.roots.development == (device.root,)
+
+
+def test_without_a_source_of_collateral_no_vendor_is_asked_and_no_issuer_counts(
+    tmp_path: Path, world: World, device: VirtualTdx
+) -> None:
+    config = load(_write(tmp_path, world, device), {})
+    assert (config.collateral.asked, config.collateral.endpoints) == (frozenset(), {})
+    assert config.collateral.folder == tmp_path / "state" / "collateral"
+    assert config.advisory_issuers == frozenset()
+
+
+def test_sources_of_collateral_are_vendors_or_caches_of_them(tmp_path: Path, world: World, device: VirtualTdx) -> None:
+    lines = {"collateral_intel": '"https://pccs.example/"', "collateral_amd": '"vendor"', "collateral_peers": "false"}
+    found = load(_write(tmp_path, world, device, **lines), {}).collateral
+    assert found.asked == {Tee.SGX, Tee.TDX, Tee.SNP}
+    assert found.endpoints["intel"] == "https://pccs.example"
+    assert "amd" not in found.endpoints
+    assert not found.peers
+
+
+def test_issuers_are_a_list_or_words_of_the_environment(tmp_path: Path, world: World, device: VirtualTdx) -> None:
+    first, second = "0x" + "ab" * 20, "0x" + "CD" * 20
+    path = _write(tmp_path, world, device, advisory_issuers=f'["{first}"]')
+    assert load(path, {}).advisory_issuers == {Address.parse(first)}
+    both = {"SEALMARKET_ORACLE_ADVISORY_ISSUERS": f"{first}, {second}"}
+    assert load(path, both).advisory_issuers == {Address.parse(first), Address.parse(second.lower())}

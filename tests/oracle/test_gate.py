@@ -27,6 +27,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data, terms_digest
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
 from sealmarket_enclave.protocol.policy import CommitteeRef
+from sealmarket_enclave.sealed.hpke import PrivateKey, PublicKey
 from sealmarket_oracle.release import core_of
 from tests.oracle.world import (
     CONSUMER,
@@ -276,6 +277,49 @@ def test_evidence_that_is_withheld_is_awaited_and_then_refused(how: str, world: 
     assert "evidence_withheld" in node.status(job).reason
     world.chain.mine(3, seconds=200)
     _expect(world.decided(node), Outcome.EVIDENCE_WITHHELD, JobReason.EVIDENCE_WITHHELD)
+
+
+def _audited(world: World, key: bytes) -> Dealt:
+    return world.publish(edit_policy=lambda policy: replace(policy, auditors=(HexBytes(key),)))
+
+
+def _show(world: World, package: EvidencePackage, *more: PublicKey) -> None:
+    """The provider quotes, and shows the nodes and these readers its evidence."""
+    posted = world.hash_of(package)
+    world.chain.quote(package.job_id, posted)
+    readers = [*(keys.hpke.public for keys in world.keys), *more]
+    world.post(package, raw=world.sealed(package.job_id, posted, package.canonical(), readers).raw)
+    world.chain.finalise()
+
+
+def test_evidence_that_is_not_sealed_to_an_owners_auditor_counts_as_withheld(world: World) -> None:
+    world.match(_audited(world, PrivateKey.generate().public.raw))
+    _show(world, world.package(world.job_id), PrivateKey.generate().public)
+    node = world.node()
+    node.tick()
+    assert "evidence_withheld" in node.status(world.job_id).reason
+    world.chain.mine(3, seconds=200)
+    _expect(world.decided(node), Outcome.EVIDENCE_WITHHELD, JobReason.EVIDENCE_WITHHELD)
+
+
+def test_a_provider_that_lacked_the_policy_does_not_answer_for_its_auditor(world: World) -> None:
+    asset = _audited(world, PrivateKey.generate().public.raw)
+    world.match(asset)
+    _show(world, replace(world.package(world.job_id), missing=(asset.policy.digest(),)))
+    _expect(world.decided(world.node()), Outcome.INPUT_REFUSED, JobReason.MATERIAL_LATE)
+
+
+def test_a_key_of_an_auditor_that_is_none_binds_no_provider(world: World) -> None:
+    world.match(_audited(world, b"no key"))
+    _show(world, world.package(world.job_id))
+    _expect(world.decided(world.node()), Outcome.ACCEPTED)
+
+
+def test_evidence_that_an_owners_auditor_reads_as_well_is_accepted(world: World) -> None:
+    auditor = PrivateKey.generate()
+    world.match(_audited(world, auditor.public.raw))
+    _show(world, world.package(world.job_id), auditor.public)
+    _expect(world.decided(world.node()), Outcome.ACCEPTED)
 
 
 def test_each_node_says_which_package_it_opened(world: World) -> None:
@@ -568,7 +612,6 @@ def test_after_a_quorum_missing_documents_are_awaited_for_good(world: World) -> 
 @pytest.mark.parametrize("what", ["another committee on chain", "another key of this node", "a stranger's node"])
 def test_a_node_decides_nothing_for_a_committee_with(what: str, world: World) -> None:
     from sealmarket.chain.contracts import members_hash
-    from sealmarket_enclave.sealed.hpke import PrivateKey
     from sealmarket_oracle.keys import NodeKeys, Signer
 
     world.match(world.publish())

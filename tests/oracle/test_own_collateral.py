@@ -20,6 +20,7 @@ from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.certificates import load_crl
 from sealmarket.attestation.core.collateral import PlatformKind
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
+from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.attestation.policy.verify import authenticate
@@ -34,7 +35,9 @@ from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, HexBytes
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.collateral import REFRESH_SECONDS, RETRY_SECONDS, CollateralKeeper, HttpAskPeer
-from sealmarket_oracle.gate.collateral_rules import basis_of, kind_of
+from sealmarket_oracle.gate.collateral_rules import basis_of, excused, kind_of
+from sealmarket_oracle.gate.inputs import AppraisalInput, FaultRow, Violation
+from sealmarket_oracle.gate.notes import note_of
 from sealmarket_oracle.outlook import OutlookView
 from sealmarket_oracle.release import core_of
 from sealmarket_oracle.report import NodeReport
@@ -111,19 +114,21 @@ def test_a_host_that_leaves_a_revocation_out_is_judged_by_the_nodes_list(
     _expect(market.decided(node), Outcome.PLATFORM_REFUSED, Reason.CERTIFICATE_REVOKED)
 
 
-@pytest.mark.parametrize("shown", ["", "{}"])
-def test_a_host_that_shows_no_collateral_is_judged_by_the_nodes(market: World, aged: VirtualTdx, shown: str) -> None:
-    _quote(market, shown)
-    node = _node(market, signed(aged, MOMENT - 2 * DAY, 21, "OutOfDate"))
-    _expect(market.decided(node), Outcome.TERMS_REFUSED, Reason.TCB_STATUS_TOO_LOW)
-
-
-def test_a_host_cannot_make_its_collateral_look_newer(market: World, aged: VirtualTdx, old: IntelCollateral) -> None:
+@pytest.mark.parametrize("how", ["none", "no document", "expired", "a number that is made up"])
+def test_a_host_that_shows_no_collateral_that_holds_is_refused_whatever_the_node_has(
+    how: str, market: World, aged: VirtualTdx, old: IntelCollateral
+) -> None:
     parts = json.loads(old.to_json())
-    parts["tcb_info"] = parts["tcb_info"].replace('"tcbEvaluationDataNumber":20', '"tcbEvaluationDataNumber":99')
-    _quote(market, json.dumps(parts))
-    node = _node(market, signed(aged, MOMENT - 2 * DAY, 21, "OutOfDate"))
-    _expect(market.decided(node), Outcome.TERMS_REFUSED, Reason.TCB_STATUS_TOO_LOW)
+    made_up = parts["tcb_info"].replace('"tcbEvaluationDataNumber":20', '"tcbEvaluationDataNumber":99')
+    shown = {
+        "none": "",
+        "no document": "{}",
+        "expired": signed(aged, MOMENT - 28 * DAY, lifetime=20 * DAY).to_json().decode(),
+        "a number that is made up": json.dumps(parts | {"tcb_info": made_up}),
+    }
+    _quote(market, shown[how])
+    node = _node(market, signed(aged, MOMENT - 2 * DAY, 21))
+    assert market.decided(node).outcome is Outcome.PLATFORM_REFUSED
 
 
 def test_a_host_that_strips_its_quote_of_its_certificate_is_judged_by_the_nodes_all_the_same() -> None:
@@ -202,6 +207,26 @@ def test_what_was_signed_after_the_match_is_no_partys_fault(
     _quote(market, old, matched_at=NOW - 3 * 86_400)
     node = _node(market, signed(aged, MOMENT - 2 * DAY, revoked=True))
     _expect(market.decided(node), Outcome.TERMS_REFUSED, Reason.CERTIFICATE_REVOKED, JobReason.COLLATERAL_NEWER)
+
+
+def test_a_rating_that_the_node_knew_before_the_match_is_excused_by_no_newer_signature(
+    market: World, aged: VirtualTdx
+) -> None:
+    matched_at = NOW - 86_400
+    case = cast("AppraisalInput", SimpleNamespace(spec=SimpleNamespace(matched_at=matched_at, tee=Tee.TDX)))
+    low = note_of(Finding(Reason.TCB_STATUS_TOO_LOW, "this", "that"), "evidence")
+    before, after = (signed(aged, MOMENT - hours * HOUR, 21, "OutOfDate") for hours in (48, 1))
+    package = _package(b"", Tee.TDX, after.to_json().decode())
+
+    def rows(*own: IntelCollateral) -> set[FaultRow]:
+        entry = describe(own[0], market.roots) if own else None
+        basis = basis_of(package, Counting(entry), MOMENT, market.roots)
+        assert basis.source == "host"
+        return {found.row for found in excused(case, basis, [Violation(FaultRow.PLATFORM, low)])}
+
+    assert rows() == {FaultRow.NO_PARTY}
+    assert rows(signed(aged, MOMENT - 48 * HOUR, 20)) == {FaultRow.NO_PARTY}, "rated otherwise before the match"
+    assert rows(before) == {FaultRow.PLATFORM}
 
 
 # --- nodes that fetched at other times ----------------------------------------------------------------------------
@@ -334,6 +359,22 @@ def test_a_server_is_asked_again_long_before_what_it_signed_ends_and_soon_after_
         time[0] = NOW + moment
         kept.turn()
         assert len(server.asked) == asked
+
+
+def test_a_peer_that_is_away_has_no_vendor_asked_more_often(tmp_path: Path, market: World, aged: VirtualTdx) -> None:
+    time = [float(NOW)]
+    server, asked = Server(signed(aged, MOMENT - 2 * DAY, 21)), []
+
+    def away(url: str, _kind: PlatformKind) -> Bundle:
+        asked.append(url)
+        raise CollateralError("it is away")
+
+    kept = keeper(tmp_path / "own", market.roots, server, peers=["one"], ask=away, clock=lambda: time[0])
+    kept.learn(KIND)
+    for _ in range(4):
+        kept.turn()
+        time[0] += RETRY_SECONDS
+    assert (len(server.asked), len(asked)) == (1, 4)
 
 
 def test_a_kind_that_no_vendor_vouches_for_is_not_asked_for(market: World) -> None:

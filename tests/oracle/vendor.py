@@ -36,11 +36,17 @@ def device_of_last_month(folder: Path) -> VirtualTdx:
 
 
 def signed(
-    device: VirtualTdx, at: datetime, number: int = 20, status: str = "UpToDate", *, revoked: bool = False
+    device: VirtualTdx,
+    at: datetime,
+    number: int = 20,
+    status: str = "UpToDate",
+    *,
+    revoked: bool = False,
+    lifetime: timedelta = 30 * DAY,
 ) -> IntelCollateral:
-    """Collateral that the platform's vendor signs at a time, for 30 days; ``revoked``: the platform's certificate."""
+    """Collateral that the platform's vendor signs at a time; ``revoked``: the platform's certificate."""
     silicon = device._silicon
-    hierarchy, period = silicon.hierarchy, Validity(start=at, end=at + 30 * DAY)
+    hierarchy, period = silicon.hierarchy, Validity(start=at, end=at + lifetime)
     info = documents.tcb_info("TDX", FMSPC, period) | {"tcbEvaluationDataNumber": number}
     info["tcbLevels"][0]["tcbStatus"] = status
     quoting = documents.qe_identity("TDX", QE_MR_SIGNER, _QE_PROD_ID["TDX"], period)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -55,15 +56,15 @@ class Served:
 
 
 @contextmanager
-def served(app: Any, limits: ServerLimits) -> Iterator[Served]:
+def served(app: Any, limits: ServerLimits, tls: ssl.SSLContext | None = None) -> Iterator[Served]:
     """Serve an application in a thread, as the programs do."""
-    connections = Connections(limits, H11Protocol)
+    connections = Connections(limits, H11Protocol, tls)
     config = uvicorn.Config(BoundedRequests(app, connections), **server_settings(limits, connections))
     with closing(listen("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
-        found = Served(url_of(listener), connections, server, thread)
+        found = Served(url_of(listener, tls=tls is not None), connections, server, thread)
         try:
             yield found
         finally:

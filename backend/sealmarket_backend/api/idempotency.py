@@ -119,8 +119,11 @@ class Idempotency:
         self._unwritten[name] = fingerprint, made
         self._together.later(
             lambda connection: connection.execute(query, (made.status, made.body, name)),
-            lambda: self._unwritten.pop(name, None),
+            lambda: self._written(name),
         )
+
+    def _written(self, name: bytes) -> None:
+        self._unwritten.pop(name, None)
 
     def _forget(self, name: bytes) -> None:
         query = "DELETE FROM idempotency_keys WHERE name = ? AND status IS NULL"

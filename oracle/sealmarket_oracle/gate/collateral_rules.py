@@ -1,12 +1,13 @@
 """Gate, step 7 and 9: which collateral is judged by, and what a vendor signed after the match. Pure.
 
 A host shows collateral that it chose, and may choose some that is old and still valid. A node has its own: what counts
-of it for the quote (:mod:`sealmarket.attestation.collateral.counting`) takes the place of what is shown, unless that is
-newer. Of revocation lists both count.
+of it for the quote (:mod:`sealmarket.attestation.collateral.counting`) takes the place of what is shown and holds,
+unless that is newer. Of revocation lists both count.
 
 A vendor rates a platform anew at any time, and the host shows what the vendor signs. Where a rating or a revocation
 fails evidence, and the document that holds it was signed after the match, the job ends in the row of changed terms. A
-host can choose newer documents to get there, and gains no more than by naming something as missing: nothing.
+rating that the node's own collateral had before the match is excused by no newer signature. A host that gets there
+otherwise gains no more than by naming something as missing: nothing.
 """
 
 from __future__ import annotations
@@ -50,11 +51,15 @@ _REVOCATIONS = frozenset({Reason.CERTIFICATE_REVOKED.code})
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What evidence is judged by. ``digest`` names the collateral: Keccak-256 of its text, or of the lists' DER."""
+    """What evidence is judged by. ``digest`` names the collateral: Keccak-256 of its text, or of the lists' DER.
+
+    ``rated_since``: a time at which the vendor had rated platforms alike, where the node knows one.
+    """
 
     endorsements: Endorsements
     source: CollateralSource
     digest: Bytes32
+    rated_since: datetime | None = None
 
 
 # --- whose collateral -------------------------------------------------------------------------------------------
@@ -91,27 +96,31 @@ def _shown(package: EvidencePackage, roots: TrustAnchors) -> Entry | None:
 def basis_of(package: EvidencePackage, own: Counting, at: datetime, roots: TrustAnchors) -> Basis:
     """The newer of what the host shows and what counts of the node's own. ``at`` is the time of the quote.
 
+    What the host shows has to hold by itself: a proof of the job carries that, and no node's own. What does not hold is
+    the basis all the same, and is refused by it.
+
     Raises:
-        CollateralError, EvidenceRefused: the node has none of its own, and what is shown cannot be read.
+        CollateralError, EvidenceRefused: what is shown cannot be read.
     """
-    tee = package.tee
-    try:
-        shown = parse_endorsements(tee, package.collateral)
-    except CollateralError:
-        if own.entry is None:
-            raise
-        shown = Endorsements()
-    if own.entry is not None and _is_newer(own.entry, _shown(package, roots), at):
-        renewed = module_of(tee).renewed(shown, own.entry.collateral)
-        return Basis(renewed, "own", keccak(own.entry.collateral.to_json()))
+    shown = parse_endorsements(package.tee, package.collateral)
+    held = _shown(package, roots)
+    if own.entry is not None and held is not None and held.issued <= at <= held.expires:
+        if rank(own.entry)[:2] > rank(held)[:2]:
+            renewed = module_of(package.tee).renewed(shown, own.entry.collateral)
+            return Basis(renewed, "own", keccak(own.entry.collateral.to_json()))
+        since = _rated_alike_since(package.tee, own.entry, held)
+        return Basis(shown, "host", keccak(package.collateral.encode()), since)
     if added := _added(own.lists, shown.crls):
         lists = b"".join(crl.public_bytes(Encoding.DER) for crl in added)
         return Basis(replace(shown, crls=(*shown.crls, *added)), "own", keccak(lists))
     return Basis(shown, "host", keccak(package.collateral.encode()))
 
 
-def _is_newer(own: Entry, shown: Entry | None, at: datetime) -> bool:
-    return shown is None or not shown.issued <= at <= shown.expires or rank(own)[:2] > rank(shown)[:2]
+def _rated_alike_since(tee: Tee, own: Entry, shown: Entry) -> datetime | None:
+    """When the vendor had rated platforms as the shown collateral does, by the node's own of the same evaluations."""
+    if own.evaluations != shown.evaluations:
+        return None
+    return module_of(tee).issued(Endorsements(collateral=own.collateral)).levels
 
 
 def _added(
@@ -143,7 +152,7 @@ def excused(case: AppraisalInput, basis: Basis | None, violations: Iterable[Viol
 def _newer(case: AppraisalInput, basis: Basis) -> dict[int, datetime]:
     """When it was signed, by the numbers of the reasons that rest on collateral which is newer than the match."""
     matched, issued = datetime.fromtimestamp(case.spec.matched_at, UTC), _issued(case.spec.tee, basis)
-    groups = ((_LEVELS, issued.levels), (_REVOCATIONS, issued.revocations))
+    groups = ((_LEVELS, basis.rated_since or issued.levels), (_REVOCATIONS, issued.revocations))
     return {code: moment for codes, moment in groups if moment is not None and moment > matched for code in codes}
 
 

@@ -88,6 +88,7 @@ def appraise_evidence(
     promise, violations = read_promise(case, documents)
     violations += [Violation(FaultRow.PLATFORM, found) for found in _about_block(case, shown)]
     violations += _about_key(package)
+    violations += _unshown_auditors(shown, policies)
     basis, report, refusal = _authenticated(shown, case, roots)
     warnings: list[FindingNote] = []
     machines: tuple[PlatformSeen, ...] = ()
@@ -115,6 +116,26 @@ def appraise_evidence(
     violations = list(excused(case, basis, violations))
     violations += _owners_rules(case, violations)
     return Appraised(report, tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(warnings)), basis, machines)
+
+
+def _unshown_auditors(shown: EvidenceShown, policies: Iterable[OwnersPolicy | None]) -> Iterator[Violation]:
+    """The evidence is sealed to each auditor whom an owner names, unless the host had not got that owner's policy."""
+    for policy in policies:
+        if policy is None or policy.document.digest() in shown.package.missing:
+            continue
+        for name in (keccak(raw) for raw in policy.document.evidence_readers if _is_key(raw)):
+            if name not in shown.readers:
+                expected, found = f"a package sealed to the auditor's key {name}", "one for other readers"
+                finding = note(JobReason.EVIDENCE_WITHHELD, str(policy.document.asset_id), expected, found)
+                yield Violation(FaultRow.WITHHELD, finding, waits=True)
+
+
+def _is_key(raw: bytes) -> bool:
+    try:
+        PublicKey(raw)
+    except InvalidHpkeKey:
+        return False
+    return True
 
 
 def _owners_rules(case: AppraisalInput, violations: Iterable[Violation]) -> list[Violation]:

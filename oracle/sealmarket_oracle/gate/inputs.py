@@ -103,6 +103,8 @@ class EvidenceOpened:
 
     package: EvidencePackage
     content: Bytes32
+    readers: frozenset[Bytes32] = frozenset()
+    """To whose keys it is sealed, by their Keccak-256."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,9 +101,9 @@ class User:
 
 
 def start_user(market: LocalMarket, name: str, job_id: JobId, provider: str) -> User:
-    """Start a user's proxy, which verifies the service before it listens."""
+    """Start a user's proxy, on the state that an earlier one left; it verifies the service before it listens."""
     home, purse = market.folder / name, market.purses[name]
-    home.mkdir(mode=0o700)
+    home.mkdir(mode=0o700, exist_ok=True)
     words: tuple[str | Path, ...] = (
         "proxy", "--service", str(job_id), "--provider", provider, "--book", market.book_file, "--rpc", market.rpc,
         "--key-file", purse.key_file, "--development-root", market.root_file, "--allow-simulated",

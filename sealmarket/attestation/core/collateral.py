@@ -43,7 +43,11 @@ class PlatformKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One proven collateral with the values that ``sealmarket collateral status`` shows."""
+    """One proven collateral with the values that ``sealmarket collateral status`` shows.
+
+    ``evaluations`` are the numbers of its parts, of which ``evaluation_number`` is the lowest: two that have the same
+    rate platforms alike.
+    """
 
     kind: PlatformKind
     collateral: Collateral
@@ -51,6 +55,7 @@ class Entry:
     expires: datetime
     evaluation_number: int
     grade: Grade
+    evaluations: tuple[int, ...] = ()
 
     def state(self, now: datetime) -> Literal["fresh", "due", "expired", "future"]:
         """Where ``now`` lies in its validity."""

@@ -46,6 +46,7 @@ def describe(collateral: IntelCollateral, anchors: Anchors) -> Entry:
         EvidenceRefused: it does not hold under the anchors.
     """
     trusted: Trusted = trust_collateral(collateral, collateral.tee, anchors)
+    evaluations = (trusted.tcb_info.tcb_evaluation_data_number, trusted.qe_identity.evaluation_number)
     return Entry(
         kind=PlatformKind(
             collateral.tee,
@@ -55,8 +56,9 @@ def describe(collateral: IntelCollateral, anchors: Anchors) -> Entry:
         collateral=collateral,
         issued=datetime.fromtimestamp(trusted.valid_from, UTC),
         expires=datetime.fromtimestamp(trusted.valid_to, UTC),
-        evaluation_number=min(trusted.tcb_info.tcb_evaluation_data_number, trusted.qe_identity.evaluation_number),
+        evaluation_number=min(evaluations),
         grade=trusted.grade,
+        evaluations=evaluations,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping, Set
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -62,13 +63,29 @@ class EarRefused(AttestationError):
 
 
 def trust_vector(result: AppraisalResult) -> dict[str, int]:
-    """AR4SI values of a result: 2-31 affirming, 32-95 warning, 96-127 contraindicated, 99 when signatures fail."""
-    names = ("instance-identity", "configuration", "executables", "hardware", "runtime-opaque")
-    if result.report is None:
-        return dict.fromkeys(names, _CRYPTO_FAILED)
-    reasons = set(result.reasons)
+    """AR4SI values of a result."""
+    report, reasons = result.report, set(result.reasons)
+    doubts = reasons | {finding.reason for finding in result.warnings}
     unchecked = "measurement unchecked" in result.notes
-    status = result.report.tcb.status
+    status = report.tcb.status if report is not None else None
+    return trust_values(reasons, doubts, status, debug=report is not None and report.debug, unchecked=unchecked)
+
+
+def trust_values(
+    reasons: Set[Reason], doubts: Set[Reason], status: TcbStatus | None, *, debug: bool, unchecked: bool = False
+) -> dict[str, int]:
+    """AR4SI values: 2-31 affirming, 32-95 warning, 96-127 contraindicated, 99 when signatures fail.
+
+    Args:
+        reasons: those of the refusals.
+        doubts: those of refusals and warnings.
+        status: of the platform's firmware; None where the evidence is not authentic.
+        debug: whether the enclave is in debug mode.
+        unchecked: whether the measurement was held against no policy.
+    """
+    names = ("instance-identity", "configuration", "executables", "hardware", "runtime-opaque")
+    if status is None:
+        return dict.fromkeys(names, _CRYPTO_FAILED)
     hardware = _GENUINE if status in (TcbStatus.UP_TO_DATE, TcbStatus.NOT_RATED) else _UNSAFE_HARDWARE
     if status in (TcbStatus.REVOKED, TcbStatus.NO_LEVEL) or Reason.GRADE_TOO_LOW in reasons:
         hardware = _CONTRAINDICATED_HARDWARE
@@ -77,41 +94,42 @@ def trust_vector(result: AppraisalResult) -> dict[str, int]:
         identity = _UNRECOGNISED_INSTANCE
     elif Reason.CUSTODY_TOO_LOW in reasons:
         identity = _UNTRUSTWORTHY_INSTANCE
-    doubts = reasons | {finding.reason for finding in result.warnings}
     executables = _UNRECOGNISED_RUNTIME if unchecked or doubts & _OTHER_CODE else _APPROVED
-    debug = result.report.debug
     configuration = _UNSUPPORTABLE if debug else _UNSAFE_CONFIGURATION if reasons else _SAFE_CONFIGURATION
     values = (identity, configuration, executables, hardware, _VISIBLE if debug else _ENCRYPTED)
     return dict(zip(names, values, strict=True))
 
 
-def ear_claims(result: Result, now: datetime, rules: AppraisalPolicy | None) -> dict[str, Any]:
-    """The claims set, with one submodule for each part of the result."""
-    policy = f"sha256:{sha256(canonical_json(rules)).hex()}" if rules else "sealmarket:strict:measurement-unchecked"
+def ear_claims(submods: Mapping[str, object], now: datetime) -> dict[str, Any]:
+    """The claims set around its submodules, valid for five minutes."""
     return {
         "eat_profile": PROFILE,
         "iat": int(now.timestamp()),
         "exp": int((now + LIFETIME).timestamp()),
         "ear.verifier-id": {"developer": "sealmarket", "build": f"sealmarket {version('sealmarket')}"},
-        "submods": {label: _submodule(part, policy) for label, part in result.parts.items()},
+        "submods": submods,
     }
 
 
-def _submodule(part: AppraisalResult, policy: str) -> dict[str, Any]:
-    """One part. The status is never better than the worst value of the vector."""
-    vector = trust_vector(part)
+def submodule(vector: Mapping[str, int], policy: str, verdict: object, *, is_accepted: bool) -> dict[str, object]:
+    """One part. The status is never better than the worst value of the vector, and affirms nothing that was refused."""
     worst = max(vector.values())
     status = _AFFIRMING if worst < 32 else _WARNING if worst < 96 else _CONTRAINDICATED
-    if part.findings and status == _AFFIRMING:
+    if not is_accepted and status == _AFFIRMING:
         status = _CONTRAINDICATED
-    answer = part.as_json()
     return {
         "ear.status": status,
         "ear.trustworthiness-vector": vector,
         "ear.appraisal-policy-id": policy,
-        "ear.veraison.annotated-evidence": answer["claims"],
-        "sealmarket.verdict": {name: answer[name] for name in answer if name != "claims"},
+        "sealmarket.verdict": verdict,
     }
+
+
+def _part(part: AppraisalResult, policy: str) -> dict[str, object]:
+    answer = part.as_json()
+    verdict = {name: answer[name] for name in answer if name != "claims"}
+    made = submodule(trust_vector(part), policy, verdict, is_accepted=not part.findings)
+    return {**made, "ear.veraison.annotated-evidence": answer["claims"]}
 
 
 def load_key(pem: bytes) -> EllipticCurvePrivateKey:
@@ -126,9 +144,15 @@ def load_key(pem: bytes) -> EllipticCurvePrivateKey:
 
 
 def sign_ear(result: Result, key: EllipticCurvePrivateKey, now: datetime, rules: AppraisalPolicy | None) -> str:
-    """The result as a JWT (``application/eat+jwt``), valid for five minutes."""
+    """The result as a JWT (``application/eat+jwt``), with one submodule for each part, valid for five minutes."""
+    policy = f"sha256:{sha256(canonical_json(rules)).hex()}" if rules else "sealmarket:strict:measurement-unchecked"
+    return sign_claims({label: _part(part, policy) for label, part in result.parts.items()}, key, now)
+
+
+def sign_claims(submods: Mapping[str, object], key: EllipticCurvePrivateKey, now: datetime) -> str:
+    """These submodules as a JWT, valid for five minutes."""
     header = _encode(msgspec.json.encode({"alg": "ES256", "typ": "eat+jwt"}))
-    signed = f"{header}.{_encode(canonical_json(ear_claims(result, now, rules)))}"
+    signed = f"{header}.{_encode(canonical_json(ear_claims(submods, now)))}"
     r, s = decode_dss_signature(key.sign(signed.encode(), ECDSA(SHA256())))
     return f"{signed}.{_encode(r.to_bytes(32) + min(s, _P256_ORDER - s).to_bytes(32))}"
 

@@ -9,6 +9,7 @@ from sealmarket.protocol.wire import BoundDevices, EvidencePackage
 from sealmarket.sealing.evidence import About, EvidenceSealer
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.numbers import JobId, Tee
+from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.runtime.channel import Evidence
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
@@ -54,10 +55,13 @@ def sealer_of(content: EvidencePackage, evidence_hash: Bytes32, book: AddressBoo
     return EvidenceSealer(content.canonical(), about)
 
 
-def readers_of(committee: Committee, result_keys: Iterable[bytes]) -> list[PublicKey]:
-    """Who reads a job's evidence: every member of the committee, and each result key that is a key."""
+def readers_of(
+    committee: Committee, result_keys: Iterable[bytes], policies: Iterable[PolicyDocument | None] = ()
+) -> list[PublicKey]:
+    """Who reads a job's evidence: each member of the committee, and each result key and auditor's key that is one."""
     members = [PublicKey(member.hpke_public_key) for member in committee.members]
-    return [*members, *(key for raw in result_keys if (key := _key(raw)) is not None)]
+    auditors = (raw for policy in policies if policy is not None for raw in policy.evidence_readers)
+    return [*members, *(key for raw in (*result_keys, *auditors) if (key := _key(raw)) is not None)]
 
 
 def _key(raw: bytes) -> PublicKey | None:

@@ -211,7 +211,7 @@ class JobRun(JobSteps):
             self._session_terms(entry.spec) or b"",
         )
         self._sealer = sealer_of(content, evidence_hash, self._host.chain.book, committee.epoch)
-        readers = readers_of(committee, materials.result_keys or ())
+        readers = readers_of(committee, materials.result_keys or (), read_policies(materials.policies))
         sealed = self._sealer.wrapped(readers, partial(self._signed, evidence_hash))
         deadline, key_hash = self._slot(entry).deadline, key_hash_of(evidence)
         self._patiently(lambda: self._host.journal.quoting(self._job_id, evidence_hash, key_hash), deadline)

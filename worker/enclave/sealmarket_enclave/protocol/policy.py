@@ -28,6 +28,8 @@ MAX_JOB_VALIDATORS = 32
 """Most different validators of one job, over all its owners: each is a bundle that its enclave is given."""
 MAX_WITHHELD = 500
 """Most rows of a thousand that are withheld from a workload: it learns from half of them at least."""
+MAX_AUDITORS = 2
+"""Most auditors of one policy: evidence of a job over 16 assets is sealed to all of theirs."""
 MediaType = Annotated[str, Meta(pattern=r"\A[a-z]+/[a-z0-9.+-]{1,100}\Z")]
 
 
@@ -138,7 +140,7 @@ class PolicyDocument(Shape, frozen=True, kw_only=True):
 
     ``result_keys`` are the Keccak-256 hashes of HPKE keys of the owner that must be among a job's result keys.
     ``notice_key`` is the HPKE public key to which notices for the owner are sealed. Without ``serving`` the asset takes
-    part in no service.
+    part in no service. ``auditors`` are HPKE public keys: the evidence of each job is sealed to them as well.
     """
 
     version: Literal["sealmarket/policy/1"] = "sealmarket/policy/1"
@@ -154,6 +156,12 @@ class PolicyDocument(Shape, frozen=True, kw_only=True):
     result_keys: Annotated[tuple[Bytes32, ...], Meta(max_length=MAX_RESULT_KEYS)] = ()
     notice_key: HexBytes | None = None
     serving: Serving | UnsetType = UNSET
+    auditors: Annotated[tuple[HexBytes, ...], Meta(min_length=1, max_length=MAX_AUDITORS)] | UnsetType = UNSET
+
+    @property
+    def evidence_readers(self) -> tuple[bytes, ...]:
+        """The keys of its auditors."""
+        return () if self.auditors is UNSET else self.auditors
 
     def digest(self) -> Bytes32:
         """``policyHash``: Keccak-256 over the canonical document."""
