@@ -1,8 +1,9 @@
 """What one market costs at 10^2 to 10^7 jobs a day, from figures that were measured: a model on paper.
 
-Each figure says where it was measured. What is no figure of this repository (a chain's blocks and prices, the size of a
-container) is a setting with a default, and can be changed on the command line. The model adds and multiplies; it knows
-no queues and no peaks but :attr:`Settings.peak`.
+Each figure says where it was measured. Those of the order book are read from what its benches printed with ``--json``
+(docs/measured), those of gas from the gas report. What is no figure of this repository (a chain's blocks and prices,
+the size of a container) is a setting with a default, and can be changed on the command line. The model adds and
+multiplies; it knows no queues and no peaks but :attr:`Settings.peak`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+MEASURED = ROOT / "docs" / "measured"
 DAY = 86_400
 SCALES = tuple(10**power for power in range(2, 8))
 BATCHED = 16
@@ -29,10 +32,10 @@ class Figures:
     """A job whose steps are transactions of their own (contracts/gas.json, job_total)."""
     gas_batched: int
     """The same where 16 jobs share each transaction of the keeper (job_total_batch16)."""
-    order_us: int = 558
-    """One order accepted: 1,791 a second and core (docs/benchmarks.md, orders_accepted)."""
-    match_us: int = 159
-    """One search in a book of a million offers, median (docs/benchmarks.md, match)."""
+    order_us: int
+    """One order accepted (scripts/bench orders, orders_accepted)."""
+    match_us: int
+    """One search in a book of a million offers, median (scripts/bench match)."""
     event_us: int = 108
     """One event stored in the index, in SQLite, 1,500 in one range; without reading it from a node."""
     events: int = 5
@@ -100,9 +103,24 @@ class Row:
 
 
 def measured() -> Figures:
-    """The figures, with those of the gas report as it stands."""
+    """The figures, as benches and gas report have them."""
     gas = json.loads((ROOT / "contracts" / "gas.json").read_text())
-    return Figures(gas_alone=gas["job_total"], gas_batched=gas["job_total_batch16"])
+    return Figures(
+        gas_alone=gas["job_total"],
+        gas_batched=gas["job_total_batch16"],
+        order_us=round(1e6 / _value("orders", "orders_accepted")),
+        match_us=round(_recorded("match")["sizes"][-1]["whole_p50_us"]),
+    )
+
+
+def _recorded(bench: str) -> dict[str, Any]:
+    """What a bench printed with ``--json``."""
+    found: dict[str, Any] = json.loads((MEASURED / f"{bench}.json").read_text())
+    return found
+
+
+def _value(bench: str, name: str) -> float:
+    return next(float(one["value"]) for one in _recorded(bench)["results"] if one["name"] == name)
 
 
 def gas_of(jobs: int, figures: Figures, settings: Settings) -> int:
