@@ -172,6 +172,11 @@ class Chain:
             self._quorum.doubt(endpoint, block)
 
     @property
+    def agreeing(self) -> int:
+        """How many endpoints agree on what is read; 0 where one is asked at a time."""
+        return self.trust.needed(self.rpc.count) if self._quorum is not None else 0
+
+    @property
     def alarms(self) -> tuple[Alarm, ...]:
         """What is wrong with the endpoints now."""
         return self._quorum.alarms.standing() if self._quorum is not None else ()

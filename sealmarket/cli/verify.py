@@ -54,7 +54,10 @@ def verify(
         typer.Option("--book", envvar="SEALMARKET_BOOK", help="The address book of the market that you know."),
     ] = None,
     rpc: Annotated[
-        str | None, typer.Option("--rpc", envvar="SEALMARKET_RPC", help=RPC_HELP + " Offline without.")
+        str | None,
+        typer.Option(
+            "--rpc", envvar="SEALMARKET_RPC", help=RPC_HELP + " Of several, more than half must agree. Offline without."
+        ),
     ] = None,
     at: Annotated[
         str | None, typer.Option("--at", help="A block hash that you trust: the job's slot is proven under it.")
@@ -73,6 +76,9 @@ def verify(
 
     Exit 0: proven, or confirmed where no --at was given; 1: refuted; 2: wrongly called; 3: a part is missing; 4: the
     chain or the store could not be asked.
+
+    With several endpoints (--rpc URL,URL,URL) blocks are those on which more than half agree, and the job's slot and
+    events are proven under them: one that lies is left out.
 
     Example: sealmarket verify result/0123456789ab.sealproof.json --book market.json --rpc URL
     """
@@ -119,6 +125,8 @@ def _read(
     receipt: str, book: Path | None, rpc: str | None, at: str | None, key: PrivateKey | None
 ) -> tuple[ProofBundle, ChainFacts | None]:
     from sealmarket.chain import Chain
+    from sealmarket.chain.endpoints import endpoints_of
+    from sealmarket.chain.quorum import ChainTrust
     from sealmarket.client.results import fetch_evidence
     from sealmarket.receipts.facts import chain_facts
     from sealmarket.store.blobs import Store
@@ -132,7 +140,8 @@ def _read(
             raise Usage("a job's id alone proves nothing", remedy="give --rpc and --book, or a proof file")
         return bundle, None
     addresses = load_book(book)
-    chain, store = Chain(addresses, rpc), Store(addresses.store)
+    several = len(endpoints_of(rpc)) > 1
+    chain, store = Chain(addresses, rpc, trust=ChainTrust() if several else None), Store(addresses.store)
     try:
         bundle = bundle or gather_proof(chain, store, JobId(hash_option(receipt)))
         if key is not None:

@@ -80,7 +80,8 @@ class ChainFacts:
     ``removed_members`` are places in the job's committee. ``quoted_at`` is the time of the block with the evidence
     hash. ``versions`` are the registry's records of the job's assets, in its order. ``slot_proven``: storage proofs
     show the job's slot, the committee and the versions under the hash that the reader named. Otherwise they are as one
-    node answers. Amounts and times come from events in either case.
+    node answers. Amounts and times come from events in either case. ``agreeing`` of several endpoints show the blocks,
+    and all of this is proven under them, events too; 0 where one endpoint at a time was asked.
     """
 
     record: JobRecord
@@ -91,6 +92,7 @@ class ChainFacts:
     quoted_at: int
     slot_proven: bool
     versions: tuple[AssetState, ...]
+    agreeing: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

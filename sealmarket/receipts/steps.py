@@ -462,11 +462,13 @@ def _settled(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     yield same("the payer gets back what was not metered", unused, int(settled.refunded))
     if record.payout is not None and record.status is Status.MATURED:
         yield holds("the provider was paid", record.payout.paid >= earned, earned, int(record.payout.paid))
-    proven = trusted.facts.slot_proven
-    if proven:
+    if trusted.facts.slot_proven:
         yield holds(
             "the slot is proven under the block hash that you named", True, trusted.facts.at.hash, "a storage proof"
         )
+    if agreeing := trusted.facts.agreeing:
+        what = f"slot and events are proven under blocks on which {agreeing} of your endpoints agree"
+        yield holds(what, True, trusted.facts.at.hash, "storage proofs and receipts")
 
 
 def _reached(what: str, least: int, found: int) -> Check:

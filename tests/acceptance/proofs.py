@@ -23,13 +23,15 @@ def prove(rehearsal: Rehearsal, job_id: JobId) -> Path:
     return path
 
 
-def audit(rehearsal: Rehearsal, proof: Path, *, online: bool = True, root: bool = True) -> tuple[int, dict[str, Any]]:
+def audit(
+    rehearsal: Rehearsal, proof: Path, *, online: bool = True, root: bool = True, endpoints: int = 1
+) -> tuple[int, dict[str, Any]]:
     """Exit status and report of `sealmarket verify`, with nothing trusted but the market's book and one block."""
     market = rehearsal.market
     roots = [word for path in market.root_files for word in ("--development-root", str(path))] if root else []
     words = [str(proof), "--book", str(market.book_file), *roots, "--json"]
     if online:
-        words += ["--rpc", market.rpc, "--at", str(rehearsal.chain.final().hash)]
+        words += ["--rpc", ",".join([market.rpc] * endpoints), "--at", str(rehearsal.chain.final().hash)]
     done = CliRunner().invoke(app, words)
     assert done.stdout.startswith("{"), (done.output, done.exception)
     return done.exit_code, json.loads(done.stdout)

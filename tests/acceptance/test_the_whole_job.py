@@ -37,6 +37,10 @@ def test_a_proof_with_one_digit_changed_is_refuted_wherever_that_is(rehearsal: R
     status, report = audit(rehearsal, altered(proof, ("jobId",)), online=False)  # no chain knows such a job
     assert (status, "match" in failed(report)) == (1, True)
     assert audit(rehearsal, proof)[0] == 0
+    status, report = audit(rehearsal, proof, endpoints=3)
+    checks = [check["what"] for check in report["steps"][-1]["checks"]]
+    assert (status, report["conclusion"]) == (0, "proven")
+    assert "slot and events are proven under blocks on which 2 of your endpoints agree" in checks
 
 
 def test_the_proof_of_one_job_does_not_pass_for_another(rehearsal: Rehearsal) -> None:

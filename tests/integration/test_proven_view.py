@@ -10,13 +10,14 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain import Block, Chain, NodeDistrusted, Reverted
-from sealmarket.chain.errors import BlockGone, NoProofs, TooFewAgree
+from sealmarket.chain.errors import BlockGone, EndpointsDisagree, NoProofs, TooFewAgree
 from sealmarket.chain.events import ChainEvent
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.chain.quorum import ChainTrust
 from sealmarket.client import JobRecord, SealedAsset, read_job
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.transitions import Status
+from sealmarket.receipts.facts import chain_facts
 from sealmarket_enclave.protocol.codec import Address, MicroEpsilon
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_localnet import chains
@@ -256,8 +257,9 @@ def test_one_lying_endpoint_of_three_changes_nothing(
 # --- events -----------------------------------------------------------------------------------------------------
 
 
-def _events(chain: Chain, market: Market) -> list[ChainEvent]:
-    return chain.events(market.book.deployed_at, market.chain.final().number)
+def _events(chain: Chain, job: JobRecord) -> list[ChainEvent]:
+    """Up to the block of the match."""
+    return chain.events(chain.book.deployed_at, job.matched.at.block_number)
 
 
 def _made_up(_asked: Asked, logs: list[Body]) -> list[Body]:
@@ -303,7 +305,7 @@ def test_an_endpoint_that_makes_events_up_is_left_out_and_named_and_the_events_a
 ) -> None:
     proxy.fault = edited(*FALSE[name])
     chain = reader(market, proxy.url, market.rpc_url, market.rpc_url)
-    assert _events(chain, market) == _events(market.chain, market)
+    assert _events(chain, job) == _events(market.chain, job)
     assert {alarm.endpoint for alarm in chain.alarms} == {proxy.url}
     chain.close()
 
@@ -312,7 +314,7 @@ def test_an_endpoint_that_makes_events_up_is_left_out_and_named_and_the_events_a
 def test_an_endpoint_that_keeps_events_back_hides_none(market: Market, job: JobRecord, proxy: Proxy, name: str) -> None:
     proxy.fault = edited(*SILENT[name])
     chain = reader(market, proxy.url, market.rpc_url, market.rpc_url)
-    assert _events(chain, market) == _events(market.chain, market)
+    assert _events(chain, job) == _events(market.chain, job)
     chain.close()
 
 
@@ -321,7 +323,7 @@ def test_an_endpoint_whose_receipts_are_not_the_blocks_is_left_out_and_named(
 ) -> None:
     proxy.fault = edited("eth_getBlockReceipts", _without_receipts_logs)
     chain = reader(market, proxy.url, market.rpc_url, market.rpc_url)
-    assert _events(chain, market) == _events(market.chain, market)
+    assert _events(chain, job) == _events(market.chain, job)
     (alarm,) = chain.alarms
     assert (alarm.endpoint, "receipts of block" in alarm.what) == (proxy.url, True)
     chain.close()
@@ -331,7 +333,7 @@ def test_one_endpoint_alone_makes_no_event_up_either(market: Market, job: JobRec
     """It is the chain to its reader, and its blocks have receipts."""
     proxy.fault = edited(*FALSE["an event beside a true one"])
     chain = reader(market, proxy.url)
-    assert _events(chain, market) == _events(market.chain, market)
+    assert _events(chain, job) == _events(market.chain, job)
     chain.close()
 
 
@@ -339,7 +341,7 @@ def test_one_endpoint_alone_must_show_receipts_of_its_own_blocks(market: Market,
     proxy.fault = edited("eth_getBlockReceipts", _without_receipts_logs)
     chain = reader(market, proxy.url)
     with pytest.raises(ProofRefused, match="receipts of block"):
-        _events(chain, market)
+        _events(chain, job)
     chain.close()
 
 
@@ -347,7 +349,7 @@ def test_of_two_endpoints_both_must_answer_for_events(market: Market, job: JobRe
     proxy.fault = edited(*SILENT["answers that are no logs"])
     chain = reader(market, proxy.url, market.rpc_url)
     with pytest.raises(TooFewAgree):
-        _events(chain, market)
+        _events(chain, job)
     chain.close()
 
 
@@ -357,7 +359,7 @@ def test_receipts_are_asked_for_one_by_one_where_a_node_has_no_list(
     refuse = says(-32601, "the method does not exist")
     proxy.fault = lambda asked: refuse(asked) if asked.method == "eth_getBlockReceipts" else None
     chain = reader(market, proxy.url)
-    assert _events(chain, market) == _events(market.chain, market)
+    assert _events(chain, job) == _events(market.chain, job)
     assert [asked for asked in proxy.asked if asked.method == "eth_getTransactionReceipt"]
     chain.close()
 
@@ -367,4 +369,35 @@ def test_events_of_one_job_are_proven_as_well(market: Market, job: JobRecord, pr
     chain = reader(market, proxy.url, market.rpc_url, market.rpc_url)
     final = chain.final()
     assert chain.about_job(job.job_id, final) == market.chain.about_job(job.job_id, final)
+    chain.close()
+
+
+TOLD = {**FALSE, **SILENT, **LIES, "calls": ("eth_call", lambda _asked, answer: "0x" + "00" * (len(answer) // 2 - 1))}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "calls" else pytest.mark.long) for n in TOLD])
+def test_a_job_is_verified_through_three_endpoints_whichever_lie_one_tells(
+    market: Market, job: JobRecord, proxy: Proxy, name: str
+) -> None:
+    proxy.fault = edited(*TOLD[name])
+    chain = reader(market, proxy.url, market.rpc_url, market.rpc_url)
+    found = chain_facts(chain, job.job_id)
+    true = chain_facts(market.chain, job.job_id, at=found.at.hash)
+    assert found.record == true.record
+    assert (found.committee_hash, found.versions, found.quoted_at) == (
+        true.committee_hash,
+        true.versions,
+        true.quoted_at,
+    )
+    assert (found.final, found.slot_proven, found.agreeing) == (True, False, 2)
+    chain.close()
+
+
+def test_through_two_endpoints_of_which_one_lies_nothing_is_verified(
+    market: Market, job: JobRecord, proxy: Proxy
+) -> None:
+    proxy.fault = edited("eth_getBlockByNumber", lambda _asked, block: {**block, "hash": f"0x{'22' * 32}"})
+    chain = reader(market, proxy.url, market.rpc_url)
+    with pytest.raises(EndpointsDisagree):
+        chain_facts(chain, job.job_id)
     chain.close()

@@ -102,7 +102,8 @@ class Scene:
         self.world = World(self.device, self.folder)
         self.chain = self.world.chain
         self.chain.finality_lag = LAG
-        self.assets = (self.world.publish(1), self.world.publish(2))
+        self.assets = [self.world.publish(1), self.world.publish(2)]
+        self.chain.finalise()
         self.now = self.chain.head().timestamp
         self.running = [self._start(place) for place in NODES]
         for place in NODES:
@@ -114,6 +115,15 @@ class Scene:
         self.world.close()
 
     # --- honest parties ---------------------------------------------------------------------------------------
+
+    def fresh(self) -> list[Dealt]:
+        """An asset that its owner has not revoked, final on the chain."""
+        left = [asset for asset in self.assets if asset.asset_id not in self.revoked]
+        if not left:
+            left = [self.world.publish(len(self.assets) + 1)]
+            self.assets += left
+            self.mine(LAG)
+        return left[:1]
 
     def match(self, assets: Sequence[Dealt]) -> None:
         self.world.match(*assets)
@@ -149,7 +159,8 @@ class Scene:
         self._pass()
 
     def look(self, place: int) -> None:
-        """A node looks at the chain and does what is due; its peers hear of it."""
+        """A node looks at the chain and does what is due; its peers hear of it. Its disk was copied just before."""
+        self._copy_disk(place)
         one, before = self.running[place], self._promises(place)
         refused = False
         try:
@@ -207,12 +218,12 @@ class Scene:
         self.running[place] = self._start(place)
         self.tell(place)
 
-    def copy_disk(self, place: int) -> None:
+    def _copy_disk(self, place: int) -> None:
         shutil.rmtree(self._disk(place, "copy"), ignore_errors=True)
         shutil.copytree(self._disk(place), self._disk(place, "copy"))
 
     def restore_disk(self, place: int) -> None:
-        """The node's machine is put back to what it was, its journal's mark included."""
+        """The node's machine is put back to what it was before its last look, its journal's mark included."""
         if not self._disk(place, "copy").exists():
             return
         self.running[place].journal.close()
