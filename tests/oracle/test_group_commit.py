@@ -72,7 +72,7 @@ def busy(disk: SlowDisk, journal: Journal, *numbers: int) -> Iterator[list[Membe
     assert disk.asked.wait(PATIENCE)
     for place, number in enumerate(numbers, start=1):
         members.append(Member(lambda number=number: release(journal, number)))  # type: ignore[misc]
-        until("the next one waits", lambda place=place: journal._groups._waiting == place)  # type: ignore[misc]
+        until("the next one waits", lambda place=place: journal._groups._turn.waiting == place)  # type: ignore[misc]
     yield members
     disk.may_go.set()
 
@@ -123,9 +123,9 @@ def test_a_member_that_raises_undoes_its_own_writes_and_no_others(disk: SlowDisk
 
     with busy(disk, journal, 2) as members:
         members.append(Member(conflict))
-        until("it waits", lambda: journal._groups._waiting == 2)
+        until("it waits", lambda: journal._groups._turn.waiting == 2)
         members.append(Member(lambda: release(journal, 3)))
-        until("it waits", lambda: journal._groups._waiting == 3)
+        until("it waits", lambda: journal._groups._turn.waiting == 3)
     assert [type(member.end()) for member in members] == [type(None), type(None), PromiseConflict, type(None)]
     assert promised(journal, 1, 2, 3, 7) == [True, True, True, False]
     assert journal.head().size == 3
@@ -134,7 +134,7 @@ def test_a_member_that_raises_undoes_its_own_writes_and_no_others(disk: SlowDisk
 def test_the_last_of_a_group_commits_it_though_it_raises_itself(disk: SlowDisk, journal: Journal) -> None:
     with busy(disk, journal, 2) as members:
         members.append(Member(lambda: journal.promise(job(2), "stop", b"{}", block=BLOCK)))
-        until("it waits", lambda: journal._groups._waiting == 2)
+        until("it waits", lambda: journal._groups._turn.waiting == 2)
     assert [type(member.end()) for member in members] == [type(None), type(None), PromiseConflict]
     assert promised(journal, 2) == [True]
 
@@ -186,7 +186,7 @@ def test_a_promise_joins_no_group_that_waits_for_no_disk_and_has_what_came_befor
     with busy(disk, journal) as members:
         for waiting, work in enumerate((lambda: read(5), lambda: release(journal, 2), lambda: read(6)), start=1):
             members.append(Member(work))
-            until("it waits", lambda waiting=waiting: journal._groups._waiting == waiting)  # type: ignore[misc]
+            until("it waits", lambda waiting=waiting: journal._groups._turn.waiting == waiting)  # type: ignore[misc]
     assert [member.end() for member in members] == [None] * 4
     assert disk.durable[begun:] == [True, False, True]  # the last read joined the promise
     assert promised(journal, 1, 2) == [True, True]
@@ -225,7 +225,7 @@ journal = opened(Disk(place / "journal.sqlite"), place / "journal.mark")
 first = Member(lambda: release(journal, 1))
 until("a commit is under way", lambda: journal._database.commits == 1)
 others = [Member(lambda number=number: release(journal, number)) for number in (2, 3)]
-until("they wait", lambda: journal._groups._waiting == 2)
+until("they wait", lambda: journal._groups._turn.waiting == 2)
 go.set()
 for one in (first, *others):
     assert one.end() is None

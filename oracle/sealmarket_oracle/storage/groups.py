@@ -7,7 +7,7 @@ commits it. A thread that is alone commits at once: no timer waits for others.
 1. A member that raises undoes what it wrote, and nothing else.
 2. :meth:`Groups.member` ends once the group is committed: what a member wrote is on disk then, or it raises.
 3. A commit that fails fails all members; nothing of the group is left.
-4. Members take effect in the order in which their turns came.
+4. Members take effect in the order in which they came.
 5. A member that need not be **durable** may be lost by a power cut, though by no crash of the process; its commit waits
    for no disk. It joins a group that is durable; a durable one joins no other kind. What a durable commit follows is on
    disk with it.
@@ -16,6 +16,7 @@ commits it. A thread that is alone commits at once: no timer waits for others.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,48 @@ class Session:
     commit: Callable[[], None]
 
 
+class _Turn:
+    """A lock that is passed on to the thread that waits longest, so that members keep the order in which they came."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held = False
+        self._queue: deque[threading.Lock] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._queue)
+
+    def take(self) -> None:
+        """Wait for the turn."""
+        with self._lock:
+            if not self._held:
+                self._held = True
+                return
+            mine = threading.Lock()
+            mine.acquire()
+            self._queue.append(mine)
+        try:
+            mine.acquire()
+        except BaseException:  # interrupted: the turn goes to the next, whether it was given already or not
+            with self._lock:
+                given = mine not in self._queue
+                if not given:
+                    self._queue.remove(mine)
+            if given:
+                self.pass_on()
+            raise
+
+    def pass_on(self) -> None:
+        """Give it to the one that waits longest."""
+        with self._lock:
+            if self._queue:
+                self._queue.popleft().release()
+            else:
+                self._held = False
+
+
 @dataclass
 class _Group:
     durable: bool
@@ -54,8 +97,7 @@ class Groups:
 
     def __init__(self, session: Session, most: int = MOST_MEMBERS) -> None:
         self._session, self._most = session, most
-        self._turn, self._counting = threading.Lock(), threading.Lock()
-        self._waiting = 0
+        self._turn = _Turn()
         self._writer = _NOBODY
         self._group: _Group | None = None
 
@@ -87,10 +129,13 @@ class Groups:
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """While no thread writes. Not inside of :meth:`member`."""
-        with self._turn:
+        self._turn.take()
+        try:
             if self._group is not None:
                 self._commit(self._group)
             yield
+        finally:
+            self._turn.pass_on()
 
     @property
     def is_durable(self) -> bool:
@@ -99,11 +144,7 @@ class Groups:
 
     def _enter(self, durable: bool) -> _Group:
         """Wait for a turn. The thread that waits here ends the group that it finds, or leaves it to the next."""
-        with self._counting:
-            self._waiting += 1
-        self._turn.acquire()
-        with self._counting:
-            self._waiting -= 1
+        self._turn.take()
         self._writer = threading.get_ident()
         try:
             if self._group is not None and durable and not self._group.durable:
@@ -116,7 +157,7 @@ class Groups:
         except BaseException as error:
             self._fail(error)
             self._writer = _NOBODY
-            self._turn.release()
+            self._turn.pass_on()
             raise
         return self._group
 
@@ -133,11 +174,11 @@ class Groups:
 
     def _leave(self, group: _Group) -> None:
         try:
-            if self._group is group and not (self._waiting and group.members < self._most):
+            if self._group is group and not (self._turn.waiting and group.members < self._most):
                 self._commit(group)
         finally:
             self._writer = _NOBODY
-            self._turn.release()
+            self._turn.pass_on()
 
     def _commit(self, group: _Group) -> None:
         try:
