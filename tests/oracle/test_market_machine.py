@@ -1,8 +1,8 @@
 """The market of real nodes keeps what it promises under any order of steps, and a node with a bug does not.
 
 Each bug is one that a hasty change could bring. It is caught by a short course of steps, which the same machine passes
-without the bug. Random courses find two of the bugs by themselves; the others take more steps in one order than a search
-of this length comes by.
+without the bug. Random courses find two of the bugs by themselves; the others take more steps in one order than a
+search of this length comes by.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.oracle.market_machine import MOST_AGE, NODES, Broken, Job, Scene
 from tests.oracle.world import Agreeing, Enclave
 
 _MEMORY = Path("/dev/shm")
-DEFAULT, LONG = (6, 30), (250, 40)
+DEFAULT, LONG = (6, 30), (150, 40)
 """Courses and steps."""
 _NODE = st.sampled_from(NODES)
 _UNDER_WAY = (Status.MATCHED, Status.QUOTED)
@@ -277,7 +277,7 @@ def _stale_heads(patch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def _second_release(patch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A release is made anew at each look, and each one after the first to the key of another enclave."""
-    seal, other, made = releasing.seal_release, Enclave(), list[JobId]()
+    seal, other, made = rules_of_release.seal_release, Enclave(), list[JobId]()
 
     def to_any(case: AppraisalInput, core: Decision, key: bytes, documents: Any, own: Any) -> Any:
         if case.job_id in made:
