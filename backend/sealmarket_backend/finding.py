@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sealmarket.protocol import merkle
+from sealmarket.protocol.amounts import written
 from sealmarket.protocol.fitting import Rules, Side, unmet_by_request, unmet_by_version
-from sealmarket.protocol.matching import NoMatch, OnSale, Proposal, consider, propose
+from sealmarket.protocol.matching import Considered, NoMatch, OnSale, Proposal, consider, propose
 from sealmarket.protocol.orders import Request
 from sealmarket.protocol.wire import SignedRequest
 from sealmarket_backend.book import OrderBook
@@ -122,7 +123,14 @@ class Finder:
         computes = self._sets.affordable(computes, lambda one: (one.order.consumers,), LIST_BYTES)
         looked = consider(signed.request, computes, on_sale, self._rules, now, self._sets.prove)
         nearest = sorted((one for one in looked if one.unmet), key=lambda one: len(one.unmet))[:NEAREST]
-        reasons = [str(unmet) for one in nearest for unmet in one.unmet]
+        reasons = [f"{_named(one)}: {unmet}" for one in nearest for unmet in one.unmet]
         if not reasons:
             reasons = [TRIED if tried else "no provider offers compute yet: wait for one"]
         return NoMatch(tuple(dict.fromkeys(reasons)))
+
+
+def _named(candidate: Considered) -> str:
+    """An offer, and what a job with it pays to provider and owners, with all units that the request allows."""
+    order = candidate.compute.order
+    price = written(candidate.cost, order.token)
+    return f"offer {order.struct_hash()} of {order.provider.checksum}, {price} with the data"

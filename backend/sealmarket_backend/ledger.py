@@ -81,6 +81,10 @@ class Ledger:
         self._count()
         self._under_way: Counter[str] = Counter()
 
+    def now(self) -> float:
+        """Its clock, in seconds since 1970."""
+        return self._clock()
+
     @cached_property
     def mark(self) -> str:
         """Of the keys under which this database's blobs lie in a bucket."""

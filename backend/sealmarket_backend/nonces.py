@@ -3,10 +3,10 @@
 1. A nonce is the time at which it ends, eight random bytes, and an HMAC of both under a key of the backend. Giving one
    writes nothing, so however many strangers ask, none loses the one that it was given.
 2. A nonce that was used is written down until it would have ended, by its SHA-256: then it is refused as too late.
-3. A peer uses at most :data:`MOST_OF_PEER` in :data:`NONCE_SECONDS`, and is told to wait. No other peer is.
+3. A peer uses at most :data:`MOST_OF_PEER` in :data:`NONCE_SECONDS`, and has to wait then. No other peer does.
 4. The keys lie in the table ``nonces``, under the peer ``""``, so that all processes on one database take each other's
-   nonces. A key makes nonces for :data:`KEY_SECONDS` and ends with the last of them. Whoever reads it can make nonces;
-   a sign-in needs an account's signature all the same.
+   nonces. A key makes nonces for :data:`KEY_SECONDS` and ends with the last of them. A party that reads it can make
+   nonces; a sign-in needs an account's signature all the same.
 """
 
 from __future__ import annotations

@@ -12,11 +12,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from sealmarket_backend.bucket import Objects, parts_of
-from sealmarket_backend.changes import epoch_of
-from sealmarket_backend.tables import Database
+from sealmarket_backend.ledger import Ledger
 
 SEEN_SECONDS = 3600.0
 PAGES = 16
@@ -26,14 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Orphans:
-    """``unreferenced_seconds``: how old an object has to be. ``clock`` gives seconds since 1970."""
+    """Of the bucket in which the blobs of a ledger lie."""
 
-    def __init__(
-        self, database: Database, bucket: Objects, unreferenced_seconds: float, clock: Callable[[], float]
-    ) -> None:
-        self._database, self._bucket, self._clock = database, bucket, clock
-        self._least_age = unreferenced_seconds
-        self._mark = epoch_of(database)
+    def __init__(self, ledger: Ledger, bucket: Objects) -> None:
+        self._ledger, self._bucket = ledger, bucket
         self._behind = ""
         self._suspects: dict[str, float] = {}
 
@@ -53,7 +47,7 @@ class Orphans:
         return gone
 
     def _remove(self) -> int:
-        gone, now = 0, self._clock()
+        gone, now = 0, self._ledger.now()
         for key, seen_at in list(self._suspects.items()):
             if now < seen_at + SEEN_SECONDS:
                 continue
@@ -64,15 +58,15 @@ class Orphans:
         return gone
 
     def _suspect(self, key: str, changed_at: float) -> None:
-        now = self._clock()
-        if key in self._suspects or len(self._suspects) >= MOST_SUSPECTS or changed_at > now - self._least_age:
+        now = self._ledger.now()
+        youngest = now - self._ledger.limits.unreferenced_seconds
+        if key in self._suspects or len(self._suspects) >= MOST_SUSPECTS or changed_at > youngest:
             return
         found = parts_of(key)
-        if found is not None and found.mark == self._mark and not self._has_row(key):
+        if found is not None and found.mark == self._ledger.mark and not self._has_row(key):
             self._suspects[key] = now
 
     def _has_row(self, key: str) -> bool:
         found = parts_of(key)
         assert found is not None
-        query = "SELECT 1 FROM uploads WHERE kind = ? AND name = ? AND object = ?"
-        return self._database.row(query, found.kind, found.name, key) is not None
+        return self._ledger.key(found.kind, found.name) == key

@@ -87,8 +87,7 @@ class Backend:
         store: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
         keeping: KeeperSettings = KeeperSettings(),  # noqa: B008 - frozen
     ) -> None:
-        self.chain = chain
-        self.addresses = chain.book
+        self.chain, self.addresses = chain, chain.book
         self._database = self.database = Database(database or folder / FILE)
         self.clock = time.time
         self.blobs = Blobs(folder / "blobs", Ledger(self._database, store, folder), bucket)
@@ -125,11 +124,9 @@ class Backend:
         )
         self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
         self._pause = pause
-        self._due = threading.Event()
-        self._stopped = threading.Event()
+        self._due, self._stopped = threading.Event(), threading.Event()
         self._trouble, self._next_sweep = "", 0.0
-        unreferenced = store.unreferenced_seconds
-        self._orphans = Orphans(self._database, bucket, unreferenced, self.clock) if bucket is not None else None
+        self._orphans = None if bucket is None else Orphans(self.blobs.ledger, bucket)
         self._term = 0
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self.notices.subscribe(self._hear)

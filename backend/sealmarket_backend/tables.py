@@ -56,8 +56,8 @@ class Connection:
         self._dialect, self.raw, self._failures = dialect, raw, failures
         self.after: list[Callable[[], None]] = []
         """What to do once it is committed."""
-        self.told: set[str] = set()
-        """Of what others will hear once it is."""
+        self.notified: set[str] = set()
+        """The topics of which others will hear once it is."""
 
     @property
     def kind(self) -> str:

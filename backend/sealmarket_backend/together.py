@@ -5,7 +5,7 @@
 2. Before it writes, it waits for as many as came together last time, at most as long as the last transaction took and
    never longer than :data:`LONGEST_WAIT`. So a lone caller waits for none, and a crowd does not pay for one transaction
    each.
-3. A change for which nobody waits (:meth:`Together.later`) goes with the next transaction of others, and in one of
+3. A change for which no caller waits (:meth:`Together.later`) goes with the next transaction of others, and in one of
    its own where there is none.
 4. Each change stands for itself: one that is refused is taken back alone. All of them are on disk when their callers go
    on, or none is.
@@ -78,7 +78,7 @@ class _Unawaited(_Change[T]):
 
     def wake(self) -> None:
         if self.error is not None:
-            log.warning("what nobody waited for was not written: %s", self.error)
+            log.warning("a change for which no caller waited was not written: %s", self.error)
         self._over()
 
 
@@ -110,7 +110,7 @@ class Together:
         return change.result()
 
     def later(self, make: Callable[[Connection], Any], over: Callable[[], object]) -> None:
-        """Carry out a change for which nobody waits; ``over`` is called from any thread once it is, or is refused."""
+        """Carry out a change that no caller waits for; ``over`` is called from any thread once it is, or is refused."""
         change = _Unawaited(make, over)
         if self._add(change):
             self._take_turn(change)
@@ -126,7 +126,7 @@ class Together:
             return is_first
 
     def _take_turn(self, own: _Change[Any]) -> None:
-        """Carry out what has come, and hand over to the first caller that came meanwhile."""
+        """Carry out what has come, and leave the rest to the first caller that came meanwhile."""
         while True:
             changes: list[_Change[Any]] = []
             try:

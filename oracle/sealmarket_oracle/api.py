@@ -33,7 +33,15 @@ from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketErro
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.collateral import kind_named
 from sealmarket_oracle.ear import MEDIA_TYPE
-from sealmarket_oracle.errors import EvidenceNotTaken, QuoteUnseen, RenewalRefused, SignerFailed, StaleChain
+from sealmarket_oracle.errors import (
+    EvidenceNotTaken,
+    JournalTaken,
+    JournalUnwritable,
+    QuoteUnseen,
+    RenewalRefused,
+    SignerFailed,
+    StaleChain,
+)
 from sealmarket_oracle.log.entries import TailStep
 from sealmarket_oracle.openapi import PROBLEM_TYPE, document
 from sealmarket_oracle.recalls import PublishedAdvisories
@@ -167,7 +175,11 @@ _REFUSALS: tuple[tuple[type[SealmarketError], str], ...] = (
     (StaleChain, "chain-unreadable"),
     (ChainError, "chain-unreadable"),
     (SignerFailed, "signer-away"),
+    (JournalUnwritable, "storage-failed"),
+    (JournalTaken, "deposed"),
 )
+_OF_THE_OPERATOR = "the node's journal cannot be used just now; the operator's log says why"
+"""Where the journal lies, and which process has it, is no stranger's business."""
 
 
 def _refuse(_request: Request, error: Exception) -> Response:
@@ -177,6 +189,8 @@ def _refuse(_request: Request, error: Exception) -> Response:
     if name is None or not isinstance(error, SealmarketError):
         return _problem(problem("internal", "the node failed as nothing foresaw", "the operator's log says why"))
     remedy = error.remedy or "correct it; GET /openapi.json says what each path takes"
+    if isinstance(error, JournalUnwritable | JournalTaken):
+        return _problem(problem(name, _OF_THE_OPERATOR, "ask again later, or another node"))
     return _problem(problem(name, error.message, remedy))
 
 

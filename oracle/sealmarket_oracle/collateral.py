@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -120,6 +120,19 @@ class _Asked:
     problem: str = ""
 
 
+@dataclass(slots=True)
+class _Kind:
+    """A kind of platform: its source, and the peers, of which one that is away has no vendor asked more often."""
+
+    source: _Asked = field(default_factory=_Asked)
+    peers: _Asked = field(default_factory=_Asked)
+
+    @property
+    def problem(self) -> str:
+        """What was wrong the last time with either."""
+        return "; ".join(one.problem for one in (self.source, self.peers) if one.problem)
+
+
 class CollateralKeeper:
     """A node's own collateral. Any thread calls :meth:`counting`, :meth:`share` and :meth:`view`."""
 
@@ -135,7 +148,7 @@ class CollateralKeeper:
     ) -> None:
         self._own, self._source, self._tees, self._peers, self._ask_peer = own, source, asked, tuple(peers), ask_peer
         self._outlooks, self._clock = outlooks, clock
-        self._kinds: dict[PlatformKind, _Asked] = {}
+        self._kinds: dict[PlatformKind, _Kind] = {}
         self._lists = {tee: _Asked() for tee in asked}
         self._shared: dict[PlatformKind, tuple[tuple[Entry, ...], bytes]] = {}
         self._wake, self._stopped = threading.Event(), threading.Event()
@@ -161,7 +174,7 @@ class CollateralKeeper:
     def learn(self, kind: PlatformKind) -> None:
         """There are platforms of this kind: their collateral is kept from now on."""
         if kind not in self._kinds and len(self._kinds) < MOST_KINDS:
-            self._kinds[kind] = _Asked()
+            self._kinds[kind] = _Kind()
             self._wake.set()
 
     def saw(self, sighting: Sighting) -> None:
@@ -172,8 +185,10 @@ class CollateralKeeper:
         """Whether a vendor or its cache is being asked for the first time: the answer may be better than none."""
         if tee not in self._tees:
             return False
-        state = self._kinds.get(kind) if kind is not None else self._lists[tee]
-        return state is not None and not state.once
+        if kind is None:
+            return not self._lists[tee].once
+        known = self._kinds.get(kind)
+        return known is not None and not known.source.once
 
     def share(self, kind: PlatformKind) -> bytes:
         """What is kept of a kind, for another node: a collateral bundle in JSON, made once for many callers."""
@@ -192,11 +207,14 @@ class CollateralKeeper:
         now = self._now()
         self._own.reload(now)
         for kind in self._own.kinds():
-            self._kinds.setdefault(kind, _Asked())
-        for tee, state in self._lists.items():
-            self._attempt(state, partial(self._take_lists, tee), f"{tee.slug} revocation lists")
+            self._kinds.setdefault(kind, _Kind())
+        for tee, lists in self._lists.items():
+            self._attempt(lists, partial(self._take_lists, tee), f"{tee.slug} revocation lists")
         for kind, state in list(self._kinds.items()):
-            self._attempt(state, partial(self._take, kind), f"{kind.tee.slug} {kind.fmspc} {kind.ca}")
+            name = f"{kind.tee.slug} {kind.fmspc} {kind.ca}"
+            if kind.tee in self._tees:
+                self._attempt(state.source, partial(self._take, kind), name)
+            self._attempt(state.peers, partial(self._take_of_peers, kind), f"{name} at peers")
         self._outlooks.look(self._now(), self._stopped.is_set)
 
     def _run(self) -> None:
@@ -220,12 +238,13 @@ class CollateralKeeper:
         state.next = self._clock() + (RETRY_SECONDS if problem else REFRESH_SECONDS)
 
     def _take(self, kind: PlatformKind) -> Iterator[str]:
-        """Ask vendor and peers for a kind. Yields what was wrong."""
-        if kind.tee in self._tees:
-            try:
-                self._own.take(self._source.collateral(kind), kind, self._now())
-            except SealmarketError as error:
-                yield f"its source: {error.message}"
+        """Ask the vendor for a kind. Yields what was wrong."""
+        try:
+            self._own.take(self._source.collateral(kind), kind, self._now())
+        except SealmarketError as error:
+            yield f"its source: {error.message}"
+
+    def _take_of_peers(self, kind: PlatformKind) -> Iterator[str]:
         for url in self._peers:
             try:
                 for collateral in self._ask_peer(url, kind).intel:
@@ -249,7 +268,7 @@ class CollateralKeeper:
     def view(self) -> CollateralView:
         """How old everything is, and what is wrong."""
         now = self._now()
-        kinds = sorted({*self._kinds, *self._own.kinds()})
+        kinds = sorted({*list(self._kinds), *self._own.kinds()})  # another thread adds to them
         return CollateralView(
             asked=tuple(sorted(tee.slug for tee in self._tees)),
             peers=len(self._peers),
@@ -273,7 +292,7 @@ class CollateralKeeper:
                 )
 
 
-def _kind_view(kind: PlatformKind, entries: Sequence[Entry], state: _Asked | None, now: datetime) -> KindView:
+def _kind_view(kind: PlatformKind, entries: Sequence[Entry], state: _Kind | None, now: datetime) -> KindView:
     held = counting(entries, now)
     pending = sorted(entry.issued + DELAY for entry in entries if entry.issued + DELAY > now)
     return KindView(
@@ -285,7 +304,7 @@ def _kind_view(kind: PlatformKind, entries: Sequence[Entry], state: _Asked | Non
         expires=int(held.expires.timestamp()) if held is not None else 0,
         pending=len(pending),
         pending_from=int(pending[0].timestamp()) if pending else 0,
-        next_refresh=int(state.next) if state is not None else 0,
+        next_refresh=int(state.source.next or state.peers.next) if state is not None else 0,
         problem=state.problem if state is not None else "",
     )
 

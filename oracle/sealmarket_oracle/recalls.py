@@ -125,6 +125,15 @@ class Sightings(SqliteFile):
             yield JobId(Bytes32(job_id)), decode(PlatformSeen, seen)
 
 
+def _state_of(path: Path) -> tuple[str, int, int]:
+    """What changes with a file: name, time and size; of one that is gone by now, its name alone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return path.name, 0, 0
+    return path.name, found.st_mtime_ns, found.st_size
+
+
 class Recalls:
     """The statements that count at one node. One thread calls :meth:`look` and :meth:`saw`, any the rest."""
 
@@ -139,7 +148,7 @@ class Recalls:
     def look(self, block: tuple[int, Bytes32]) -> None:
         """Read the folder, if it changed. ``block``: the final block that the node stands on, by number and hash."""
         files = sorted(self._folder.glob("*.json"))[:MOST_ADVISORIES]
-        state = tuple((path.name, (stat := path.stat()).st_mtime_ns, stat.st_size) for path in files)
+        state = tuple(map(_state_of, files))
         if state == self._files:
             return
         published: dict[Bytes32, Published] = {}

@@ -13,6 +13,7 @@ from sealmarket.protocol.wire import LogHead
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.collateral import NO_COLLATERAL, CollateralView
+from sealmarket_oracle.errors import JournalUnwritable
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.log.entries import EntryKind
 from sealmarket_oracle.node_folder import NodeRecord, TriedBackup
@@ -98,10 +99,13 @@ class Reporter:
     ) -> None:
         self._node, self._runner, self._journal, self._peers = node, runner, journal, peers
         self._record, self._state, self._keystore = record, state, keystore
+        self._read: tuple[tuple[OpenJob, ...], LogView] | None = None
+        """What was read of the journal last."""
 
     def report(self) -> NodeReport:
         """How the node is now."""
         info, identity = self._node.info(), self._journal.identity
+        jobs, log = self._of_journal()
         return NodeReport(
             software=version("sealmarket-oracle"),
             signer=info.signer,
@@ -113,12 +117,12 @@ class Reporter:
             at=int(time.time()),
             health=self._runner.health,
             head_block=self._node.newest_head,
-            jobs=tuple(self._jobs()),
+            jobs=jobs,
             peers=tuple(
                 PeerView(signer=member.signer, url=member.url, holds=holds, problem=problem)
                 for member, holds, problem in self._peers.view()
             ),
-            log=self._log(),
+            log=log,
             disk=self._disk(),
             backups=self._record.backups,
             collateral=self._node.collateral.view() if self._node.collateral is not None else NO_COLLATERAL,
@@ -130,6 +134,17 @@ class Reporter:
         """What a statement touches."""
         recalls = self._node.recalls
         return recalls.touched_by(advisory) if recalls is not None else Recall.nothing(advisory)
+
+    def _of_journal(self) -> tuple[tuple[OpenJob, ...], LogView]:
+        """Open jobs and the log; as they were read last where the journal cannot be read now, which health says."""
+        try:
+            self._read = tuple(self._jobs()), self._log()
+        except JournalUnwritable:
+            if self._read is None:
+                return (), LogView(
+                    head=self._journal.head(), witnessed=0, anchored=0, anchor_block=0, decisions=0, releases=0, stops=0
+                )
+        return self._read
 
     def _jobs(self) -> Iterator[OpenJob]:
         for record in self._journal.open_jobs()[:MOST_JOBS]:

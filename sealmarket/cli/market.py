@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import closing
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -21,9 +24,11 @@ from sealmarket.cli._options import (
     load_key,
     market,
 )
+from sealmarket.cli._plain import harmless
 from sealmarket.client.browsing import Browser
 from sealmarket.client.signing import address_of, identity_of
 from sealmarket.client.written import moment
+from sealmarket.market_api.stream import TOPICS, ChangeStream, Missed
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import to_builtins
 
@@ -157,6 +162,33 @@ def warnings(book: BookFile, rpc: RpcUrl, key_file: KeyFile, as_json: AsJson = F
         version = f" version {one.version}" if one.version else ""
         lines += [f"{one.kind.replace('_', ' ')} {one.subject}{version}, {when}", f"  {one.text}: {one.remedy}"]
     answer({"warnings": to_builtins(found)}, lines or ["nothing of yours ends within a week"], as_json)
+
+
+@app.command()
+def watch(
+    book: BookFile,
+    rpc: RpcUrl,
+    topics: Annotated[str, typer.Option(help="With commas between: " + ", ".join(TOPICS))] = ",".join(TOPICS),
+    subject: Annotated[str | None, typer.Option(help="One job, request or offer alone.")] = None,
+    since: Annotated[str | None, typer.Option(help="Go on behind this id, as an earlier call printed it.")] = None,
+    most: Annotated[int | None, typer.Option(help="End after so many changes.", min=1)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show changes of jobs, requests and offers as they come, until you stop it. This is the backend's statement.
+
+    A lost connection is taken up again, so each change comes once, in order. With --json each is an object on one line.
+
+    Example: sealmarket market watch --topics jobs --book market.json --rpc URL
+    """
+    named = None if subject is None else hash_option(subject)
+    with market(book, rpc) as (chain, _store, _api), closing(ChangeStream(chain.book.backend)) as stream:
+        for change in islice(stream.follow(topics.split(","), named, since), most):
+            if as_json:
+                typer.echo(json.dumps(to_builtins(change)))
+            elif isinstance(change, Missed):
+                typer.echo(harmless(f"missed: {change.reason}  ({change.id})"))
+            else:
+                typer.echo(harmless(f"{change.topic} {change.subject} {change.state}  ({change.id})"))
 
 
 @app.command()

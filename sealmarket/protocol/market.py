@@ -62,6 +62,19 @@ class Readiness(Shape, frozen=True, kw_only=True):
     leader: bool
 
 
+class SubjectState(Shape, frozen=True, kw_only=True):
+    """What an event of a stream says: a job, request or offer, and the state that it has now."""
+
+    subject: Bytes32
+    state: Annotated[str, Meta(max_length=40)]
+
+
+class StreamReason(Shape, frozen=True, kw_only=True):
+    """Why a stream ends, or begins anew."""
+
+    reason: Text
+
+
 class AcceptedRequest(Shape, frozen=True, kw_only=True):
     """A request is in the book, under the EIP-712 struct hash of what was signed."""
 

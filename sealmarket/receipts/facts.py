@@ -50,7 +50,7 @@ def chain_facts(chain: Chain, job_id: JobId, *, at: Bytes32 | None = None) -> Ch
 
 
 def _proven(chain: Chain, record: JobRecord, block: Block) -> ProvableView:
-    """Raises :class:`NodeDistrusted` where the one endpoint that was asked answers with another slot."""
+    """Raises :class:`NodeDistrusted` where the one endpoint that was asked for the slot named another."""
     view = chain.proven(block)
     view.prepare([record.spec])
     found = view.job(record.spec.request_hash)

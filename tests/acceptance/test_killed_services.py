@@ -119,6 +119,7 @@ def test_a_proxy_that_is_killed_in_an_answer_goes_on_with_another_grant_and_pays
     paid = tabs.status(served.job_id).tab.paid
     assert user.units * PLAN.unit_price <= paid <= most_charged(user) * PLAN.unit_price
     until("the rest returned", lambda: tabs.close(served.job_id)[1].returned)
+    until("the bond returned", lambda: not served.state.bond)
     assert_conserved(market.chain)
 
 

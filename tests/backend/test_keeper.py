@@ -279,6 +279,9 @@ def test_an_explanation_names_each_clause_that_the_nearest_offers_miss_and_of_no
     told = explanation(keeper)
     assert len(told) == 6
     assert told[0].endswith("compute price is 51 wei, expected at most 50 wei")
+    dear = compute(expiry=LATER, salt=Uint(0), price=Wei(51)).order
+    assert told[0].startswith(f"offer {dear.struct_hash()} of {dear.provider.checksum}, ")
+    assert [line.split(":")[0] for line in told[3:]] == [told[3].split(":")[0]] * 3
     assert told[1].endswith("unit price is 6 wei, expected at most 5 wei")
     assert told[2].endswith("quoteWindow (minQuoteWindow) is 200, expected at least 201")
     assert "runSeconds (maxRunSeconds) is 60, expected at most 1" in told[3]

@@ -30,13 +30,14 @@ def crash_between_object_and_row(world: World) -> None:  # noqa: F811
     def die(*_: object) -> str:
         raise Killed
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(first.ledger, "keep", die)
-        first.put(Kind.DOCUMENTS, NAME, DOCUMENT)
+        with pytest.raises(Killed):
+            first.put(Kind.DOCUMENTS, NAME, DOCUMENT)
 
 
 def looking(world: World, shelf: Shelf) -> Orphans:  # noqa: F811
-    return Orphans(world.database, shelf, AGE, world.clock)
+    return Orphans(world.backend("looking").ledger, shelf)
 
 
 def looked_twice(looks: Orphans, world: World, between: Callable[[], object] = lambda: None) -> int:  # noqa: F811
@@ -167,6 +168,6 @@ def test_a_server_that_speaks_s3_lists_what_it_has(moto: Bucket, tmp_path: Path)
         assert len(keys) == 2
         assert [key for key, _ in moto.listed(keys[0])] == keys[1:]
         world.clock.now = moto.listed("")[0][1] + AGE + DAY
-        assert looked_twice(Orphans(database, moto, AGE, world.clock), world) == 1
+        assert looked_twice(Orphans(first.ledger, moto), world) == 1
         assert [key for key, _ in moto.listed("")] == [key for key in keys if key != orphan]
         assert parts_of(orphan) is not None

@@ -71,10 +71,10 @@ class Keeping:
         self._keys = EnclaveKeys()
         self._known: dict[JobId, list[SignedDecision]] = {}
         self.troubles: list[ChainError] = []
-        sender = Sender(self.chain, development_account(5), development=True, sending=sending)
+        self.sender = Sender(self.chain, development_account(5), development=True, sending=sending)
         self.keeper = Keeper(
             self.chain,
-            sender,
+            self.sender,
             self.database,
             self.orders,
             self.index,

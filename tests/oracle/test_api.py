@@ -17,7 +17,7 @@ from sealmarket.protocol.wire import NodeInfo, NodeStatus
 from sealmarket_enclave.protocol.codec import Bytes32, decode
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle.api import SIMULATED_HEADER, create_app
-from sealmarket_oracle.errors import SignerFailed
+from sealmarket_oracle.errors import JournalTaken, JournalUnwritable, SignerFailed
 from sealmarket_oracle.log.entries import EntryKind, HeldTail, LogPart, TailStep
 from sealmarket_oracle.runner import Health, Runner
 from sealmarket_oracle.service import Node
@@ -55,6 +55,26 @@ def refused(answer: httpx.Response, name: str) -> Problem:
     assert (found.type, found.title, found.rule) == (PREFIX + name, kind.title, kind.rule)
     assert found.status == answer.status_code == kind.status
     return found
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (JournalUnwritable("the database at 10.1.2.3 is away", "start it"), "storage-failed"),
+        (JournalTaken("host 10.1.2.3 has token 2", "1"), "deposed"),
+    ],
+)
+def test_a_journal_that_is_away_or_anothers_is_a_problem_with_a_name_and_not_the_nodes_failure(
+    error: Exception, name: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise error
+
+    node = world.node()
+    monkeypatch.setattr(node._journal, "_rows", away)
+    found = refused(_client(node)[0].get("/v1/jobs/0x" + "ab" * 32), name)
+    assert "10.1.2.3" not in str(found)
+    assert found.remedy
 
 
 @pytest.mark.parametrize("name", ["0x", "nonsense", "0x" + "AB" * 32, "0x" + "ab" * 31])

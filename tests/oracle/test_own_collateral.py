@@ -361,6 +361,22 @@ def test_a_server_is_asked_again_long_before_what_it_signed_ends_and_soon_after_
         assert len(server.asked) == asked
 
 
+def test_a_peer_that_is_away_has_no_vendor_asked_more_often(tmp_path: Path, market: World, aged: VirtualTdx) -> None:
+    time = [float(NOW)]
+    server, asked = Server(signed(aged, MOMENT - 2 * DAY, 21)), []
+
+    def away(url: str, _kind: PlatformKind) -> Bundle:
+        asked.append(url)
+        raise CollateralError("it is away")
+
+    kept = keeper(tmp_path / "own", market.roots, server, peers=["one"], ask=away, clock=lambda: time[0])
+    kept.learn(KIND)
+    for _ in range(4):
+        kept.turn()
+        time[0] += RETRY_SECONDS
+    assert (len(server.asked), len(asked)) == (1, 4)
+
+
 def test_a_kind_that_no_vendor_vouches_for_is_not_asked_for(market: World) -> None:
     stranger = device_of_last_month(market.folder / "stranger")
     _quote(market, signed(stranger, OLD))

@@ -23,7 +23,7 @@ from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, decode
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.admin import read_report, serving_admin
 from sealmarket_oracle.cli import app
-from sealmarket_oracle.errors import InvalidConfig
+from sealmarket_oracle.errors import InvalidConfig, JournalUnwritable
 from sealmarket_oracle.log.entries import HeldTail, TailStep
 from sealmarket_oracle.node_folder import NodeRecord, TriedBackup
 from sealmarket_oracle.peers import Peers
@@ -147,6 +147,21 @@ def test_each_alert_asks_for_metrics_that_there_are_and_stands_in_the_runbook(wo
         assert asked <= served, rule["alert"]
         assert f"| {rule['alert']} |" in runbook
     assert len(re.findall(r"^\| Oracle\w+ \|", runbook, re.MULTILINE)) == len(rules)
+
+
+def test_a_report_comes_though_the_journal_is_away_and_has_what_was_read_last(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise JournalUnwritable("the journal's database takes no writes: it is away", "start it")
+
+    node = _waiting(world)
+    known, new = _reporter(world, node), _reporter(world, node)
+    before = known.report()
+    assert before.jobs
+    monkeypatch.setattr(node._journal, "_rows", away)
+    assert (known.report().jobs, known.report().log) == (before.jobs, before.log)
+    assert (new.report().jobs, new.report().log.head) == ((), before.log.head)
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Streams of changes as server-sent events, which a reader takes up again by the id of the last one.
 
-1. An event's id is the database's epoch and the change's number. A stream without ``Last-Event-ID`` begins now; with
-   one it goes on behind it; where that is no longer kept, or of another database, it says ``reset`` and begins now.
+1. An event's id is the database's epoch and the change's number. Where there is no event, the id comes alone, at the
+   beginning and each ten seconds: a reader that is cut off before the first one misses nothing. A stream without
+   ``Last-Event-ID`` begins now; with one it goes on behind it; where that is no longer kept, or of another database, it
+   says ``reset`` and begins now.
 2. At most :data:`MOST_STREAMS` at once, and :data:`MOST_OF_PEER` of one peer.
 3. A reader who falls :data:`MOST_BEHIND` changes further behind than it began gets an event ``end`` with the reason.
    One who takes nothing at all is cut off as any other reader of an answer.
@@ -100,7 +102,7 @@ class Streams:
             if reset:
                 yield self._event(position, "reset", {"reason": "what came since is not kept: read the lists again"})
             else:
-                yield b": open\n\n"
+                yield self._mark("open", position)
             while True:
                 moved = self._moved
                 found = await self._behind(position)
@@ -111,7 +113,7 @@ class Streams:
                     yield self._event(position, "end", {"reason": reason})
                     return
                 if not found and not await _moves(moved):
-                    yield b": still here\n\n"
+                    yield self._mark("still here", position)
 
     def _is_full(self, peer: str) -> bool:
         return self._peers[peer] >= MOST_OF_PEER or self.count >= MOST_STREAMS
@@ -167,6 +169,10 @@ class Streams:
 
     def _of(self, change: Change) -> bytes:
         return self._event(change.id, change.topic, {"subject": str(change.subject), "state": change.state})
+
+    def _mark(self, comment: str, number: int) -> bytes:
+        """No event, and the id behind which a reader that is cut off now goes on."""
+        return f": {comment}\nid: {self._changes.epoch}-{number}\n\n".encode()
 
     def _event(self, number: int, name: str, data: dict[str, str]) -> bytes:
         head = f"id: {self._changes.epoch}-{number}\nevent: {name}\ndata: "

@@ -47,9 +47,9 @@ class Notices:
 
     def tell(self, connection: Connection, topic: str) -> None:
         """Say that this transaction changes something; it is heard once that is committed."""
-        if topic in connection.told:
+        if topic in connection.notified:
             return
-        connection.told.add(topic)
+        connection.notified.add(topic)
         if self._thread is None:
             connection.after.append(lambda: self._spread(topic))
         else:

@@ -177,8 +177,13 @@ class PostgresDatabase:
 
 
 def _away(error: object) -> JournalUnwritable:
+    """What is said of a failure, to strangers at the listener too: no address of the database. The log has it."""
+    said = getattr(getattr(error, "diag", None), "message_primary", None)
+    if isinstance(error, Exception) and not said:
+        _log.warning("the journal's database does not answer: %s", str(error).strip()[:500])
+        said = "it does not answer"
     return JournalUnwritable(
-        f"the journal's database takes no writes: {str(error).strip()[:300]}",
+        f"the journal's database takes no writes: {str(said or error)[:300]}",
         "start it, see that this machine reaches it, and make room on its disk",
     )
 

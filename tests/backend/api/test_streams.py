@@ -55,7 +55,7 @@ def events(raw: bytes) -> list[Event]:
     found = []
     for block in raw.decode().split("\n\n"):
         lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-        if lines:
+        if "event" in lines:
             found.append((lines["id"], lines["event"], msgspec.json.decode(lines["data"])))
     return found
 
