@@ -35,7 +35,7 @@ from tests.oracle.market_machine import MOST_AGE, NODES, Broken, Job, Scene
 from tests.oracle.world import Agreeing, Enclave
 
 _MEMORY = Path("/dev/shm")
-DEFAULT, LONG = (6, 30), (250, 40)
+DEFAULT, LONG = (6, 30), (150, 40)
 """Courses and steps."""
 _NODE = st.sampled_from(NODES)
 _UNDER_WAY = (Status.MATCHED, Status.QUOTED)
