@@ -148,6 +148,30 @@ def test_a_host_that_strips_its_quote_of_its_certificate_is_judged_by_the_nodes_
     assert held.pck_certificate_chain == forge.chain().decode()
 
 
+def _paired(rating: IntelCollateral, lists: IntelCollateral) -> IntelCollateral:
+    """Genuine collateral of two days in one: its ratings of the one, its revocation lists of the other."""
+    parts = json.loads(lists.to_json())
+    named = {name: parts[name] for name in ("root_ca_crl", "pck_crl", "pck_crl_issuer_chain")}
+    return IntelCollateral.from_json(json.dumps(json.loads(rating.to_json()) | named))
+
+
+@pytest.mark.parametrize("hours", [1, 47])
+def test_a_host_that_pairs_a_new_rating_with_an_old_revocation_list_is_judged_by_the_nodes_list(
+    hours: int, market: World, aged: VirtualTdx, old: IntelCollateral
+) -> None:
+    _quote(market, _paired(signed(aged, MOMENT - hours * HOUR), old))
+    node = _node(market, signed(aged, MOMENT - 2 * DAY, revoked=True))
+    _expect(market.decided(node), Outcome.PLATFORM_REFUSED, Reason.CERTIFICATE_REVOKED)
+    assert _source_of(node, market) == "own"
+
+
+def test_a_newer_list_of_the_host_is_not_replaced_by_the_nodes(market: World, aged: VirtualTdx) -> None:
+    shown, own = signed(aged, MOMENT - HOUR), signed(aged, MOMENT - 2 * DAY)
+    package = _package(b"", Tee.TDX, shown.to_json().decode())
+    basis = basis_of(package, Counting(describe(own, market.roots)), MOMENT, market.roots)
+    assert (basis.source, basis.endorsements.collateral) == ("host", shown)
+
+
 def test_a_host_that_withholds_a_revocation_list_is_judged_by_the_nodes() -> None:
     forge = AmdForge(MOMENT, "Milan")
     roots = TrustAnchors.production().with_development(forge.ark.der)

@@ -121,6 +121,11 @@ class _IntelModule(TeeModule):
 
         return replace(shown, collateral=renewed(shown.collateral, own))
 
+    def with_newer_lists(self, shown: Collateral, own: Collateral) -> Collateral:
+        from sealmarket.attestation.intel.platform import with_newer_lists
+
+        return with_newer_lists(shown, own)
+
     def fetch_collateral(self, kind: PlatformKind, get: Get, endpoints: Mapping[str, str]) -> Collateral:
         from sealmarket.attestation.intel.fetch import fetch_collateral
 
