@@ -16,7 +16,7 @@ from sealmarket.client import Owner, SealedAsset
 from sealmarket.client.approvals import Allowed, ListUnknown, pairs_in_force
 from sealmarket.client.assets import asset_state
 from sealmarket.client.errors import OtherSealing, PolicyMismatch
-from sealmarket.client.rewrapping import Changes, enclaves_in_force, without_enclaves
+from sealmarket.client.rewrapping import Changes, enclaves_in_force, next_policy, without_enclaves
 from sealmarket.protocol.book import Committee, Member
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.sealing.keyfile import KeyFileMalformed, KeyKind, read_key_file
@@ -27,6 +27,7 @@ from sealmarket_enclave.protocol.codec import (
     Address,
     Bytes32,
     HexBytes,
+    MicroEpsilon,
     Wei,
     from_builtins,
     to_builtins,
@@ -163,6 +164,18 @@ def test_new_terms_may_be_looser_since_the_shares_are_new(owner: Owner, both: Se
     made = owner.rewrap(both, tmp_path / "next", Changes(terms={"price": Wei(1), "max_uses": 500}))
     assert (made.terms.price, made.terms.max_uses) == (1, 500)
     assert made.terms.expiry == both.terms.expiry
+
+
+def test_a_privacy_budget_that_was_spent_does_not_come_back_with_a_next_version(
+    owner: Owner, chain: MemoryChain, both: SealedAsset
+) -> None:
+    found = asset_state(chain, chain.head(), both.asset_id, 1)
+    terms = replace(found.terms, budget=MicroEpsilon(900))
+    state = dataclasses.replace(found, terms=terms, budget_taken=MicroEpsilon(300))
+    allowed = Allowed(both.policy, state, pairs_in_force(owner._store, both.policy, terms.allow_root))
+    committee = chain.book.committees[0]
+    assert next_policy(allowed, Changes(), committee).terms.budget == 600
+    assert next_policy(allowed, Changes(terms={"budget": MicroEpsilon(50)}), committee).terms.budget == 50
 
 
 def test_withdrawing_an_enclave_leaves_the_pairs_of_the_others(
