@@ -59,6 +59,7 @@ def describe(collateral: IntelCollateral, anchors: Anchors) -> Entry:
         evaluation_number=min(evaluations),
         grade=trusted.grade,
         evaluations=evaluations,
+        lists=tuple(datetime.fromtimestamp(crl.window.start, UTC) for crl in (trusted.root_crl, trusted.pck_crl)),
     )
 
 
@@ -69,25 +70,17 @@ def renewed(shown: Collateral | None, own: Collateral) -> Collateral:
     return replace(own, pck_certificate_chain=shown.pck_certificate_chain)
 
 
-def with_newer_lists(shown: Collateral, own: Collateral) -> Collateral:
-    """Shown collateral, with each revocation list of a verifier's own that Intel signed later.
-
-    Intel signs TCB info anew at each request, and each part for itself: a new one may travel with an old list.
-    """
-    if not isinstance(shown, IntelCollateral) or not isinstance(own, IntelCollateral):
-        return shown
-    if _signed_at(own.root_ca_crl) > _signed_at(shown.root_ca_crl):
-        shown = replace(shown, root_ca_crl=own.root_ca_crl)
-    if _signed_at(own.pck_crl) > _signed_at(shown.pck_crl):
-        shown = replace(shown, pck_crl=own.pck_crl, pck_crl_issuer_chain=own.pck_crl_issuer_chain)
-    return shown
+def with_list(collateral: Collateral, other: Collateral, place: int) -> Collateral:
+    """Collateral with the root's list (0) or that of the platforms' authority (1) of another's of its kind."""
+    if not isinstance(collateral, IntelCollateral) or not isinstance(other, IntelCollateral):
+        return collateral
+    if place == 0:
+        return replace(collateral, root_ca_crl=other.root_ca_crl)
+    return replace(collateral, pck_crl=other.pck_crl, pck_crl_issuer_chain=other.pck_crl_issuer_chain)
 
 
 def issued(collateral: IntelCollateral) -> Issued:
     """When Intel signed TCB info, QE identity and revocation lists. Raises as :meth:`TeeModule.issued`."""
+    lists = [load_crl(bytes.fromhex(text.removeprefix("0x"))) for text in (collateral.root_ca_crl, collateral.pck_crl)]
     levels = max(read_tcb_info(collateral.tcb_info).issue_date, read_qe_identity(collateral.qe_identity).issue_date)
-    return Issued(levels, max(_signed_at(collateral.root_ca_crl), _signed_at(collateral.pck_crl)))
-
-
-def _signed_at(crl: str) -> datetime:
-    return load_crl(bytes.fromhex(crl.removeprefix("0x"))).last_update_utc
+    return Issued(levels, max(crl.last_update_utc for crl in lists))
