@@ -44,7 +44,7 @@ from sealmarket.chain.proven_logs import ProvenLogs
 from sealmarket.chain.proven_sessions import ProvenSessions
 from sealmarket.chain.quorum import AtEndpoint, ChainTrust, EndpointQuorum
 from sealmarket.chain.reverts import revert_of
-from sealmarket.chain.rpc import Rpc, data, quantity
+from sealmarket.chain.rpc import Rpc, data, quantity, word
 from sealmarket.chain.sessions import SessionsView
 from sealmarket.chain.view import View
 from sealmarket.protocol.book import AddressBook
@@ -413,7 +413,7 @@ def _read_block(value: Any, tag: str) -> Block:
         raise NodeDistrusted(f"block {tag}", "a block", "none")
     return Block(
         number=BlockNumber(quantity(value.get("number"), "block number")),
-        hash=Bytes32(data(value.get("hash"), "block hash")),
+        hash=word(value.get("hash"), "block hash"),
         timestamp=quantity(value.get("timestamp"), "timestamp"),
-        parent=Bytes32(data(value.get("parentHash"), "parent hash")),
+        parent=word(value.get("parentHash"), "parent hash"),
     )

@@ -18,7 +18,7 @@ import rlp
 
 from sealmarket.chain.errors import NodeDistrusted, RpcRefused
 from sealmarket.chain.proof import ProofRefused, StateHeader
-from sealmarket.chain.rpc import Rpc, data, quantity
+from sealmarket.chain.rpc import Rpc, data, quantity, word
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 
@@ -59,7 +59,7 @@ def proven_logs(rpc: Rpc, header: StateHeader) -> list[dict[str, Any]]:
     found = ordered_root([_encoded(receipt, what) for receipt in receipts])
     if found != header.receipts_root:
         raise ProofRefused(what, header.receipts_root, found)
-    names = [str(Bytes32(data(receipt.get("transactionHash"), "receipt's transaction"))) for receipt in receipts]
+    names = [str(word(receipt.get("transactionHash"), "receipt's transaction")) for receipt in receipts]
     if len(set(names)) != len(names):
         raise ProofRefused(what, "transactions of different hashes", "the same hash twice")
     logs = [(name, log) for name, receipt in zip(names, receipts, strict=True) for log in receipt["logs"]]

@@ -90,6 +90,17 @@ def test_no_endpoint_that_answers_is_as_unavailable_as_one_alone() -> None:
         stage(Silent(), Silent()).chain.final()
 
 
+@pytest.mark.parametrize("field", ["hash", "parentHash"])
+@pytest.mark.parametrize("value", ["0x12", "0x" + "11" * 33, "0x", 7, None])
+def test_a_block_whose_hash_is_none_is_the_failure_of_that_endpoint_alone(field: str, value: object) -> None:
+    """Whatever its length: an error that is not the endpoint's would end each look at the chain."""
+    liar = Replica()
+    liar.answers["eth_getBlockByNumber"] = lambda tag, full: Replica._block(liar, tag, full) | {field: value}
+    made = stage(liar, Replica(), Replica())
+    assert (made.chain.final().number, made.chain.head().number, made.chain.block(20).number) == (38, HEIGHT, 20)
+    assert {alarm.endpoint for alarm in made.chain.alarms} == {"http://node0.twin"}
+
+
 @pytest.mark.parametrize("liar", [0, 1, 2])
 @pytest.mark.parametrize("height", [HEIGHT, HEIGHT + 50])
 def test_one_of_three_that_lies_is_left_out_and_named(liar: int, height: int, caplog: pytest.LogCaptureFixture) -> None:

@@ -120,6 +120,13 @@ def test_receipts_of_another_shape_are_refused(receipts: Any) -> None:
         shown(receipts, root_of(TRUE))
 
 
+@pytest.mark.parametrize("name", ["0x12", "0x", None, 7])
+def test_a_transaction_whose_hash_is_none_is_refused(name: Any) -> None:
+    """As the endpoint's failure, so that the next one is asked."""
+    with pytest.raises(NodeDistrusted):
+        shown([TRUE[0] | {"transactionHash": name}, *TRUE[1:]], root_of(TRUE))
+
+
 # --- what is proven ---------------------------------------------------------------------------------------------
 
 
