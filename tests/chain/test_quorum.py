@@ -302,6 +302,36 @@ def test_an_endpoint_that_made_a_head_up_is_left_out_once_that_height_is_final()
     assert [alarm.endpoint for alarm in made.chain.alarms] == ["http://node2.twin"]
 
 
+def test_no_endpoint_vouches_for_a_head_of_its_own() -> None:
+    """Whichever is asked first: the block of that height is the one on which enough agree."""
+    nodes = [Replica(HEIGHT + 4), Replica(HEIGHT + 4), Replica(HEIGHT + 4)]
+    own = Replica(HEIGHT + 4, forked_at=HEIGHT)
+    nodes[0].answers["eth_getBlockByNumber"] = lambda tag, full: (
+        own if tag == hex(HEIGHT) else Replica(HEIGHT + 4)
+    )._block(tag, full)
+    made = stage(*nodes)
+    made.now += 4
+    made.chain.doubt("http://node0.twin", made.chain.rpc.at("http://node0.twin", lambda: made.chain._at_one(HEIGHT)))
+    assert made.chain.final().number == HEIGHT + 2
+    assert {alarm.endpoint for alarm in made.chain.alarms} == {"http://node0.twin"}
+
+
+def test_an_endpoint_that_says_nothing_of_a_doubted_block_stops_no_reader() -> None:
+    nodes = [Replica(), Replica(), Replica()]
+    made = stage(*nodes)
+    made.chain.doubt("http://node0.twin", made.chain.rpc.at("http://node0.twin", lambda: made.chain._at_one(HEIGHT)))
+    for node in nodes:
+        node.height = HEIGHT + 4
+    made.now += 4
+    nodes[0].answers["eth_getBlockByNumber"] = lambda tag, full: (
+        error(-32000, "no") if tag == hex(HEIGHT) else Replica._block(nodes[0], tag, full)
+    )
+    assert made.chain.final().number == HEIGHT + 2
+    nodes[1].answers["eth_getBlockByNumber"] = nodes[0].answers["eth_getBlockByNumber"]
+    made.chain.doubt("http://node0.twin", shown_by_the_last(made, HEIGHT))
+    assert made.chain.final().number == HEIGHT + 2
+
+
 def test_an_endpoint_that_alone_had_the_newer_block_is_right_in_the_end() -> None:
     nodes = [Replica(), Replica(), Replica(HEIGHT + 1)]
     made = stage(*nodes)
