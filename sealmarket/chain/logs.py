@@ -73,7 +73,9 @@ class LogReader:
         """
         if first > last:
             return []
-        return self._events_proven(first, last) if self._proven else self._rpc.on_one(lambda: self._bound(first, last))
+        if self._proven is not None:
+            return self._events_proven(self._proven, first, last)
+        return self._rpc.on_one(lambda: self._bound(first, last))
 
     def about(self, address: Address, topics: list[str | None], first: int, last: int) -> list[ChainEvent]:
         """The events of one contract with these topics, from block ``first`` to ``last``, both included, in order.
@@ -98,9 +100,9 @@ class LogReader:
 
     # --- queries ----------------------------------------------------------------------------------------------
 
-    def _events_proven(self, first: int, last: int) -> list[ChainEvent]:
+    def _events_proven(self, proven: ProvenLogs, first: int, last: int) -> list[ChainEvent]:
         found = [log for _, _, logs in self._parts(first, last) for log in logs]
-        self._rpc.on_one(lambda: self._require_silent(found, first, last))
+        proven.at_one(lambda: self._require_silent(found, first, last))
         return self._events(found)
 
     def _bound(self, first: int, last: int) -> list[ChainEvent]:

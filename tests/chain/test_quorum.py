@@ -166,6 +166,18 @@ def test_no_liar_alone_makes_a_block_final(heights: list[int], liar: int, fork: 
     assert str(found.hash) == Replica(60)._block(hex(found.number), False)["hash"]
 
 
+def test_an_endpoint_that_refuses_headers_keeps_no_events_from_a_reader() -> None:
+    """It has the final block, so it is asked first; of the blocks before it says nothing."""
+    nodes = [Replica(), Replica(), Replica()]
+    made = Stage(*nodes, trust=ChainTrust(proofs=True))
+    nodes[0].answers["eth_getBlockByNumber"] = lambda tag, full: (
+        Replica._block(nodes[0], tag, full) if tag in ("latest", hex(HEIGHT - 2)) else error(-32000, "no")
+    )
+    assert made.chain.final().number == HEIGHT - 2
+    assert made.chain.events(30, HEIGHT - 2) == []
+    assert {alarm.endpoint for alarm in made.chain.alarms} == {"http://node0.twin"}
+
+
 # --- the head ---------------------------------------------------------------------------------------------------
 
 
