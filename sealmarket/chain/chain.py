@@ -31,6 +31,7 @@ from sealmarket.chain.errors import (
     NodeDistrusted,
     NoProofs,
     NoSessions,
+    Reverted,
     RpcRefused,
 )
 from sealmarket.chain.events import ChainEvent, JobMatched, VersionPublished
@@ -268,9 +269,13 @@ class Chain:
 
     def _prove_on_one(self, read: Callable[[], T], block: Block) -> T:
         try:
+            return self._checked_proof(read, block)
+        except (RpcRefused, Reverted) as error:  # whatever it refuses, and in whose words: the next one is asked
+            raise NoProofs(self.rpc.asked, block.number, error.message) from error
+
+    def _checked_proof(self, read: Callable[[], T], block: Block) -> T:
+        try:
             return read()
-        except RpcRefused as error:
-            raise NoProofs(self.rpc.asked, block.number, error.detail) from error
         except ProofRefused as error:
             self._require(block)  # the proof may be of another block that has taken its place
             if self._quorum is not None:
