@@ -247,7 +247,7 @@ class Chain:
 
     def proven(self, block: Block) -> ProvenView:
         """The state at one block, by storage proofs under its hash. What was read once is kept for a few blocks."""
-        known = next((view for view in self._proven if view.block == block), None)
+        known = next((view for view in tuple(self._proven) if view.block == block), None)
         if known is None:
             known = ProvenView(self, block, self._codes)
             self._proven.append(known)

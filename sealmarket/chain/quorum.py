@@ -135,7 +135,8 @@ class EndpointQuorum:
 
         It is for comparing numbers and times. Of the endpoints that have reached it one is honest, and its time counts.
         """
-        return self._reached([block for _, block in self._heads()])
+        before = self._newest_head
+        return self._reached([block for _, block in self._heads()], before)
 
     def heads(self, read: Callable[[Block], T]) -> Sequence[AtEndpoint[T]]:
         """What ``read`` returns at the newest block of each endpoint that has a say.
@@ -143,8 +144,8 @@ class EndpointQuorum:
         Raises:
             TooFewAgree: fewer endpoints than must agree show it.
         """
-        found, shown = list[AtEndpoint[T]](), self._heads()
-        self._reached([block for _, block in shown])
+        before, found, shown = self._newest_head, list[AtEndpoint[T]](), self._heads()
+        self._reached([block for _, block in shown], before)
         for endpoint, block in shown:
             try:
                 found.append(AtEndpoint(endpoint, block, self._rpc.at(endpoint, partial(read, block))))
@@ -221,17 +222,17 @@ class EndpointQuorum:
 
     # --- inside -----------------------------------------------------------------------------------------------
 
-    def _reached(self, heads: Sequence[Block]) -> Block:
-        """The newest of these that enough have reached.
+    def _reached(self, heads: Sequence[Block], before: int) -> Block:
+        """The newest of these that enough have reached. Another thread may have seen later ones meanwhile.
 
         Raises:
-            NodeDistrusted: it comes before one that enough had reached earlier.
+            NodeDistrusted: it comes before the one that enough had reached when these were asked for.
         """
         newest = sorted(heads, key=lambda block: block.number, reverse=True)[: self._needed]
         found = replace(newest[-1], timestamp=min(block.timestamp for block in newest))
-        if found.number < self._newest_head:
-            raise NodeDistrusted("newest block", f"{self._newest_head} or later", found.number)
-        self._newest_head = found.number
+        if found.number < before:
+            raise NodeDistrusted("newest block", f"{before} or later", found.number)
+        self._newest_head = max(self._newest_head, found.number)
         return found
 
     def _heads(self) -> list[tuple[str, Block]]:

@@ -272,6 +272,36 @@ def test_a_newest_block_behind_one_that_enough_had_reached_is_refused() -> None:
         made.chain.heads(lambda view: view.block)
 
 
+def test_heads_that_another_thread_sees_move_on_meanwhile_are_no_lie() -> None:
+    """Or whoever asks for renewals, which read the heads as well, ends a node's look at the chain."""
+    nodes = [Replica(), Replica(), Replica()]
+    made = stage(*nodes)
+    true = nodes[2]._block
+
+    def moving(tag: str, full: bool) -> object:
+        shown = true(tag, full)
+        nodes[2].answers["eth_getBlockByNumber"] = true
+        for node in nodes:
+            node.height = HEIGHT + 1
+        assert made.chain.head().number == HEIGHT + 1
+        return shown
+
+    nodes[2].answers["eth_getBlockByNumber"] = moving
+    assert made.chain.head().number == HEIGHT
+    assert made.chain.head().number == HEIGHT + 1
+
+
+def test_alarms_that_are_over_take_no_room() -> None:
+    made = stage(Replica(), Replica(), Replica())
+    alarms = made.chain._quorum.alarms if made.chain._quorum else None
+    assert alarms is not None
+    for number in range(100):
+        alarms.sound("http://node0.twin", f"block {number}", "a block", "none", 60.0)
+        made.now += 30
+    assert len(alarms._standing) <= 2
+    assert [alarm.what for alarm in alarms.standing()] == ["block 99"]
+
+
 def test_the_state_at_every_head_is_read_at_its_own_endpoint() -> None:
     made = stage(Replica(), Replica(HEIGHT + 1), Replica(HEIGHT + 2))
     found = made.chain.heads(lambda view: (made.chain.rpc.asked, view.block.number))
