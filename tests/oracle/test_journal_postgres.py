@@ -261,6 +261,31 @@ def test_a_database_that_is_restarted_delays_promises_and_loses_none(url: str, p
         assert journal.head().size == 2
 
 
+@pytest.mark.parametrize("cut_off", [True, False])
+def test_a_database_that_comes_back_without_its_last_commits_has_nothing_signed_any_more(
+    cut_off: bool, url: str, postgres: Server
+) -> None:
+    """As a replica that took over: what this process promised is gone, and the other promise would be taken."""
+    schema = url.rpartition("%3D")[2]
+    with opened(PostgresDatabase(url)) as journal:
+        release(journal, 1)
+        postgres.run(f"CREATE TABLE {schema}.earlier AS SELECT * FROM {schema}.log_state")
+        release(journal, 2)
+        postgres.run(
+            f"DELETE FROM {schema}.log WHERE sequence = 1",
+            f"DELETE FROM {schema}.promises WHERE size = 2",
+            f"DELETE FROM {schema}.log_state",
+            f"INSERT INTO {schema}.log_state SELECT * FROM {schema}.earlier",
+        )
+        cut(postgres)
+        if not cut_off:
+            postgres.run(f"UPDATE {schema}.log_state SET size = 2")
+        for _again in range(2):
+            with pytest.raises(JournalLost, match="the 2 that were committed"):
+                journal.promise(job(2), "stop", b"{}", block=BLOCK)
+        assert journal.promised(job(2)) is None
+
+
 _HOLDER = """
 import sys
 from sealmarket_oracle.storage.postgres import PostgresDatabase
