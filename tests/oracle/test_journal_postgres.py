@@ -198,6 +198,20 @@ def _waits_for_a_lock(postgres: Server) -> bool:
     return bool(postgres.read("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
 
 
+def test_a_look_at_the_token_that_is_cancelled_leaves_nothing_open(url: str, postgres: Server) -> None:
+    """As a lock that is waited for too long is, or by an administrator. Otherwise no later transaction begins."""
+    schema = url.rpartition("%3D")[2]
+    with opened(PostgresDatabase(url)) as journal, closing(postgres.session()) as other:
+        other.execute(f"BEGIN; UPDATE {schema}.fence SET holder = holder")
+        waiting = Member(lambda: release(journal, 1))
+        until("it waits", lambda: _waits_for_a_lock(postgres))
+        postgres.run("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        assert isinstance(waiting.end(), JournalUnwritable)
+        other.execute("ROLLBACK")
+        release(journal, 2)
+        assert [journal.promised(job(number)) is not None for number in (1, 2)] == [False, True]
+
+
 class Cut(PostgresDatabase):
     """A database whose sessions are cut between the look at the token and the commit, or right after the commit."""
 
