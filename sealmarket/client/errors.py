@@ -216,7 +216,8 @@ class AlreadyPublished(ClientError):
     def __init__(self, asset_id: object, version: int) -> None:
         super().__init__(
             f"version {version} of asset {asset_id} is published already",
-            remedy="nothing: it stands; for other data or terms seal the next version with `owner seal --after FOLDER`",
+            remedy="nothing: it stands; the version after the newest takes the newest's folder: `owner rewrap` for "
+            "other terms, `owner seal --after FOLDER` for other data",
         )
         self.asset_id, self.version = asset_id, version
 

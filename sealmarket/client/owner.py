@@ -14,7 +14,7 @@ from typing import Self
 
 import msgspec
 
-from sealmarket.chain import IN_MEMORY, Chain, Mined, Sending
+from sealmarket.chain import IN_MEMORY, Block, Chain, Mined, Sending
 from sealmarket.client.approvals import Allowed, pairs_in_force
 from sealmarket.client.assets import asset_state
 from sealmarket.client.committee import current_committee
@@ -254,9 +254,12 @@ class Owner(Connected):
     def _require_publishable(self, sealed: SealedAsset, now: int | None) -> None:
         head = self._chain.head()
         require_meetable(sealed.policy, head.timestamp if now is None else now, self._chain.book.timing)
+        self._require_absent(head, sealed.asset_id, sealed.version)
+
+    def _require_absent(self, head: Block, asset_id: AssetId, version: int) -> None:
         with suppress(UnknownAsset):
-            asset_state(self._chain, head, sealed.asset_id, sealed.version)
-            raise AlreadyPublished(sealed.asset_id, sealed.version)
+            asset_state(self._chain, head, asset_id, version)
+            raise AlreadyPublished(asset_id, version)
 
     def _now(self) -> int:
         return self._chain.head().timestamp
@@ -288,6 +291,7 @@ class Owner(Connected):
 
         Raises:
             SealedFolderExists, UnknownAsset, PolicyMismatch, PolicyUnmeetable, InvalidRules.
+            AlreadyPublished: there is a next version; nothing was written.
             ListUnknown: the list of allowed pairs in force is in no store.
             CommitteeMismatch: the address book's oracle nodes are not the chain's.
             OtherSealing: the folder is not of the sealing that was published as this version.
@@ -303,6 +307,7 @@ class Owner(Connected):
         committee = current_committee(self._chain)
         policy = next_policy(allowed, changes, committee)
         require_meetable(policy, head.timestamp, self._chain.book.timing)
+        self._require_absent(head, sealed.asset_id, policy.asset_version)
         key, about = _key_of(sealed, passphrase)
         share_set, dealt = self._deal(key, sealed.seal.content_root, policy, committee)
         roots = msgspec.structs.replace(

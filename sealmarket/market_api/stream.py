@@ -17,6 +17,7 @@ import httpx
 from sealmarket.http import AnswerTooLarge, EncodedAnswer, HttpClient, NoAnswer, redacted
 from sealmarket.market_api.paging import MARKET_API
 from sealmarket.protocol.market import StreamReason, SubjectState
+from sealmarket.protocol.problems import Problem
 from sealmarket.service.errors import ServiceRefused, ServiceUnavailable
 from sealmarket_enclave.protocol.codec import Bytes32, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -113,11 +114,20 @@ class ChangeStream:
                 if answer.status in (429, 502, 503, 504):
                     raise NoAnswer(self._url, f"HTTP {answer.status}")
                 if not answer.is_success:
-                    detail = answer.error_body()[:200].decode("utf-8", "replace")
-                    raise ServiceRefused(MARKET_API, "events", f"HTTP {answer.status} {detail}", "name other topics")
+                    raise _refusal(answer.status, answer.error_body())
                 yield from messages(answer.pieces())
         except EncodedAnswer as error:
             raise ServiceRefused(MARKET_API, "events", error.message, error.remedy) from error
+
+
+def _refusal(status: int, body: bytes) -> ServiceRefused:
+    """What the server says is wrong with the question, as its problem document has it."""
+    try:
+        problem = decode(Problem, body)
+    except MalformedDocument:
+        problem = Problem(title=f"HTTP {status}", detail=body[:200].decode("utf-8", "replace"))
+    said = ": ".join(part for part in (problem.title, problem.detail) if part)
+    return ServiceRefused(MARKET_API, "events", said, problem.remedy)
 
 
 def messages(pieces: Iterable[bytes]) -> Iterator[_Message]:

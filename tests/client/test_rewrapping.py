@@ -15,7 +15,7 @@ from sealmarket.chain.memory import MemoryChain
 from sealmarket.client import Owner, SealedAsset
 from sealmarket.client.approvals import Allowed, ListUnknown, pairs_in_force
 from sealmarket.client.assets import asset_state
-from sealmarket.client.errors import OtherSealing, PolicyMismatch
+from sealmarket.client.errors import AlreadyPublished, OtherSealing, PolicyMismatch
 from sealmarket.client.rewrapping import Changes, enclaves_in_force, next_policy, without_enclaves
 from sealmarket.protocol.book import Committee, Member
 from sealmarket.protocol.merkle import allowed_leaf
@@ -101,6 +101,17 @@ def test_a_list_that_no_store_has_is_taken_for_nothing(
 def test_no_version_is_made_without_an_enclave(owner: Owner, both: SealedAsset, tmp_path: Path) -> None:
     with pytest.raises(InvalidRules):
         owner.rewrap(both, tmp_path / "next", Changes(enclaves=()))
+
+
+def test_a_version_that_has_a_next_one_leaves_no_second_folder_with_its_key(
+    owner: Owner, chain: MemoryChain, both: SealedAsset, tmp_path: Path
+) -> None:
+    made = owner.rewrap(both, tmp_path / "next")
+    chain.publish(made.asset_id, owner.address, made.seal, made.terms, version=2)
+    with pytest.raises(AlreadyPublished, match="version 2 of") as refused:
+        owner.rewrap(both, tmp_path / "again")
+    assert "the newest's folder" in refused.value.remedy
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_new_runtime_opens_the_same_ciphertext_under_shares_of_its_own(

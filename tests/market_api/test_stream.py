@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account
 from sealmarket.market_api.stream import LONGEST_LINE, MOST_FAILURES, Changed, ChangeStream, Missed, messages
+from sealmarket.protocol.problems import Problem
 from sealmarket.service.errors import ServiceRefused, ServiceUnavailable
 from sealmarket_backend.api import create_app
 from sealmarket_backend.service import Backend
@@ -66,6 +67,21 @@ def test_a_server_that_does_not_answer_is_reported_at_once() -> None:
     with pytest.raises(ServiceUnavailable, match="no route"):
         next(server.stream().follow())
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("body", [b"{}", b"<html>", b"\xff" * 9999])
+def test_a_refusal_in_any_form_ends_the_stream(body: bytes) -> None:
+    server = Server(lambda _position: httpx.Response(422, content=body))
+    with pytest.raises(ServiceRefused, match="HTTP 422"):
+        next(server.stream().follow())
+
+
+def test_a_refusal_says_what_the_server_found_and_what_it_takes() -> None:
+    problem = Problem(title="Malformed document", status=422, detail="found 'blah'", remedy="give the id of an event")
+    server = Server(lambda _position: httpx.Response(422, content=problem.canonical()))
+    with pytest.raises(ServiceRefused, match="Malformed document: found 'blah'") as refused:
+        next(server.stream().follow(last_id="blah-0"))
+    assert refused.value.remedy == problem.remedy
 
 
 @pytest.mark.parametrize(
