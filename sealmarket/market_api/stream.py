@@ -31,6 +31,8 @@ _ID = re.compile("[!-~]{0,40}")
 MOST_FAILURES = 8
 """Parts in a row that fail, before a reader gives up."""
 _LONGEST_PAUSE = 30.0
+_QUIET_PAUSE = 1.0
+"""Seconds before the next part, behind one without a change: a server that stops ends each at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,12 @@ class ChangeStream:
         query = {"topics": ",".join(topics)} | ({} if subject is None else {"subject": str(subject)})
         position, failures = last_id or "", MOST_FAILURES - 1
         while True:
-            heard, why = False, "it ends the stream at once"
+            heard, quiet, why = False, True, "it ends the stream at once"
             try:
                 for message in self._part(query, position):
                     heard, position = True, message.id or position
                     if (found := _change(message)) is not None:
+                        quiet = False
                         yield found
             except AnswerTooLarge:
                 pass  # a part is over
@@ -103,7 +106,7 @@ class ChangeStream:
             failures = 0 if heard else failures + 1
             if failures >= MOST_FAILURES:
                 raise ServiceUnavailable(MARKET_API, redacted(self._url), why)
-            self._pause(min(_LONGEST_PAUSE, 2.0**failures - 1))
+            self._pause(max(_QUIET_PAUSE if quiet else 0.0, min(_LONGEST_PAUSE, 2.0**failures - 1)))
 
     def _part(self, query: dict[str, str], position: str) -> Iterator[_Message]:
         headers = {"Last-Event-ID": position} if position else {}

@@ -125,6 +125,14 @@ def test_a_reader_goes_on_behind_the_last_id_also_before_the_first_change() -> N
     assert server.asked == [None, "e-7", "e-12"]
 
 
+def test_a_server_that_says_where_it_is_and_ends_is_not_asked_again_at_once() -> None:
+    ends = b': open\nid: e-7\n\nevent: end\ndata: {"reason":"the server stops"}\n\n'
+    answers = iter([line(6), ends, ends, line(8)])
+    server = Server(lambda _position: httpx.Response(200, content=next(answers)))
+    assert [one.id for one in islice(server.stream().follow(), 2)] == ["e-6", "e-8"]
+    assert server.paused == [0.0, 1.0, 1.0]
+
+
 def test_what_the_server_no_longer_knows_is_said() -> None:
     body = b'id: e-9\nevent: reset\ndata: {"reason":"read the lists again"}\n\n' + line(10)
     stream = Server(lambda _position: httpx.Response(200, content=body)).stream().follow(last_id="old-3")
