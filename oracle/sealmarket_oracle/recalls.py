@@ -32,7 +32,7 @@ from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Shape
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import AssetId, JobId, Tee, Timestamp
 from sealmarket_enclave.protocol.signing import sign
-from sealmarket_oracle.errors import AdvisoryRefused
+from sealmarket_oracle.errors import AdvisoryRefused, JournalTaken, JournalUnwritable
 from sealmarket_oracle.gate.advisory_rules import NOTICE, in_force
 from sealmarket_oracle.gate.inputs import InForce
 from sealmarket_oracle.journal import Journal
@@ -40,6 +40,8 @@ from sealmarket_oracle.log.entries import EntryKind
 
 MOST_ADVISORIES = 256
 _SCHEMA = "CREATE TABLE IF NOT EXISTS sightings (job_id BLOB, seen BLOB, PRIMARY KEY (job_id, seen)) STRICT"
+_State = tuple[str, int, int, int]
+"""Name, time of the last change of content or mode, size, mode."""
 _log = logging.getLogger("sealmarket.oracle")
 
 
@@ -173,13 +175,13 @@ class Sightings(SqliteFile):
             yield JobId(Bytes32(job_id)), decode(PlatformSeen, seen)
 
 
-def _state_of(path: Path) -> tuple[str, int, int]:
-    """What changes with a file: name, time and size; of one that is gone by now, its name alone."""
+def _state_of(path: Path) -> _State:
+    """What changes with a file and with who may read it; of one that is gone by now, its name alone."""
     try:
         found = path.stat()
     except OSError:
-        return path.name, 0, 0
-    return path.name, found.st_mtime_ns, found.st_size
+        return path.name, 0, 0, 0
+    return path.name, found.st_ctime_ns, found.st_size, found.st_mode
 
 
 class Recalls:
@@ -187,14 +189,18 @@ class Recalls:
 
     def __init__(self, folder: Path, issuers: frozenset[Address], journal: Journal, sightings: Sightings) -> None:
         self._folder, self._issuers, self._journal, self._sightings = folder, issuers, journal, sightings
-        self._files: tuple[tuple[str, int, int], ...] | None = None
+        self._files: tuple[_State, ...] | None = None
         logged = journal.entries_of(EntryKind.ADVISORY) if issuers else ()
         self._logged: dict[Bytes32, int] = {entry.statement: entry.at for entry in logged}
         self._published: tuple[Published, ...] = ()
         self.problems: tuple[str, ...] = ()
 
     def look(self, block: tuple[int, Bytes32]) -> None:
-        """Read the folder, if it changed. ``block``: the final block that the node stands on, by number and hash."""
+        """Read the folder, if it changed. ``block``: the final block that the node stands on, by number and hash.
+
+        Raises:
+            JournalUnwritable, JournalTaken: a new statement is not logged; a later look reads the folder again.
+        """
         files = sorted(self._folder.glob("*.json"))[:MOST_ADVISORIES]
         state = tuple(map(_state_of, files))
         if state == self._files:
@@ -205,6 +211,8 @@ class Recalls:
             try:
                 found = self._read(path, block)
                 published[found.signed.advisory.name()] = found
+            except (JournalUnwritable, JournalTaken):
+                raise
             except (SealmarketError, OSError) as error:
                 problems.append(f"{path.name}: {error}")
         for problem in problems:

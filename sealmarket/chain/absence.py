@@ -16,7 +16,7 @@ from typing import Any
 from sealmarket.chain.errors import BlockGone, LogsMissing, NodeDistrusted
 from sealmarket.chain.model import Block
 from sealmarket.chain.receipts import receipts_of
-from sealmarket.chain.rpc import Rpc, data
+from sealmarket.chain.rpc import Rpc, data, word
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 
@@ -47,7 +47,10 @@ class Wanted:
         """Whether a log of a receipt is such a one."""
         if not isinstance(log, dict) or data(log.get("address"), "log address") != self.address:
             return False
-        found = [data(topic, "topic") for topic in log.get("topics", [])]
+        topics = log.get("topics", [])
+        if not isinstance(topics, list):
+            raise NodeDistrusted("log topics", "a list", type(topics).__name__)
+        found = [data(topic, "topic") for topic in topics]
         return len(found) >= len(self.topics) and all(
             topics is None or topic in topics for topic, topics in zip(found, self.topics, strict=False)
         )
@@ -80,8 +83,8 @@ class Absence:
         for receipt in receipts_of(self._rpc, block.hash, block.number):
             if not isinstance(receipt, dict) or not isinstance(receipt.get("logs"), list):
                 raise NodeDistrusted(f"receipts of block {block.number}", "receipts with logs", "others")
-            if (found := data(receipt.get("blockHash"), "receipt's block")) != block.hash:
-                raise BlockGone(block.number, block.hash, Bytes32(found))
+            if (found := word(receipt.get("blockHash"), "receipt's block")) != block.hash:
+                raise BlockGone(block.number, block.hash, found)
             if any(one.is_in(log) for one in wanted for log in receipt["logs"]):
                 raise LogsMissing(block.number, "the logs that its receipts hold")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,23 +25,26 @@ class Alarm:
 
 
 class Alarms:
-    """The alarms that stand, one for each endpoint and thing. Each is logged once."""
+    """The alarms that stand, one for each endpoint and thing. Each is logged once. Threads may share it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._standing: dict[tuple[str, str], tuple[Alarm, float]] = {}
+        self._turn = threading.Lock()
 
     def sound(self, endpoint: str, what: str, expected: object, found: object, seconds: float) -> None:
         """Let an alarm stand for so many seconds, counted anew each time."""
         now = self._clock()
-        before = self._standing.get((endpoint, what))
-        since = before[0].since if before and before[1] > now else int(now)
-        alarm = Alarm(endpoint, what, str(expected), str(found), since)
-        if before is None or before[1] <= now:
+        with self._turn:
+            self._standing = {key: one for key, one in self._standing.items() if one[1] > now}
+            before = self._standing.get((endpoint, what))
+            alarm = Alarm(endpoint, what, str(expected), str(found), before[0].since if before else int(now))
+            self._standing[endpoint, what] = (alarm, now + seconds)
+        if before is None:
             _log.error("ALARM %s", alarm)
-        self._standing[endpoint, what] = (alarm, now + seconds)
 
     def standing(self) -> tuple[Alarm, ...]:
         """Those whose time is not over."""
         now = self._clock()
-        return tuple(alarm for alarm, until in self._standing.values() if until > now)
+        with self._turn:
+            return tuple(alarm for alarm, until in self._standing.values() if until > now)

@@ -31,6 +31,7 @@ from sealmarket.chain.errors import (
     NodeDistrusted,
     NoProofs,
     NoSessions,
+    Reverted,
     RpcRefused,
 )
 from sealmarket.chain.events import ChainEvent, JobMatched, VersionPublished
@@ -44,7 +45,7 @@ from sealmarket.chain.proven_logs import ProvenLogs
 from sealmarket.chain.proven_sessions import ProvenSessions
 from sealmarket.chain.quorum import AtEndpoint, ChainTrust, EndpointQuorum
 from sealmarket.chain.reverts import revert_of
-from sealmarket.chain.rpc import Rpc, data, quantity
+from sealmarket.chain.rpc import Rpc, data, quantity, word
 from sealmarket.chain.sessions import SessionsView
 from sealmarket.chain.view import View
 from sealmarket.protocol.book import AddressBook
@@ -246,7 +247,7 @@ class Chain:
 
     def proven(self, block: Block) -> ProvenView:
         """The state at one block, by storage proofs under its hash. What was read once is kept for a few blocks."""
-        known = next((view for view in self._proven if view.block == block), None)
+        known = next((view for view in tuple(self._proven) if view.block == block), None)
         if known is None:
             known = ProvenView(self, block, self._codes)
             self._proven.append(known)
@@ -268,9 +269,13 @@ class Chain:
 
     def _prove_on_one(self, read: Callable[[], T], block: Block) -> T:
         try:
+            return self._checked_proof(read, block)
+        except (RpcRefused, Reverted) as error:  # whatever it refuses, and in whose words: the next one is asked
+            raise NoProofs(self.rpc.asked, block.number, error.message) from error
+
+    def _checked_proof(self, read: Callable[[], T], block: Block) -> T:
+        try:
             return read()
-        except RpcRefused as error:
-            raise NoProofs(self.rpc.asked, block.number, error.detail) from error
         except ProofRefused as error:
             self._require(block)  # the proof may be of another block that has taken its place
             if self._quorum is not None:
@@ -413,7 +418,7 @@ def _read_block(value: Any, tag: str) -> Block:
         raise NodeDistrusted(f"block {tag}", "a block", "none")
     return Block(
         number=BlockNumber(quantity(value.get("number"), "block number")),
-        hash=Bytes32(data(value.get("hash"), "block hash")),
+        hash=word(value.get("hash"), "block hash"),
         timestamp=quantity(value.get("timestamp"), "timestamp"),
-        parent=Bytes32(data(value.get("parentHash"), "parent hash")),
+        parent=word(value.get("parentHash"), "parent hash"),
     )

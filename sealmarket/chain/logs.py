@@ -32,7 +32,7 @@ from sealmarket.chain.events import (
 )
 from sealmarket.chain.model import Block, EventRef, Fault
 from sealmarket.chain.proven_logs import ProvenLogs
-from sealmarket.chain.rpc import Rpc, data, quantity
+from sealmarket.chain.rpc import Rpc, data, quantity, word
 from sealmarket.chain.spans import Span
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Outcome
@@ -73,7 +73,9 @@ class LogReader:
         """
         if first > last:
             return []
-        return self._events_proven(first, last) if self._proven else self._rpc.on_one(lambda: self._bound(first, last))
+        if self._proven is not None:
+            return self._events_proven(self._proven, first, last)
+        return self._rpc.on_one(lambda: self._bound(first, last))
 
     def about(self, address: Address, topics: list[str | None], first: int, last: int) -> list[ChainEvent]:
         """The events of one contract with these topics, from block ``first`` to ``last``, both included, in order.
@@ -98,9 +100,9 @@ class LogReader:
 
     # --- queries ----------------------------------------------------------------------------------------------
 
-    def _events_proven(self, first: int, last: int) -> list[ChainEvent]:
+    def _events_proven(self, proven: ProvenLogs, first: int, last: int) -> list[ChainEvent]:
         found = [log for _, _, logs in self._parts(first, last) for log in logs]
-        self._rpc.on_one(lambda: self._require_silent(found, first, last))
+        proven.at_one(lambda: self._require_silent(found, first, last))
         return self._events(found)
 
     def _bound(self, first: int, last: int) -> list[ChainEvent]:
@@ -170,8 +172,7 @@ class LogReader:
             if contract is None:
                 raise NodeDistrusted("logs", "logs of this market's contracts", f"one of {_address(log).checksum}")
             ref = _reference(log)
-            topics = [Bytes32(data(topic, "topic")) for topic in log.get("topics", [])]
-            raw = data(log.get("data"), "log data")
+            topics, raw = _topics(log), data(log.get("data"), "log data")
             event = decoding.event(self._book, contract, topics, raw, ref)
             if event is not None:
                 yield ref, event
@@ -214,7 +215,17 @@ def topic_of(contract: str, name: str) -> str:
 def _address(log: Any) -> Address:
     if not isinstance(log, dict):
         raise NodeDistrusted("log", "an object", type(log).__name__)
-    return Address(data(log.get("address"), "log address"))
+    found = data(log.get("address"), "log address")
+    if len(found) != Address.length:
+        raise NodeDistrusted("log address", f"{Address.length} bytes", f"{len(found)} bytes")
+    return Address(found)
+
+
+def _topics(log: dict[str, Any]) -> list[Bytes32]:
+    found = log.get("topics", [])
+    if not isinstance(found, list):
+        raise NodeDistrusted("log topics", "a list", type(found).__name__)
+    return [word(topic, "topic") for topic in found]
 
 
 def _reference(log: Any) -> EventRef:
@@ -223,6 +234,6 @@ def _reference(log: Any) -> EventRef:
     return EventRef(
         block_number=BlockNumber(quantity(log.get("blockNumber"), "log's block")),
         log_index=quantity(log.get("logIndex"), "log index"),
-        block_hash=Bytes32(data(log.get("blockHash"), "log's block hash")),
-        transaction=Bytes32(data(log.get("transactionHash"), "log's transaction")),
+        block_hash=word(log.get("blockHash"), "log's block hash"),
+        transaction=word(log.get("transactionHash"), "log's transaction"),
     )

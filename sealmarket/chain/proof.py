@@ -17,7 +17,7 @@ import rlp
 
 from sealmarket.chain.errors import NodeDistrusted
 from sealmarket.chain.model import Block
-from sealmarket.chain.rpc import Rpc, data, quantity
+from sealmarket.chain.rpc import Rpc, data, quantity, word
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 
@@ -97,8 +97,8 @@ def proven_header(rpc: Rpc, block_hash: Bytes32) -> StateHeader:
         block_hash=block_hash,
         number=quantity(header["number"], "block number"),
         timestamp=quantity(header["timestamp"], "timestamp"),
-        state_root=Bytes32(data(header["stateRoot"], "state root")),
-        receipts_root=Bytes32(data(header["receiptsRoot"], "receipts root")),
+        state_root=word(header["stateRoot"], "state root"),
+        receipts_root=word(header["receiptsRoot"], "receipts root"),
     )
 
 

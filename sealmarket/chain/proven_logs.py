@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 from sealmarket.chain.errors import BlockGone, NodeDistrusted
 from sealmarket.chain.model import Block
@@ -26,6 +26,7 @@ _KEPT_BLOCKS = 64
 """Blocks whose logs are kept: decisions are read together with their jobs' matches."""
 _CONTENT = ("address", "data", "topics", "logIndex")
 Log = dict[str, Any]
+T = TypeVar("T")
 
 
 class ProvenLogs:
@@ -55,6 +56,14 @@ class ProvenLogs:
                     self._quorum.leave_out(endpoint, what, "what the block's receipts hold", "logs that are not there")
                     break
         return [log for number in sorted(found) for log in found[number]]
+
+    def at_one(self, read: Callable[[], T]) -> T:
+        """What ``read`` returns at one endpoint; at the next where that one fails, refuses it or contradicts it.
+
+        Raises:
+            ChainError: of the first endpoint, where none answers.
+        """
+        return self._quorum.proven(read, "headers of blocks without logs")
 
     def _answer(self, query: Mapping[str, Any], first: int, end: Block) -> Mapping[int, list[Log]]:
         """What the endpoint that is asked tells, by block."""

@@ -135,7 +135,8 @@ class EndpointQuorum:
 
         It is for comparing numbers and times. Of the endpoints that have reached it one is honest, and its time counts.
         """
-        return self._reached([block for _, block in self._heads()])
+        before = self._newest_head
+        return self._reached([block for _, block in self._heads()], before)
 
     def heads(self, read: Callable[[Block], T]) -> Sequence[AtEndpoint[T]]:
         """What ``read`` returns at the newest block of each endpoint that has a say.
@@ -143,8 +144,8 @@ class EndpointQuorum:
         Raises:
             TooFewAgree: fewer endpoints than must agree show it.
         """
-        found, shown = list[AtEndpoint[T]](), self._heads()
-        self._reached([block for _, block in shown])
+        before, found, shown = self._newest_head, list[AtEndpoint[T]](), self._heads()
+        self._reached([block for _, block in shown], before)
         for endpoint, block in shown:
             try:
                 found.append(AtEndpoint(endpoint, block, self._rpc.at(endpoint, partial(read, block))))
@@ -221,17 +222,17 @@ class EndpointQuorum:
 
     # --- inside -----------------------------------------------------------------------------------------------
 
-    def _reached(self, heads: Sequence[Block]) -> Block:
-        """The newest of these that enough have reached.
+    def _reached(self, heads: Sequence[Block], before: int) -> Block:
+        """The newest of these that enough have reached. Another thread may have seen later ones meanwhile.
 
         Raises:
-            NodeDistrusted: it comes before one that enough had reached earlier.
+            NodeDistrusted: it comes before the one that enough had reached when these were asked for.
         """
         newest = sorted(heads, key=lambda block: block.number, reverse=True)[: self._needed]
         found = replace(newest[-1], timestamp=min(block.timestamp for block in newest))
-        if found.number < self._newest_head:
-            raise NodeDistrusted("newest block", f"{self._newest_head} or later", found.number)
-        self._newest_head = found.number
+        if found.number < before:
+            raise NodeDistrusted("newest block", f"{before} or later", found.number)
+        self._newest_head = max(self._newest_head, found.number)
         return found
 
     def _heads(self) -> list[tuple[str, Block]]:
@@ -303,7 +304,7 @@ class EndpointQuorum:
     def _agreed(self, agreed: Block, votes: Sequence[tuple[str, Block]]) -> Block:
         good = self._leave_out_others(agreed, votes)
         self._rpc.prefer(good[0])
-        self._settle_doubts(agreed, good[0])
+        self._settle_doubts(agreed)
         if self._newest is None or agreed.number > self._newest.number:
             self._newest = agreed
         return self._newest if agreed.number < self._newest.number else agreed
@@ -317,7 +318,9 @@ class EndpointQuorum:
                 self.leave_out(endpoint, f"block {agreed.number}", expected, f"{block.hash} of {block.timestamp}")
         return good
 
-    def _settle_doubts(self, agreed: Block, good: str) -> None:
+    def _settle_doubts(self, agreed: Block) -> None:
+        """End the doubts that final blocks decide. No endpoint vouches for itself, and one that says nothing of a block
+        delays no more than the end of a doubt."""
         for endpoint, doubted in list(self._doubts.items()):
             what = f"block {doubted.number}, at which it alone spoke for another answer"
             if doubted.number > agreed.number:
@@ -325,7 +328,10 @@ class EndpointQuorum:
                     expected = f"a time from {agreed.timestamp} on, as the final block {agreed.number} has it"
                     self.leave_out(endpoint, what, expected, doubted.timestamp)
                 continue
-            real = agreed if doubted.number == agreed.number else self._numbered(good, doubted.number)
-            del self._doubts[endpoint]
+            try:
+                real = agreed if doubted.number == agreed.number else self.block(doubted.number)
+            except ChainError:
+                continue  # the doubt stands; who did not answer is an alarm
+            self._doubts.pop(endpoint, None)
             if real.hash != doubted.hash:
                 self.leave_out(endpoint, what, real.hash, doubted.hash)

@@ -11,20 +11,23 @@ The receipt of a deposit on an OP chain has two fields more than others.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import rlp
 
-from sealmarket.chain.errors import NodeDistrusted, RpcRefused
+from sealmarket.chain.errors import NodeDistrusted, RpcRefused, TooSlow
 from sealmarket.chain.proof import ProofRefused, StateHeader
-from sealmarket.chain.rpc import Rpc, data, quantity
+from sealmarket.chain.rpc import Rpc, data, quantity, word
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 
 _LEGACY, _DEPOSIT, _MOST_TYPE = 0, 0x7E, 0x7F
 _DEPOSIT_FIELDS = ("depositNonce", "depositReceiptVersion")
 _BRANCHES, _HASH_BYTES = 16, 32
+ONE_BY_ONE_SECONDS = 300.0
+"""For all receipts of a block, where a node shows them one by one; some thousands at the pace of a public node."""
 Pair = tuple[tuple[int, ...], bytes]
 """A key in nibbles, and its value."""
 
@@ -35,13 +38,12 @@ def receipts_of(rpc: Rpc, block_hash: Bytes32, number: int) -> list[Any]:
     Raises:
         NodeDistrusted: no list.
         RpcRefused: the node does not show them.
+        TooSlow: it shows them one by one, and not within :data:`ONE_BY_ONE_SECONDS`.
     """
     try:
         found = rpc.call("eth_getBlockReceipts", hex(number))
     except RpcRefused:  # a newer method, which not every node has
-        shown = rpc.call("eth_getBlockByHash", str(block_hash), False)
-        transactions = shown.get("transactions", []) if isinstance(shown, dict) else []
-        found = [rpc.call("eth_getTransactionReceipt", transaction) for transaction in transactions]
+        found = _one_by_one(rpc, block_hash, number)
     if not isinstance(found, list):
         raise NodeDistrusted(f"receipts of block {number}", "a list", type(found).__name__)
     return found
@@ -59,7 +61,7 @@ def proven_logs(rpc: Rpc, header: StateHeader) -> list[dict[str, Any]]:
     found = ordered_root([_encoded(receipt, what) for receipt in receipts])
     if found != header.receipts_root:
         raise ProofRefused(what, header.receipts_root, found)
-    names = [str(Bytes32(data(receipt.get("transactionHash"), "receipt's transaction"))) for receipt in receipts]
+    names = [str(word(receipt.get("transactionHash"), "receipt's transaction")) for receipt in receipts]
     if len(set(names)) != len(names):
         raise ProofRefused(what, "transactions of different hashes", "the same hash twice")
     logs = [(name, log) for name, receipt in zip(names, receipts, strict=True) for log in receipt["logs"]]
@@ -75,6 +77,21 @@ def ordered_root(values: Sequence[bytes]) -> Bytes32:
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
+
+
+def _one_by_one(rpc: Rpc, block_hash: Bytes32, number: int) -> list[Any]:
+    """By a list of transactions that nothing proves yet: it may be of any length."""
+    shown = rpc.call("eth_getBlockByHash", str(block_hash), False)
+    transactions = shown.get("transactions") if isinstance(shown, dict) else None
+    if not isinstance(transactions, list):
+        raise NodeDistrusted(f"block {number}", "a list of transactions", type(transactions).__name__)
+    found, until = list[Any](), time.monotonic() + ONE_BY_ONE_SECONDS
+    for transaction in transactions:
+        if time.monotonic() > until:
+            detail = f"{len(found)} of {len(transactions)} receipts of block {number} in {ONE_BY_ONE_SECONDS:g} seconds"
+            raise TooSlow(rpc.asked, detail)
+        found.append(rpc.call("eth_getTransactionReceipt", transaction))
+    return found
 
 
 def _node(pairs: Sequence[Pair], depth: int) -> list[Any]:

@@ -32,6 +32,7 @@ from sealmarket.chain.errors import (
 )
 from sealmarket.chain.node import TIMEOUT_SECONDS, RpcNode
 from sealmarket.http import is_loopback
+from sealmarket_enclave.protocol.codec import Bytes32
 
 if TYPE_CHECKING:
     import httpx
@@ -280,3 +281,11 @@ def data(value: object, what: str) -> bytes:
     if not isinstance(value, str) or not _DATA.fullmatch(value):
         raise NodeDistrusted(what, "0x hex", repr(value)[:80])
     return bytes.fromhex(value[2:])
+
+
+def word(value: object, what: str) -> Bytes32:
+    """JSON-RPC data of 32 bytes; raises :class:`NodeDistrusted` for anything else."""
+    raw = data(value, what)
+    if len(raw) != Bytes32.length:
+        raise NodeDistrusted(what, "32 bytes", f"{len(raw)} bytes")
+    return Bytes32(raw)

@@ -10,6 +10,7 @@
         ├── PolicyMismatch
         ├── PolicyUnmeetable
         ├── SealedFolderExists
+        ├── OtherSealing
         ├── UnknownAsset
         ├── AlreadyPublished
         ├── CommitteeMismatch
@@ -39,6 +40,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 
@@ -184,6 +186,17 @@ class SealedFolderExists(ClientError):
             remedy="name a new folder; what was sealed there is published with `sealmarket owner publish`",
         )
         self.folder = folder
+
+
+class OtherSealing(ClientError):
+    """A folder and the chain have different sealings under one version."""
+
+    def __init__(self, folder: Path, expected: Bytes32, found: Bytes32) -> None:
+        super().__init__(
+            f"{folder} holds a sealing with the hash {found}, the chain has {expected} for this version",
+            remedy="name the folder that was published",
+        )
+        self.folder, self.expected, self.found = folder, expected, found
 
 
 class UnknownAsset(ClientError):

@@ -7,6 +7,7 @@ what it says is a hint to read the subject itself.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ TOPICS = ("jobs", "requests", "compute-orders", "asset-orders")
 PART_SECONDS = 60.0
 PART_BYTES = 4 << 20
 LONGEST_LINE = 4096
-LONGEST_ID = 40
+_ID = re.compile("[!-~]{0,40}")
+"""An id goes back to the server in a header."""
 MOST_FAILURES = 8
 """Parts in a row that fail, before a reader gives up."""
 _LONGEST_PAUSE = 30.0
@@ -132,18 +134,24 @@ def messages(pieces: Iterable[bytes]) -> Iterator[_Message]:
     """The messages of an event stream; one without data has an id alone. Each byte is looked at once.
 
     Raises:
-        ServiceRefused: a line is longer than any, or no text.
+        ServiceRefused: a line is longer than any, or no text; an id is not of at most 40 visible ASCII characters.
     """
     found: dict[str, str] = {}
     for line in _lines(pieces):
         if not line:
             if found:
-                yield _Message(found.get("id", "")[:LONGEST_ID], found.get("event", ""), found.get("data", ""))
+                yield _Message(_id(found.get("id", "")), found.get("event", ""), found.get("data", ""))
             found = {}
             continue
         name, _, value = line.partition(":")
         if name in ("id", "event", "data"):
             found[name] = value.removeprefix(" ")
+
+
+def _id(text: str) -> str:
+    if _ID.fullmatch(text) is None:
+        raise ServiceRefused(MARKET_API, "events", f"an id that is none: {text[:40]!r}", "ask another server")
+    return text
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:

@@ -99,19 +99,21 @@ class Server:
         self.run(f"DROP SCHEMA IF EXISTS {schema} CASCADE", f"CREATE SCHEMA {schema}")
         return self.url(schema)
 
-    def run(self, *statements: str) -> None:
-        """Run statements beside whoever uses it."""
+    def session(self) -> Any:
+        """A session beside whoever uses it, which commits each statement."""
         import psycopg
 
-        with psycopg.connect(host=str(self._data), user="postgres", dbname="postgres", autocommit=True) as connection:
+        return psycopg.connect(host=str(self._data), user="postgres", dbname="postgres", autocommit=True)
+
+    def run(self, *statements: str) -> None:
+        """Run statements beside whoever uses it."""
+        with self.session() as connection:
             for statement in statements:
                 connection.execute(statement.encode())
 
     def read(self, query: str) -> Any:
         """The first value that a query gives."""
-        import psycopg
-
-        with psycopg.connect(host=str(self._data), user="postgres", dbname="postgres", autocommit=True) as connection:
+        with self.session() as connection:
             row = connection.execute(query.encode()).fetchone()
             assert row is not None
             return row[0]

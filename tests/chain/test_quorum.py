@@ -90,6 +90,17 @@ def test_no_endpoint_that_answers_is_as_unavailable_as_one_alone() -> None:
         stage(Silent(), Silent()).chain.final()
 
 
+@pytest.mark.parametrize("field", ["hash", "parentHash"])
+@pytest.mark.parametrize("value", ["0x12", "0x" + "11" * 33, "0x", 7, None])
+def test_a_block_whose_hash_is_none_is_the_failure_of_that_endpoint_alone(field: str, value: object) -> None:
+    """Whatever its length: an error that is not the endpoint's would end each look at the chain."""
+    liar = Replica()
+    liar.answers["eth_getBlockByNumber"] = lambda tag, full: Replica._block(liar, tag, full) | {field: value}
+    made = stage(liar, Replica(), Replica())
+    assert (made.chain.final().number, made.chain.head().number, made.chain.block(20).number) == (38, HEIGHT, 20)
+    assert {alarm.endpoint for alarm in made.chain.alarms} == {"http://node0.twin"}
+
+
 @pytest.mark.parametrize("liar", [0, 1, 2])
 @pytest.mark.parametrize("height", [HEIGHT, HEIGHT + 50])
 def test_one_of_three_that_lies_is_left_out_and_named(liar: int, height: int, caplog: pytest.LogCaptureFixture) -> None:
@@ -153,6 +164,18 @@ def test_no_liar_alone_makes_a_block_final(heights: list[int], liar: int, fork: 
     except (EndpointsDisagree, TooFewAgree):
         return
     assert str(found.hash) == Replica(60)._block(hex(found.number), False)["hash"]
+
+
+def test_an_endpoint_that_refuses_headers_keeps_no_events_from_a_reader() -> None:
+    """It has the final block, so it is asked first; of the blocks before it says nothing."""
+    nodes = [Replica(), Replica(), Replica()]
+    made = Stage(*nodes, trust=ChainTrust(proofs=True))
+    nodes[0].answers["eth_getBlockByNumber"] = lambda tag, full: (
+        Replica._block(nodes[0], tag, full) if tag in ("latest", hex(HEIGHT - 2)) else error(-32000, "no")
+    )
+    assert made.chain.final().number == HEIGHT - 2
+    assert made.chain.events(30, HEIGHT - 2) == []
+    assert {alarm.endpoint for alarm in made.chain.alarms} == {"http://node0.twin"}
 
 
 # --- the head ---------------------------------------------------------------------------------------------------
@@ -249,6 +272,36 @@ def test_a_newest_block_behind_one_that_enough_had_reached_is_refused() -> None:
         made.chain.heads(lambda view: view.block)
 
 
+def test_heads_that_another_thread_sees_move_on_meanwhile_are_no_lie() -> None:
+    """Or whoever asks for renewals, which read the heads as well, ends a node's look at the chain."""
+    nodes = [Replica(), Replica(), Replica()]
+    made = stage(*nodes)
+    true = nodes[2]._block
+
+    def moving(tag: str, full: bool) -> object:
+        shown = true(tag, full)
+        nodes[2].answers["eth_getBlockByNumber"] = true
+        for node in nodes:
+            node.height = HEIGHT + 1
+        assert made.chain.head().number == HEIGHT + 1
+        return shown
+
+    nodes[2].answers["eth_getBlockByNumber"] = moving
+    assert made.chain.head().number == HEIGHT
+    assert made.chain.head().number == HEIGHT + 1
+
+
+def test_alarms_that_are_over_take_no_room() -> None:
+    made = stage(Replica(), Replica(), Replica())
+    alarms = made.chain._quorum.alarms if made.chain._quorum else None
+    assert alarms is not None
+    for number in range(100):
+        alarms.sound("http://node0.twin", f"block {number}", "a block", "none", 60.0)
+        made.now += 30
+    assert len(alarms._standing) <= 2
+    assert [alarm.what for alarm in alarms.standing()] == ["block 99"]
+
+
 def test_the_state_at_every_head_is_read_at_its_own_endpoint() -> None:
     made = stage(Replica(), Replica(HEIGHT + 1), Replica(HEIGHT + 2))
     found = made.chain.heads(lambda view: (made.chain.rpc.asked, view.block.number))
@@ -289,6 +342,36 @@ def test_an_endpoint_that_made_a_head_up_is_left_out_once_that_height_is_final()
     made.now += 2
     assert made.chain.final().number == HEIGHT
     assert [alarm.endpoint for alarm in made.chain.alarms] == ["http://node2.twin"]
+
+
+def test_no_endpoint_vouches_for_a_head_of_its_own() -> None:
+    """Whichever is asked first: the block of that height is the one on which enough agree."""
+    nodes = [Replica(HEIGHT + 4), Replica(HEIGHT + 4), Replica(HEIGHT + 4)]
+    own = Replica(HEIGHT + 4, forked_at=HEIGHT)
+    nodes[0].answers["eth_getBlockByNumber"] = lambda tag, full: (
+        own if tag == hex(HEIGHT) else Replica(HEIGHT + 4)
+    )._block(tag, full)
+    made = stage(*nodes)
+    made.now += 4
+    made.chain.doubt("http://node0.twin", made.chain.rpc.at("http://node0.twin", lambda: made.chain._at_one(HEIGHT)))
+    assert made.chain.final().number == HEIGHT + 2
+    assert {alarm.endpoint for alarm in made.chain.alarms} == {"http://node0.twin"}
+
+
+def test_an_endpoint_that_says_nothing_of_a_doubted_block_stops_no_reader() -> None:
+    nodes = [Replica(), Replica(), Replica()]
+    made = stage(*nodes)
+    made.chain.doubt("http://node0.twin", made.chain.rpc.at("http://node0.twin", lambda: made.chain._at_one(HEIGHT)))
+    for node in nodes:
+        node.height = HEIGHT + 4
+    made.now += 4
+    nodes[0].answers["eth_getBlockByNumber"] = lambda tag, full: (
+        error(-32000, "no") if tag == hex(HEIGHT) else Replica._block(nodes[0], tag, full)
+    )
+    assert made.chain.final().number == HEIGHT + 2
+    nodes[1].answers["eth_getBlockByNumber"] = nodes[0].answers["eth_getBlockByNumber"]
+    made.chain.doubt("http://node0.twin", shown_by_the_last(made, HEIGHT))
+    assert made.chain.final().number == HEIGHT + 2
 
 
 def test_an_endpoint_that_alone_had_the_newer_block_is_right_in_the_end() -> None:

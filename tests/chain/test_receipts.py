@@ -11,9 +11,9 @@ import rlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealmarket.chain.errors import NodeDistrusted
+from sealmarket.chain.errors import NodeDistrusted, TooSlow
 from sealmarket.chain.proof import ProofRefused, StateHeader
-from sealmarket.chain.receipts import ordered_root, proven_logs
+from sealmarket.chain.receipts import ordered_root, proven_logs, receipts_of
 from sealmarket.chain.rpc import Rpc
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
@@ -118,6 +118,45 @@ SHAPES: list[Any] = [
 def test_receipts_of_another_shape_are_refused(receipts: Any) -> None:
     with pytest.raises(NodeDistrusted):
         shown(receipts, root_of(TRUE))
+
+
+@pytest.mark.parametrize("name", ["0x12", "0x", None, 7])
+def test_a_transaction_whose_hash_is_none_is_refused(name: Any) -> None:
+    """As the endpoint's failure, so that the next one is asked."""
+    with pytest.raises(NodeDistrusted):
+        shown([TRUE[0] | {"transactionHash": name}, *TRUE[1:]], root_of(TRUE))
+
+
+def one_by_one(transactions: Any) -> Rpc:
+    """An endpoint that shows no block's receipts together, and these transactions of each block."""
+    rpc = Rpc("http://endpoint.twin")
+    answers: dict[str, Any] = {
+        "eth_getBlockReceipts": {"error": {"code": -32601, "message": "no such method"}},
+        "eth_getBlockByHash": {"result": {"transactions": transactions}},
+        "eth_getTransactionReceipt": {"result": TRUE[0]},
+    }
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.content)
+        return httpx.Response(200, json={"jsonrpc": "2.0", "id": asked["id"], **answers[asked["method"]]})
+
+    rpc.mount(httpx.MockTransport(answer))
+    return rpc
+
+
+@pytest.mark.parametrize("transactions", [None, 7, {"0x": 1}])
+def test_a_block_without_a_list_of_transactions_is_refused(transactions: Any) -> None:
+    with pytest.raises(NodeDistrusted, match="a list of transactions"):
+        receipts_of(one_by_one(transactions), BLOCK, 7)
+
+
+def test_a_list_of_transactions_of_any_length_takes_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not proven: an endpoint could have a node ask for receipts for ever."""
+    whole = ["0x01"] * 100_000
+    assert receipts_of(one_by_one(whole[:2]), BLOCK, 7) == [TRUE[0], TRUE[0]]
+    monkeypatch.setattr("sealmarket.chain.receipts.ONE_BY_ONE_SECONDS", -1.0)
+    with pytest.raises(TooSlow, match="0 of 100000 receipts of block 7"):
+        receipts_of(one_by_one(whole), BLOCK, 7)
 
 
 # --- what is proven ---------------------------------------------------------------------------------------------

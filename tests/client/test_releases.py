@@ -13,6 +13,7 @@ import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from msgspec.structs import replace
 
 from sealmarket.attestation.core.cbor import read_cbor
 from sealmarket.cli.release import checked_release
@@ -151,6 +152,13 @@ _NAMES = ("kind", "tee", "driver", "grade", "image")
 
 def _pick(other: list[dict[str, Any]], own: dict[str, Any]) -> dict[str, Any]:
     return next(one for one in other if one["name"] == CORIM) if own["name"] == CORIM else own
+
+
+def test_an_enclave_under_the_name_of_another_tee_is_refused_although_its_publisher_signed_it(tmp_path: Path) -> None:
+    renamed = replace(MEASURED, enclaves=(replace(MEASURED.enclaves[0], tee="snp"),))
+    write_release(tmp_path / "renamed", renamed, COMPONENTS, KEY, COMMIT)
+    with pytest.raises(ReleaseDisagrees, match="expected snp, found tdx in its measurement"):
+        check_release(tmp_path / "renamed", [KEY.public_key()])
 
 
 @pytest.mark.parametrize("name", [PROVENANCE, MEASUREMENTS])

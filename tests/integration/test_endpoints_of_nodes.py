@@ -402,10 +402,34 @@ def _prefix(value: Any) -> Any:
     return value | {"accountProof": value["accountProof"][:1]}
 
 
+def _false_proof_then_nothing(_town: Town) -> Fault:
+    """After each false proof it refuses to say whether the block is still there."""
+    due: list[str] = []
+
+    def fault(asked: Asked) -> Reply | None:
+        if asked.method == "eth_getProof":
+            due.append(asked.method)
+            return told(asked, result=_prefix(asked.upstream(asked.body)["result"]))
+        if asked.method == "eth_getBlockByNumber" and due:
+            due.clear()
+            return told(asked, error={"code": -32000, "message": "no"})
+        return None
+
+    return fault
+
+
+def _revert(_town: Town) -> Fault:
+    """A contract's own words, in place of its code."""
+    words = {"code": 3, "message": "execution reverted", "data": "0x"}
+    return lambda asked: told(asked, error=words) if asked.method == "eth_getCode" else None
+
+
 LIES: dict[str, Callable[[Town], Fault]] = {
     "block hashes": lambda town: fabricated(town.market.chain.head().number),
     "state": lambda _town: altered("eth_call", edit=lambda answer: "0x" + "00" * (len(answer) // 2 - 1)),
     "proofs": lambda _town: altered("eth_getProof", edit=_prefix),
+    "the block of a false proof": _false_proof_then_nothing,
+    "code, in a contract's words": _revert,
     "headers": lambda _town: altered("eth_getBlockByHash", edit=lambda block: block | {"stateRoot": f"0x{'07' * 32}"}),
     "the future": lambda _town: altered(
         "eth_getBlockByNumber", edit=lambda block: block | {"timestamp": hex(int(block["timestamp"], 16) + 9000)}
@@ -414,6 +438,8 @@ LIES: dict[str, Callable[[Town], Fault]] = {
 }
 
 
+UNNOTICED = {"state", "code, in a contract's words"}
+"""What nobody asks for, and what the next endpoint is asked for with no more than a line in the log."""
 USUAL = {"block hashes", "proofs", "the future"}
 
 
@@ -428,7 +454,7 @@ def test_a_release_comes_while_one_endpoint_of_three_lies_about(town: Town, name
     assert found.decision.outcome is Outcome.ACCEPTED
     town.accept(record, keys, package)
     becomes(node, record, "released", town.mine)
-    if name != "state":  # which is asked for by nobody
+    if name not in UNNOTICED:
         assert any(alarm.startswith(town.proxies[0].url) for alarm in node.alarms)
 
 

@@ -86,8 +86,16 @@ def test_a_refusal_says_what_the_server_found_and_what_it_takes() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"event: jobs\ndata: no JSON\n\n", b"event: jobs\ndata: {}\n\n", b"id: \xff\n\n", b"data: " + b"x" * 9999],
-    ids=["no JSON", "no change", "no text", "a line without end"],
+    [
+        b"event: jobs\ndata: no JSON\n\n",
+        b"event: jobs\ndata: {}\n\n",
+        b"id: \xff\n\n",
+        b"data: " + b"x" * 9999,
+        "id: é\n\n".encode(),
+        b"id: a\rplanted: b\n\n",
+        b"id: " + b"1" * 41 + b"\n\n",
+    ],
+    ids=["no JSON", "no change", "no text", "a line without end", "no ASCII", "a header of its own", "a long id"],
 )
 def test_what_is_no_stream_of_changes_is_refused(body: bytes) -> None:
     with pytest.raises(ServiceRefused):

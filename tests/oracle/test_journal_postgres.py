@@ -198,6 +198,20 @@ def _waits_for_a_lock(postgres: Server) -> bool:
     return bool(postgres.read("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
 
 
+def test_a_look_at_the_token_that_is_cancelled_leaves_nothing_open(url: str, postgres: Server) -> None:
+    """As a lock that is waited for too long is, or by an administrator. Otherwise no later transaction begins."""
+    schema = url.rpartition("%3D")[2]
+    with opened(PostgresDatabase(url)) as journal, closing(postgres.session()) as other:
+        other.execute(f"BEGIN; UPDATE {schema}.fence SET holder = holder")
+        waiting = Member(lambda: release(journal, 1))
+        until("it waits", lambda: _waits_for_a_lock(postgres))
+        postgres.run("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        assert isinstance(waiting.end(), JournalUnwritable)
+        other.execute("ROLLBACK")
+        release(journal, 2)
+        assert [journal.promised(job(number)) is not None for number in (1, 2)] == [False, True]
+
+
 class Cut(PostgresDatabase):
     """A database whose sessions are cut between the look at the token and the commit, or right after the commit."""
 
@@ -245,6 +259,31 @@ def test_a_database_that_is_restarted_delays_promises_and_loses_none(url: str, p
         release(journal, 2)
         assert [journal.promised(job(number)) is not None for number in (1, 2)] == [True, True]
         assert journal.head().size == 2
+
+
+@pytest.mark.parametrize("cut_off", [True, False])
+def test_a_database_that_comes_back_without_its_last_commits_has_nothing_signed_any_more(
+    cut_off: bool, url: str, postgres: Server
+) -> None:
+    """As a replica that took over: what this process promised is gone, and the other promise would be taken."""
+    schema = url.rpartition("%3D")[2]
+    with opened(PostgresDatabase(url)) as journal:
+        release(journal, 1)
+        postgres.run(f"CREATE TABLE {schema}.earlier AS SELECT * FROM {schema}.log_state")
+        release(journal, 2)
+        postgres.run(
+            f"DELETE FROM {schema}.log WHERE sequence = 1",
+            f"DELETE FROM {schema}.promises WHERE size = 2",
+            f"DELETE FROM {schema}.log_state",
+            f"INSERT INTO {schema}.log_state SELECT * FROM {schema}.earlier",
+        )
+        cut(postgres)
+        if not cut_off:
+            postgres.run(f"UPDATE {schema}.log_state SET size = 2")
+        for _again in range(2):
+            with pytest.raises(JournalLost, match="the 2 that were committed"):
+                journal.promise(job(2), "stop", b"{}", block=BLOCK)
+        assert journal.promised(job(2)) is None
 
 
 _HOLDER = """

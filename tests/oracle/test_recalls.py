@@ -27,7 +27,7 @@ from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_oracle.admin import ask_recall, serving_admin
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.cli import app
-from sealmarket_oracle.errors import AdvisoryRefused, KeyFileRefused
+from sealmarket_oracle.errors import AdvisoryRefused, JournalUnwritable, KeyFileRefused
 from sealmarket_oracle.gate.advisory_rules import NOTICE
 from sealmarket_oracle.keys import advisory_key
 from sealmarket_oracle.log.entries import EntryKind
@@ -154,6 +154,40 @@ def test_a_provider_at_fault_does_not_escape_by_being_called_back(world: World, 
     world.match(world.publish(), matched_at=NOW)
     world.quote(debug=True)
     assert world.decided(operator.node).outcome is Outcome.PLATFORM_REFUSED
+
+
+def test_a_statement_that_a_journal_did_not_take_is_logged_at_a_later_look(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise JournalUnwritable("the disk is full", remedy="make room")
+
+    operator.drop()
+    with monkeypatch.context() as patched:
+        patched.setattr(operator.held._journal, "log_advisory", full)
+        with pytest.raises(JournalUnwritable):
+            operator.held.look((1, Bytes32(b"\x01" * 32)))
+    operator.held.look((2, Bytes32(b"\x02" * 32)))
+    assert len(operator.held.published().advisories) == 1
+
+
+def test_a_statement_that_could_not_be_read_is_read_once_its_mode_allows_that(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_a_user(path: Path, limit: int) -> bytes:
+        if not path.stat().st_mode & 0o400:
+            raise PermissionError(13, "Permission denied", str(path))
+        return path.read_bytes()[:limit]
+
+    monkeypatch.setattr("sealmarket_oracle.recalls.read_file", as_a_user)
+    operator.drop()
+    path = operator.folder / "one.json"
+    path.chmod(0)
+    operator.held.look((1, Bytes32(b"\x01" * 32)))
+    assert "Permission denied" in operator.held.problems[0]
+    path.chmod(0o600)
+    operator.held.look((2, Bytes32(b"\x02" * 32)))
+    assert (len(operator.held.published().advisories), operator.held.problems) == (1, ())
 
 
 def test_a_statement_that_its_operator_takes_away_counts_no_more(world: World, operator: Operator) -> None:

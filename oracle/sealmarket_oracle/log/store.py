@@ -69,8 +69,21 @@ class AuditLog(JournalStore):
 
     def _undone(self) -> None:
         size, peaks, self._witnessed_written = self._one("SELECT size, peaks, witnessed FROM log_state") or (0, b"", 0)
-        self._written = Frontier(size, tuple(Bytes32(peaks[at : at + 32]) for at in range(0, len(peaks), 32)))
+        found = Frontier(size, tuple(Bytes32(peaks[at : at + 32]) for at in range(0, len(peaks), 32)))
+        self._require_grown(found)
+        self._written = found
         self._peer_tails.clear()
+
+    def _require_grown(self, found: Frontier) -> None:
+        """Hold what another connection reads against what others have seen of this log: a database that came back
+        without its last commits, as a replica that took over, has lost promises."""
+        seen = self._seen
+        if not seen.size:
+            return  # it is being opened: the mark and the peers tell
+        for leaf in self.leaves(found.size, seen.size):
+            seen = seen.append(leaf)
+        if seen != found:
+            raise JournalLost(f"it has {found.size} entries, or others", f"the {self._seen.size} that were committed")
 
     # --- the log ----------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 from sealmarket.postgres import SESSION, plain, translated
@@ -137,8 +138,9 @@ class PostgresDatabase:
         writer.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED{lazily}")
         try:
             self._require(writer, "SELECT token, holder FROM fence FOR UPDATE")
-        except JournalTaken:
-            writer.execute("ROLLBACK")
+        except BaseException:  # a look that was cancelled as well: what stays open refuses every later BEGIN
+            with suppress(Exception):
+                writer.execute("ROLLBACK")
             raise
         return False
 

@@ -119,8 +119,17 @@ class JournalStore:
                 raise
             self._begin_once(durable)  # the session was cut while nothing was written
         if self._stale:
+            self._read_again()
+
+    def _read_again(self) -> None:
+        try:
             self._undone()
-            self._stale = False
+        except BaseException:
+            if self._writer is not None:
+                with suppress(Exception):  # what stays open refuses every later one
+                    self._database.roll_back(self._writer)
+            raise
+        self._stale = False
 
     def _begin_once(self, durable: bool) -> None:
         if self._writer is None or self._database.is_lost(self._writer):
