@@ -14,6 +14,7 @@ decided or promised. Errors are :class:`Problem` (RFC 9457).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -49,6 +50,8 @@ from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 
 SIMULATED_HEADER = "Sealmarket-Simulated"
+RENEWALS_AT_ONCE = 16
+"""Each waits for the chain in a thread, of which there are 40: what the journal alone answers needs some."""
 
 
 def create_app(node: Node, runner: Runner) -> FastAPI:
@@ -153,12 +156,16 @@ def _serve_ears(app: FastAPI, node: Node) -> None:
 
 
 def _renew_services(app: FastAPI, node: Node) -> None:
+    turn = asyncio.Semaphore(RENEWALS_AT_ONCE)
+
     @app.post("/v1/sessions/{job_id}/renewals")
     async def renewal(job_id: str, request: Request) -> Response:
         job, body = JobId(Bytes32.parse(job_id)), await request.body()
         if len(body) > MOST_BYTES:
             raise MalformedDocument(f"a request for a renewal has at most {MOST_BYTES} bytes, found {len(body)}")
-        return _json(await run_in_threadpool(node.renewals.sign, job, decode(RenewalRequest, body)))
+        asked = decode(RenewalRequest, body)
+        async with turn:
+            return _json(await run_in_threadpool(node.renewals.sign, job, asked))
 
 
 def _handle_errors(app: FastAPI) -> None:

@@ -24,6 +24,7 @@ from sealmarket.protocol.wire import ChallengeStatus
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak, words
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_oracle.errors import JournalTaken, JournalUnwritable
 from sealmarket_oracle.journal import ChallengeRecord, Journal
 from sealmarket_oracle.results import Absent, Found, Kept, KeptResults
 
@@ -70,10 +71,12 @@ class ChallengeAnswers:
         for record in records:
             try:
                 self._attend(record, view)
-            except ChainUnavailable:
-                raise
+            except (ChainUnavailable, OSError, JournalUnwritable, JournalTaken):
+                raise  # not about this challenge
             except SealmarketError as error:
                 self._wait(record.job_id, error.message)
+            except Exception as error:  # noqa: BLE001 - an error in one challenge must not keep the others unanswered
+                self._wait(record.job_id, f"unexpected {type(error).__name__}, nothing was answered")
         still_open = {record.job_id for record in records}
         for ended in self._reasons.keys() - still_open:
             del self._reasons[ended]

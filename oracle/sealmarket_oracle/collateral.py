@@ -236,7 +236,10 @@ class CollateralKeeper:
         """Ask for one thing if it is due, and note what was wrong."""
         if self._stopped.is_set() or self._clock() < state.next:
             return
-        problem = "; ".join(take())
+        try:
+            problem = "; ".join(take())
+        except Exception as error:  # noqa: BLE001 - what nothing foresaw in one answer keeps no other from being asked
+            problem = _said(error)
         if problem != state.problem:
             level = logging.WARNING if problem else logging.INFO
             _log.log(level, "collateral of %s: %s", what, problem or "it comes")
@@ -255,8 +258,8 @@ class CollateralKeeper:
             try:
                 for collateral in self._ask_peer(url, kind).intel:
                     self._own.take(collateral, kind, self._now())
-            except SealmarketError as error:
-                yield f"{url}: {error.message}"
+            except Exception as error:  # noqa: BLE001 - as in _attempt
+                yield f"{url}: {_said(error)}"
 
     def _take_lists(self, tee: Tee) -> Iterator[str]:
         try:
@@ -308,6 +311,10 @@ def _newest(entries: Iterable[Entry]) -> tuple[CollateralDocument, ...]:
             break
         found.append(CollateralDocument.from_json(raw))
     return tuple(found)
+
+
+def _said(error: Exception) -> str:
+    return error.message if isinstance(error, SealmarketError) else f"unexpected {type(error).__name__}"
 
 
 def _kind_view(kind: PlatformKind, entries: Sequence[Entry], state: _Kind | None, now: datetime) -> KindView:

@@ -164,6 +164,19 @@ def test_a_node_without_room_is_silent(scene: Scene, monkeypatch: pytest.MonkeyP
     assert (found.state, "no room" in found.reason) == ("waiting", True)
 
 
+def test_an_error_that_nothing_foresaw_silences_one_challenge_and_ends_no_look(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(_name: object) -> bytes:
+        raise ValueError("of a library, about bytes of a stranger")
+
+    monkeypatch.setattr(scene.world.store, "find_document", odd)
+    scene.challenge()
+    node = scene.another("odd.sqlite")
+    found = scene.status(node)
+    assert (found.state, found.reason) == ("waiting", "unexpected ValueError, nothing was answered")
+
+
 def test_a_challenge_that_the_jobs_slot_contradicts_is_not_answered(scene: Scene) -> None:
     """An endpoint made the challenger, or the result, up."""
     scene.keep()

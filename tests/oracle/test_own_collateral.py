@@ -367,6 +367,24 @@ def test_peers_that_lie_or_flood_leave_nothing_behind(tmp_path: Path, market: Wo
     assert len(list((tmp_path / "own" / "intel").iterdir())) == 1
 
 
+def test_an_answer_that_nothing_foresaw_keeps_no_other_from_being_asked(
+    tmp_path: Path, market: World, aged: VirtualTdx
+) -> None:
+    withheld = signed(aged, MOMENT - 2 * DAY, 21, "OutOfDate")
+
+    def ask(url: str, _kind: PlatformKind) -> Bundle:
+        if url == "odd":
+            raise ValueError("of a library, about bytes of a stranger")
+        return Bundle(intel=(withheld,))
+
+    kept = keeper(tmp_path / "own", market.roots, Server(signed(aged, OLD)), peers=["odd", "honest"], ask=ask)
+    kept.learn(KIND)
+    kept.turn()
+    assert _counts(kept) == 21
+    (shown,) = kept.view().kinds
+    assert shown.problem == "odd: unexpected ValueError"
+
+
 def test_a_flood_of_genuine_collateral_takes_the_room_of_a_document_a_day(
     tmp_path: Path, market: World, aged: VirtualTdx
 ) -> None:

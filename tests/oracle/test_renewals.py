@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import threading
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,19 +15,22 @@ from msgspec.structs import replace
 
 from sealmarket.chain.sessions import CLOSED, NO_SERVICE, NO_TAB, ServiceState, Tab
 from sealmarket.protocol import merkle
-from sealmarket.protocol.problems import Problem
+from sealmarket.protocol.problems import TYPES, Problem
 from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint64, Wei, decode
 from sealmarket_enclave.protocol.numbers import U8, JobId, Kind
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.session import Renewal, SessionTerms, SignedRenewal, TabState
 from sealmarket_enclave.protocol.signing import address_of, recover
+from sealmarket_oracle.api import RENEWALS_AT_ONCE, create_app
 from sealmarket_oracle.errors import RenewalRefused, StaleChain
+from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
 from tests.enclave.session.services import RULES, terms_of
 from tests.oracle.test_api import _client
 from tests.oracle.test_serving import LEASE
 from tests.oracle.world import CHAIN_ID, MARKET, NOW, Dealt, World, terms
+from tests.patience import PATIENCE
 
 LEASE_SECONDS = 60
 NONCE = Bytes32(b"n" * 32)
@@ -246,3 +253,33 @@ def test_a_renewal_is_asked_for_over_http(serving: Serving) -> None:
     assert client.send("POST", path, content=request).status_code == 409
     serving.world.chain.fall_silent()
     assert client.send("POST", path, content=request).status_code == 503
+
+
+def test_requests_for_renewals_that_wait_for_the_chain_leave_threads_for_what_the_journal_answers(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anyone may ask, as often as the listener lets him."""
+    busy, over, running = threading.Event(), threading.Event(), itertools.count(1)
+
+    def wait(_job: object, _request: object) -> SignedRenewal:
+        if next(running) == RENEWALS_AT_ONCE:
+            busy.set()
+        over.wait(PATIENCE)
+        raise RenewalRefused(serving.job_id, "a chain that answers", "none")
+
+    monkeypatch.setattr(serving.node.renewals, "sign", wait)
+    asked = serving.request().canonical()
+
+    async def ask() -> tuple[int, set[int]]:
+        transport = httpx.ASGITransport(create_app(serving.node, Runner(serving.node, 1.0)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+            path = f"/v1/sessions/{serving.job_id}/renewals"
+            waiting = [asyncio.create_task(client.post(path, content=asked)) for _ in range(64)]
+            try:
+                await asyncio.to_thread(busy.wait, PATIENCE)
+                found = await asyncio.wait_for(client.get(f"/v1/jobs/{serving.job_id}"), PATIENCE)
+            finally:
+                over.set()
+            return found.status_code, {answer.status_code for answer in await asyncio.gather(*waiting)}
+
+    assert asyncio.run(ask()) == (200, {TYPES["renewal-refused"].status})
