@@ -10,12 +10,14 @@ from sealmarket.client.written import coins, moment
 from sealmarket.protocol.cards import card_of
 from sealmarket.protocol.orders import Purpose
 from sealmarket.protocol.purposes import MEANINGS, in_words
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
+from sealmarket_enclave.protocol.policy import Serving
 
 
 def explain_draft(draft: PolicyDraft, now: int) -> Iterator[str]:
     """One sentence for each thing that the policy decides. Raises as :meth:`PolicyDraft.rules`."""
     yield from _allowed(draft, now)
+    yield from _served(draft)
     yield from _forbidden(draft)
     yield from explain(draft.rules())
     yield "What is public: title, terms, this policy, the data card, and who used the data when. The data is not."
@@ -31,7 +33,7 @@ def _allowed(draft: PolicyDraft, now: int) -> Iterator[str]:
         yield f"Only these accounts may ask: {', '.join(one.checksum for one in terms.consumers)}."
     else:
         yield "ANYONE may ask: no account is excluded."
-    price = coins(terms.price) if terms.token == ZERO_ADDRESS else f"{int(terms.price)} of {terms.token.checksum}"
+    price = _amount(draft, terms.price)
     yield f"Each use costs {price}; {terms.timeout_share} percent of it is due where a job runs out of time."
     yield f"At most {terms.max_uses} uses, until {moment(terms.expiry, now)}."
     rules = draft.output
@@ -46,6 +48,26 @@ def _allowed(draft: PolicyDraft, now: int) -> Iterator[str]:
         yield f"Of a thousand rows {rules.withholds} are withheld from each workload, picked anew for each job."
     for label in card_of(draft.data_card).purposes:
         yield f"Declared, for people and searches; nothing enforces it: {in_words(label)}."
+
+
+def _amount(draft: PolicyDraft, value: Wei) -> str:
+    token = draft.terms.token
+    return coins(value) if token == ZERO_ADDRESS else f"{int(value)} of {token.checksum}"
+
+
+def _served(draft: PolicyDraft) -> Iterator[str]:
+    rules = draft.serving
+    if not isinstance(rules, Serving):
+        yield "Not allowed: a service that answers users from the data."
+        return
+    yield (
+        f"Allowed: a service that answers from the data at {', '.join(rules.endpoints)}, token by token; its users are "
+        "held to the accounts that may ask."
+    )
+    yield (
+        f"Each unit served earns {_amount(draft, rules.per_unit)} or more; at most {rules.max_lease} units are served "
+        f"and not yet paid, and a request costs at most {rules.max_units}."
+    )
 
 
 def _forbidden(draft: PolicyDraft) -> Iterator[str]:

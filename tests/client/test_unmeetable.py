@@ -23,12 +23,13 @@ from sealmarket_enclave.protocol.codec import (
     ZERO_HASH,
     Address,
     HexBytes,
+    Uint64,
     Wei,
     canonical_json,
     to_builtins,
 )
 from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket_enclave.protocol.policy import OutputRules, Validator
+from sealmarket_enclave.protocol.policy import OutputRules, Serving, Validator
 from tests.client.test_owner import BOOK, DATA, chain, draft, owner, sealed
 from tests.samples import TIMING
 
@@ -186,3 +187,25 @@ def test_a_file_that_is_read_reads_back_from_its_one_spelling_and_any_other_is_r
             continue
         if found is not None:
             assert read(found.canonical()) == found
+
+
+# --- what a policy says of services ---------------------------------------------------------------------------------
+
+
+def test_a_policy_is_explained_with_the_services_that_it_allows_and_their_price() -> None:
+    serving = Serving(
+        per_unit=Wei(10**14),
+        max_lease=Uint64(2000),
+        max_prompt_units=Uint64(20),
+        max_answer_units=Uint64(10),
+        unit_bytes=64,
+        endpoints=("chat", "models"),
+    )
+    said = "\n".join(explain_draft(replace(draft(), serving=serving), NOW))
+    assert "Allowed: a service that answers from the data at chat, models" in said
+    assert "earns 0.0001 coin or more; at most 2000 units" in said
+    assert "a request costs at most 30" in said
+
+
+def test_a_policy_without_terms_for_services_is_explained_as_allowing_none() -> None:
+    assert "Not allowed: a service that answers users from the data." in explain_draft(draft(), NOW)
