@@ -106,7 +106,9 @@ class Expiring:
         rows = self._database.rows(query, account, MOST_VERSIONS)
         for asset in readable(rows, asset_of):
             if _ends(asset.terms, now, within):
-                yield _of_version("terms", asset, asset.terms.expiry, "its terms end: nothing is matched with it then")
+                yield _of_version(
+                    "terms", asset, asset.terms.expiry, "its terms end, and nothing is matched with it then"
+                )
             if asset.epoch < newest:
                 text = f"it is sealed to the committee of epoch {asset.epoch}, and epoch {newest} follows"
                 yield _of_version("epoch", asset, active_at, text)
@@ -129,7 +131,8 @@ def _ends(terms: Terms, now: int, within: int) -> bool:
 
 
 def _of_version(kind: ExpiryKind, asset: IndexedAsset, until: int, text: str) -> Expiry:
-    remedy = "seal it anew and publish a version: sealmarket owner seal, publish"
+    ending = ' --expiry "in 90 days"' if kind == "terms" else ""
+    remedy = f"make the next version, without encrypting anew: sealmarket owner rewrap FOLDER --out NEXT{ending}"
     return Expiry(
         kind=kind, subject=Bytes32(asset.asset_id), version=asset.version, until=until, text=text, remedy=remedy
     )

@@ -2,7 +2,8 @@
 
 1. A nonce is the time at which it ends, eight random bytes, and an HMAC of both under a key of the backend. Giving one
    writes nothing, so however many strangers ask, none loses the one that it was given.
-2. A nonce that was used is written down until it would have ended, by its SHA-256: then it is refused as too late.
+2. A nonce that was used is written down until it would have ended, by its SHA-256: then it is refused as too late. The
+   clock of the process that gave it may be ahead of this one's.
 3. A peer uses at most :data:`MOST_OF_PEER` in :data:`NONCE_SECONDS`, and has to wait then. No other peer does.
 4. The keys lie in the table ``nonces``, under the peer ``""``, so that all processes on one database take each other's
    nonces. A key makes nonces for :data:`KEY_SECONDS` and ends with the last of them. A party that reads it can make
@@ -48,7 +49,8 @@ class Nonces:
     def take(self, nonce: str, peer: str) -> bool:
         """Whether a nonce counts; it counts no more from now on. Raises :class:`TooMany`."""
         now = int(self._clock())
-        if not self._is_ours(nonce, now):
+        ends = self._end_of(nonce, now)
+        if now >= ends:
             return False
         with self._database.write() as connection:
             connection.execute("DELETE FROM nonces WHERE expires <= ?", (now,))
@@ -59,16 +61,17 @@ class Nonces:
                 "INSERT INTO nonces (digest, peer, expires) VALUES (?, ?, ?)"
                 " ON CONFLICT (digest) DO NOTHING RETURNING 1"
             )
-            used = (hashlib.sha256(nonce.encode()).digest(), peer, now + NONCE_SECONDS)
+            used = (hashlib.sha256(nonce.encode()).digest(), peer, max(ends, now + NONCE_SECONDS))
             return connection.execute(query, used).fetchone() is not None
 
-    def _is_ours(self, nonce: str, now: int) -> bool:
+    def _end_of(self, nonce: str, now: int) -> int:
+        """When a nonce ends; 0 of one that no process of this database made."""
         if len(nonce) != _UNSIGNED + _MAC_DIGITS or not nonce.isascii():
-            return False
+            return 0
         made, mac = nonce[:_UNSIGNED], nonce[_UNSIGNED:]
         if not any(hmac.compare_digest(_mac(key, made), mac) for key in self._keys(now)):
-            return False
-        return now < int(made[:_TIME_DIGITS], 16)
+            return 0
+        return int(made[:_TIME_DIGITS], 16)
 
     def _keys(self, now: int) -> Iterable[bytes]:
         if self._newest[1] > now:

@@ -66,7 +66,9 @@ class Outgoing:
     under_way: dict[Bytes32, Sequence[_Entry]] = field(default_factory=dict)
 
     def look(self) -> None:
-        """See what became of what earlier turns sent."""
+        """See what became of what earlier turns sent, and call off what one that broke off left unsent."""
+        unsent, self.entries = self.entries, []
+        self._call_off(unsent)
         for transaction, group in list(self.under_way.items()):
             with _told(group):
                 try:
@@ -94,10 +96,11 @@ class Outgoing:
         self.entries.append(_Entry(what, call, gas + gas * MARGIN_PERCENT // 100, failed, reserved))
 
     def send(self) -> None:
-        """Hand in all of them. What fails is in the log, and tried again at a later turn."""
-        entries, self.entries = self.entries, []
+        """Hand in all of them. What fails is in the log, and tried again at a later turn. Raises
+        :class:`StorageFailed`, and nothing was sent."""
         if self.spending is not None:
             self.spending.write()
+        entries, self.entries = self.entries, []
         alone = [entry for entry in entries if entry.gas > MOST_GAS_EACH]
         together = [entry for entry in entries if entry.gas <= MOST_GAS_EACH]
         for group in [*([one] for one in alone), *_batches(together)]:

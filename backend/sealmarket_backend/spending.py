@@ -142,10 +142,11 @@ class Spending:
         """Bring what was counted to the database, before anything is sent. Raises :class:`StorageFailed`."""
         if not self._open:
             return
-        counted, self._open = self._open, Counter()
+        counted = self._open
         with self._database.lead() as connection:
             connection.executemany(_ADD, [(*key, gwei) for key, gwei in counted.items()])
             connection.execute("DELETE FROM gas_spent WHERE day < ?", (max(day for day, _ in counted) - 1,))
+        self._open = Counter()
 
     def today(self) -> int:
         """What was given today, in gwei."""
@@ -163,7 +164,7 @@ class Spending:
         return (row["gwei"] if row else 0) + self._open[day, bytes(account)]
 
     def _count(self, reserved: Reserved, gwei: int) -> None:
-        for account in (_TOTAL, *map(bytes, reserved.cause.accounts)):
+        for account in {_TOTAL, *map(bytes, reserved.cause.accounts)}:  # a service's provider is its consumer too
             self._open[reserved.day, account] += gwei
 
     def _gas_price(self) -> int:

@@ -254,9 +254,10 @@ class Database:
     def _require_there(self) -> None:
         """Refuse at once while the database is away, unless it is time to look again. Raises :class:`StorageFailed`."""
         with self._asking:
-            if self._next_look is None:
+            look = self._next_look  # read once: an answer to another thread makes it None at any moment
+            if look is None:
                 return
-            if time.monotonic() < self._next_look:
+            if time.monotonic() < look:
                 raise StorageFailed("the database is away")
             self._next_look = time.monotonic() + LOOK_SECONDS
 

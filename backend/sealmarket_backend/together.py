@@ -126,7 +126,7 @@ class Together:
             return is_first
 
     def _take_turn(self, own: _Change[Any]) -> None:
-        """Carry out what has come, and leave the rest to the first caller that came meanwhile."""
+        """Carry out what has come, one's own with it, and leave the rest to the first caller that came meanwhile."""
         while True:
             changes: list[_Change[Any]] = []
             try:
@@ -135,7 +135,7 @@ class Together:
                 self._carry_out(changes)
                 self._expected, self._seconds = len(changes), time.monotonic() - start
             finally:
-                is_done = self._handed_over()
+                is_done = own.is_over and self._handed_over()
                 for change in changes:
                     if change is not own:
                         change.wake()

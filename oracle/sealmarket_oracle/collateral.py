@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -28,6 +28,7 @@ from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKi
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.attestation.core.tee import Harvest
+from sealmarket.attestation.registry import CollateralDocument
 from sealmarket.http import HttpClient, HttpError
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket_enclave.protocol.codec import Shape
@@ -46,6 +47,8 @@ MOST_KINDS = 512
 MOST_SHOWN = 1000
 """Platforms that fall out, of which a report tells."""
 _MOST_SHARED = 4 << 20
+_FRAME = 1024
+"""Of a bundle, around its documents."""
 _LOOK_SECONDS = 600.0
 _ANSWER_SECONDS = 10.0
 _log = logging.getLogger("sealmarket.oracle")
@@ -191,11 +194,14 @@ class CollateralKeeper:
         return known is not None and not known.source.once
 
     def share(self, kind: PlatformKind) -> bytes:
-        """What is kept of a kind, for another node: a collateral bundle in JSON, made once for many callers."""
-        entries = self._own.of_kind(kind)
+        """What is kept of a kind and holds, for another node: a collateral bundle, made once for many callers.
+
+        It has no more bytes than a node takes, and of what is too much the newest.
+        """
+        entries = self._own.to_share(kind, self._now())
         known = self._shared.get(kind)
         if known is None or known[0] != entries:
-            known = (entries, msgspec.json.encode(self._own.share(kind)))
+            known = (entries, msgspec.json.encode(Bundle(intel=_newest(entries))))
             if entries:
                 self._shared[kind] = known
         return known[1]
@@ -293,6 +299,18 @@ class CollateralKeeper:
                     counts_from=int((issued + DELAY).timestamp()),
                     expires=int(ends.timestamp()) if ends is not None else 0,
                 )
+
+
+def _newest(entries: Iterable[Entry]) -> tuple[CollateralDocument, ...]:
+    """As many as one answer takes. Some bytes of a document are not signed, so a peer can make it longer."""
+    found, left = [], _MOST_SHARED - _FRAME
+    for entry in entries:
+        raw = entry.collateral.to_json()
+        left -= len(raw) + 1
+        if left < 0:
+            break
+        found.append(CollateralDocument.from_json(raw))
+    return tuple(found)
 
 
 def _said(error: Exception) -> str:

@@ -5,6 +5,7 @@
         ├── InvalidConfig          the configuration is incomplete, unknown or contradictory
         ├── KeyFileRefused         a key file is absent, readable by others, or no key
         │   └── PassphraseMissing  no file, credential or terminal gives the passphrase
+        ├── AdvisoryRefused        a file is no statement about platforms, or one that means no machine
         ├── BackupRefused          a node's keys have no backup that was tried, or one that is not theirs
         ├── SignerFailed           the program that holds the signing key did not sign what it was shown
         ├── JournalError
@@ -31,6 +32,7 @@ A later attempt can succeed only after :class:`StaleChain`, :class:`JournalUnwri
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from sealmarket_enclave.protocol.errors import SealmarketError
 
@@ -51,6 +53,14 @@ class PassphraseMissing(KeyFileRefused):
     """No file, credential or terminal gives the passphrase."""
 
     exit_code = 2
+
+
+class AdvisoryRefused(OracleError):
+    """A file is no statement about platforms, or one that means no machine or every machine by a slip."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        remedy = "write it after docs/spec/schemas/advisory.json; docs/spec/oracle-operation.md says what targets mean"
+        super().__init__(f"{path} is no statement about platforms: {why}", remedy=remedy)
 
 
 class BackupRefused(OracleError):

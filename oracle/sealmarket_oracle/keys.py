@@ -86,6 +86,10 @@ def account(path: Path) -> LocalAccount:
 
 def advisory_key(path: Path) -> coincurve.PrivateKey:
     """The key of an issuer of advisories, from a file with it in hex. Raises :class:`KeyFileRefused`."""
+    if not path.exists():
+        raise KeyFileRefused(
+            f"{path} does not exist", remedy="put the issuer's key into it: 32 bytes of hex, mode 0600"
+        )
     try:
         return coincurve.PrivateKey(_hex(path))
     except ValueError:

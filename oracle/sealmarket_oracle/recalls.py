@@ -15,14 +15,24 @@ from pathlib import Path
 
 import coincurve
 
+from sealmarket.attestation.registry import MODULES
 from sealmarket.files import read_file
-from sealmarket.protocol.advisories import MAXIMUM_ADVISORY, Advisory, PlatformSeen, SignedAdvisory, touched
+from sealmarket.protocol.advisories import (
+    MAXIMUM_ADVISORY,
+    PARTS,
+    Advisory,
+    PlatformSeen,
+    SignedAdvisory,
+    Target,
+    touched,
+)
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.sqlite_file import SqliteFile
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
-from sealmarket_enclave.protocol.numbers import AssetId, JobId, Timestamp
+from sealmarket_enclave.protocol.numbers import AssetId, JobId, Tee, Timestamp
 from sealmarket_enclave.protocol.signing import sign
+from sealmarket_oracle.errors import AdvisoryRefused, JournalTaken, JournalUnwritable
 from sealmarket_oracle.gate.advisory_rules import NOTICE, in_force
 from sealmarket_oracle.gate.inputs import InForce
 from sealmarket_oracle.journal import Journal
@@ -30,6 +40,8 @@ from sealmarket_oracle.log.entries import EntryKind
 
 MOST_ADVISORIES = 256
 _SCHEMA = "CREATE TABLE IF NOT EXISTS sightings (job_id BLOB, seen BLOB, PRIMARY KEY (job_id, seen)) STRICT"
+_State = tuple[str, int, int, int]
+"""Name, time of the last change of content or mode, size, mode."""
 _log = logging.getLogger("sealmarket.oracle")
 
 
@@ -90,18 +102,56 @@ class Recall(Shape, frozen=True, kw_only=True):
 
 
 def read_advisory(path: Path) -> Advisory:
-    """A statement in a file, signed or not; who signed it is not looked at. Raises :class:`MalformedDocument`."""
+    """A statement in a file, signed or not; who signed it is not looked at.
+
+    Raises:
+        AdvisoryRefused: it is none.
+        OSError: the file cannot be read.
+    """
     raw = read_file(path, MAXIMUM_ADVISORY)
     try:
         return decode(SignedAdvisory, raw).advisory
-    except MalformedDocument:
+    except MalformedDocument as error:
+        why = error.message
+    try:
         return decode(Advisory, raw)
+    except MalformedDocument as error:
+        raise AdvisoryRefused(path, why if b'"signature"' in raw else error.message) from error
 
 
 def sign_advisory(path: Path, key: coincurve.PrivateKey) -> SignedAdvisory:
-    """Sign the statement in a file. Raises :class:`MalformedDocument`."""
-    advisory = decode(Advisory, read_file(path, MAXIMUM_ADVISORY))
+    """Sign the statement in a file.
+
+    Raises:
+        AdvisoryRefused: it is none, or a target of it is :func:`mistaken`.
+        OSError: the file cannot be read.
+    """
+    try:
+        advisory = decode(Advisory, read_file(path, MAXIMUM_ADVISORY))
+    except MalformedDocument as error:
+        raise AdvisoryRefused(path, error.message) from error
+    for number, target in enumerate(advisory.targets):
+        if (why := mistaken(target)) is not None:
+            raise AdvisoryRefused(path, f"target {number}: {why}")
     return SignedAdvisory(advisory=advisory, signature=sign(advisory.digest(), key))
+
+
+def mistaken(target: Target) -> str | None:
+    """Why a target means no machine at all, or all of its TEE by a floor that no evidence reaches; None for others."""
+    tees, floor = [tee.slug for tee in MODULES], target.floor
+    if target.tee not in tees:
+        return f"tee is {target.tee!r}, expected one of {', '.join(tees)}"
+    if floor is None:
+        return None
+    if not floor.levels and not floor.level_date:
+        return "a floor that names nothing, below which no machine is: leave it out to mean all"
+    if floor.levels and target.tee != Tee.SNP.slug:
+        return f"a floor of levels for {target.tee}, whose evidence shows none: name levelDate, or snp"
+    if unknown := sorted(set(floor.levels) - set(PARTS)):
+        return f"a floor of {unknown[0]!r}, expected parts out of {', '.join(PARTS)}"
+    if floor.level_date and target.tee not in (Tee.SGX.slug, Tee.TDX.slug):
+        return f"a levelDate for {target.tee}, whose evidence shows none: name levels"
+    return None
 
 
 class Sightings(SqliteFile):
@@ -125,13 +175,13 @@ class Sightings(SqliteFile):
             yield JobId(Bytes32(job_id)), decode(PlatformSeen, seen)
 
 
-def _state_of(path: Path) -> tuple[str, int, int]:
-    """What changes with a file: name, time and size; of one that is gone by now, its name alone."""
+def _state_of(path: Path) -> _State:
+    """What changes with a file and with who may read it; of one that is gone by now, its name alone."""
     try:
         found = path.stat()
     except OSError:
-        return path.name, 0, 0
-    return path.name, found.st_mtime_ns, found.st_size
+        return path.name, 0, 0, 0
+    return path.name, found.st_ctime_ns, found.st_size, found.st_mode
 
 
 class Recalls:
@@ -139,14 +189,18 @@ class Recalls:
 
     def __init__(self, folder: Path, issuers: frozenset[Address], journal: Journal, sightings: Sightings) -> None:
         self._folder, self._issuers, self._journal, self._sightings = folder, issuers, journal, sightings
-        self._files: tuple[tuple[str, int, int], ...] | None = None
+        self._files: tuple[_State, ...] | None = None
         logged = journal.entries_of(EntryKind.ADVISORY) if issuers else ()
         self._logged: dict[Bytes32, int] = {entry.statement: entry.at for entry in logged}
         self._published: tuple[Published, ...] = ()
         self.problems: tuple[str, ...] = ()
 
     def look(self, block: tuple[int, Bytes32]) -> None:
-        """Read the folder, if it changed. ``block``: the final block that the node stands on, by number and hash."""
+        """Read the folder, if it changed. ``block``: the final block that the node stands on, by number and hash.
+
+        Raises:
+            JournalUnwritable, JournalTaken: a new statement is not logged; a later look reads the folder again.
+        """
         files = sorted(self._folder.glob("*.json"))[:MOST_ADVISORIES]
         state = tuple(map(_state_of, files))
         if state == self._files:
@@ -157,6 +211,8 @@ class Recalls:
             try:
                 found = self._read(path, block)
                 published[found.signed.advisory.name()] = found
+            except (JournalUnwritable, JournalTaken):
+                raise
             except (SealmarketError, OSError) as error:
                 problems.append(f"{path.name}: {error}")
         for problem in problems:

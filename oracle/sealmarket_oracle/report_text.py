@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sealmarket.protocol.moments import beside
 from sealmarket_enclave.protocol.codec import ZERO_HASH
 from sealmarket_oracle.recalls import Recall
 from sealmarket_oracle.report import NodeReport
 
-_MEBIBYTE, _HOUR, _DAY = 1 << 20, 3600, 86_400
+_MEBIBYTE, _MINUTE, _HOUR, _DAY = 1 << 20, 60, 3600, 86_400
 
 
 def lines(report: NodeReport) -> Iterator[str]:
@@ -28,7 +29,8 @@ def lines(report: NodeReport) -> Iterator[str]:
     yield f"disk     {report.disk.free // _MEBIBYTE} MiB free, journal {report.disk.journal // _MEBIBYTE} MiB"
     yield from collateral_lines(report)
     for one in report.advisories:
-        yield f"advisory {one.signed.advisory.name()} of {one.issuer}, jobs matched from {one.since} on"
+        since = beside(one.since, report.at)
+        yield f"advisory {one.signed.advisory.name()} of {one.issuer}, counts for jobs matched from {since} on"
     yield from (f"advisory NOT APPLIED: {problem}" for problem in report.advisory_problems)
     yield f"jobs     {len(report.jobs)} open"
     for job in report.jobs:
@@ -93,4 +95,6 @@ def _backups(report: NodeReport) -> str:
 
 
 def _age(seconds: int) -> str:
-    return f"{seconds // _DAY} days" if seconds >= 2 * _DAY else f"{max(0, seconds) // _HOUR} hours"
+    if seconds >= 2 * _DAY:
+        return f"{seconds // _DAY} days"
+    return f"{seconds // _HOUR} hours" if seconds >= 2 * _HOUR else f"{max(0, seconds) // _MINUTE} minutes"

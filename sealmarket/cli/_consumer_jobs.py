@@ -165,8 +165,7 @@ def watch(
         left = max(0.0, wait - (time.monotonic() - began))
         record = Waiting(chain).for_result(found.job_id, left, _tell_change)
         money = money_of(chain, record)
-    words = ("consumer", "fetch", record.job_id, "--result-key", "result.key", "--out", "result", "--acknowledge")
-    following = next_command(pasted(*words), book, rpc)
+    following = _fetching(record.job_id, book, rpc)
     answer(explain_payload(record, money), [*status_lines(record), f"next: {following}"], as_json)
 
 
@@ -242,9 +241,15 @@ def challenge(
         mined = consumer.challenge(job_id)
     made = next(event for event in mined.events if isinstance(event, JobChallenged))
     payload = {"job": str(job_id), "bond": str(made.bond), "deadline": made.deadline}
-    following = next_command(pasted("consumer fetch", job_id), book, rpc)
+    following = _fetching(job_id, book, rpc)
     lines = [f"job {job_id} is challenged; the oracle nodes answer until {moment(made.deadline)}", f"next: {following}"]
     answer(payload, lines, as_json)
+
+
+def _fetching(job_id: JobId, book: Path, rpc: str) -> str:
+    """The command that opens a job's result, with the names of files that the role's page uses."""
+    words = ("consumer", "fetch", job_id, "--result-key", "result.key", "--out", "result", "--acknowledge")
+    return next_command(pasted(*words), book, rpc)
 
 
 def _about_evidence(with_evidence: bool) -> list[str]:

@@ -14,6 +14,7 @@ own ``exit_code``.
 from __future__ import annotations
 
 import ast
+import errno
 import os
 import sys
 import warnings
@@ -37,6 +38,15 @@ ENTRY_POINTS = "sealmarket.cli"
 OPTIONAL = ("backend", "localnet", "oracle", "worker")
 """Groups of other distributions; the extras of ``sealmarket`` have their names."""
 _FOLDER = Path(__file__).parent
+_STEPS = {
+    errno.ENOENT: "check the name, and the folder that you are in",
+    errno.EEXIST: "name another place: what is there is not overwritten",
+    errno.EACCES: "check whose file it is, and its mode",
+    errno.EISDIR: "name a file: this is a folder",
+    errno.ENOTDIR: "name a folder: this is a file",
+    errno.ENOSPC: "make room on the disk, and repeat the command",
+}
+"""What to do about a file that the system refused."""
 
 
 class NotInstalled(SealmarketError):
@@ -177,7 +187,8 @@ def run(commands: Callable[..., Any], arguments: list[str] | None = None, *, nam
         # The disk, the output or the network failed: not a defect to show whole.
         why = error.strerror or str(error) or type(error).__name__
         said = f"{error.filename}: {why}" if error.filename is not None else f"reading or writing failed: {why}"
-        _end(said, "", code=_code_behind(error))
+        named = error.filename is not None
+        _end(said, _STEPS.get(error.errno or 0, "") if named else "", code=_code_behind(error))
 
 
 def _prepare_completion(name: str) -> None:

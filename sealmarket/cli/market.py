@@ -181,8 +181,10 @@ def watch(
     Example: sealmarket market watch --topics jobs --book market.json --rpc URL
     """
     named = None if subject is None else hash_option(subject)
+    chosen = [choice(topic.strip(), *TOPICS) for topic in topics.split(",")]
     with market(book, rpc) as (chain, _store, _api), closing(ChangeStream(chain.book.backend)) as stream:
-        for change in islice(stream.follow(topics.split(","), named, since), most):
+        progress(f"following {', '.join(chosen)}{' from now on' if since is None else ''}; Ctrl-C ends it")
+        for change in islice(stream.follow(chosen, named, since), most):
             if as_json:
                 typer.echo(json.dumps(to_builtins(change)))
             elif isinstance(change, Missed):

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from sealmarket.cli._options import AsJson, answer
+from sealmarket.cli._options import AsJson, Usage, answer
 from sealmarket.files import read_file
 from sealmarket.releases.dsse import public_key
+from sealmarket.releases.errors import ReleaseRefused
 from sealmarket.releases.folder import CheckedRelease, check_release
+from sealmarket_enclave.protocol.errors import MalformedDocument
 
 app = typer.Typer(no_args_is_help=True, help="Check releases of the enclave's runtime.")
 
@@ -22,6 +24,9 @@ ReleaseKeys = Annotated[
     list[Path],
     typer.Option("--release-key", exists=True, help="A publisher's public key in PEM; may be named several times."),
 ]
+
+
+_WHOLE = "name the folder that has the release's four files, or get the whole release again"
 
 
 @app.callback()
@@ -51,5 +56,18 @@ def check(release: ReleaseFolder, release_key: ReleaseKeys, as_json: AsJson = Fa
 
 
 def checked_release(folder: Path, keys: Iterable[Path]) -> CheckedRelease:
-    """A release that holds under one of the keys in these files. Raises as :func:`check_release`."""
-    return check_release(folder, [public_key(read_file(path)) for path in keys])
+    """A release that holds under one of the keys in these files.
+
+    Raises:
+        Usage: the folder is none of a release.
+        ReleaseRefused, and others: as :func:`check_release`.
+    """
+    named = [public_key(read_file(path)) for path in keys]
+    try:
+        return check_release(folder, named)
+    except FileNotFoundError as error:
+        raise Usage(f"{folder} is no release: it has no {Path(error.filename).name}", remedy=_WHOLE) from error
+    except MalformedDocument as error:
+        raise ReleaseRefused(
+            f"{folder} is no release that this version reads: {error.message}", remedy=_WHOLE
+        ) from error

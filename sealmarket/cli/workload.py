@@ -161,8 +161,9 @@ def run(
 
     bundle = read_bundle(folder)
     if (bundle.manifest.kind == "session") != (requests is not None):
+        given = "and was called without --requests" if requests is None else "which takes no --requests"
         raise Usage(
-            f"{bundle.manifest.name} is of kind {bundle.manifest.kind}, and --requests is for kind session",
+            f"{bundle.manifest.name} is of kind {bundle.manifest.kind}, {given}",
             remedy="say --requests FILE for a workload of kind session, and for no other",
         )
     if requests is not None:

@@ -10,6 +10,7 @@
         ├── PolicyMismatch
         ├── PolicyUnmeetable
         ├── SealedFolderExists
+        ├── OtherSealing
         ├── UnknownAsset
         ├── AlreadyPublished
         ├── CommitteeMismatch
@@ -39,6 +40,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 
@@ -186,6 +188,17 @@ class SealedFolderExists(ClientError):
         self.folder = folder
 
 
+class OtherSealing(ClientError):
+    """A folder and the chain have different sealings under one version."""
+
+    def __init__(self, folder: Path, expected: Bytes32, found: Bytes32) -> None:
+        super().__init__(
+            f"{folder} holds a sealing with the hash {found}, the chain has {expected} for this version",
+            remedy="name the folder that was published",
+        )
+        self.folder, self.expected, self.found = folder, expected, found
+
+
 class UnknownAsset(ClientError):
     """No such version of an asset is on this chain."""
 
@@ -203,7 +216,8 @@ class AlreadyPublished(ClientError):
     def __init__(self, asset_id: object, version: int) -> None:
         super().__init__(
             f"version {version} of asset {asset_id} is published already",
-            remedy="nothing: it stands; for other data or terms seal the next version with `owner seal --after FOLDER`",
+            remedy="nothing: it stands; the version after the newest takes the newest's folder: `owner rewrap` for "
+            "other terms, `owner seal --after FOLDER` for other data",
         )
         self.asset_id, self.version = asset_id, version
 

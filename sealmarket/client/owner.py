@@ -14,14 +14,14 @@ from typing import Self
 
 import msgspec
 
-from sealmarket.chain import IN_MEMORY, Chain, Mined, Sending
+from sealmarket.chain import IN_MEMORY, Block, Chain, Mined, Sending
 from sealmarket.client.approvals import Allowed, pairs_in_force
 from sealmarket.client.assets import asset_state
 from sealmarket.client.committee import current_committee
 from sealmarket.client.content import hold_content, validators_to_store
 from sealmarket.client.draft import PolicyDraft, policy_document
 from sealmarket.client.draft_file import load_draft
-from sealmarket.client.errors import AlreadyPublished, SealedFolderExists, UnknownAsset
+from sealmarket.client.errors import AlreadyPublished, OtherSealing, SealedFolderExists, UnknownAsset
 from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
 from sealmarket.client.progress import OnProgress, quiet, step
@@ -38,7 +38,7 @@ from sealmarket.protocol.orders import AssetOrder, asset_id
 from sealmarket.protocol.salts import Generations, new_salt
 from sealmarket.protocol.wire import SignedAssetOrder
 from sealmarket.sealing import shares
-from sealmarket.sealing.keyfile import KeyKind, read_key_file, write_key_file
+from sealmarket.sealing.keyfile import KeyFileMalformed, KeyKind, read_key_file, write_key_file
 from sealmarket.sealing.spool import Data, opened
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import (
@@ -55,6 +55,7 @@ from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.steps import MAXIMUM_STEP
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.sealed.container import seal
+from sealmarket_enclave.sealed.errors import WrongKey
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.shares import ShareSet
 from sealmarket_enclave.workload.bundle import pack, unpack
@@ -253,9 +254,12 @@ class Owner(Connected):
     def _require_publishable(self, sealed: SealedAsset, now: int | None) -> None:
         head = self._chain.head()
         require_meetable(sealed.policy, head.timestamp if now is None else now, self._chain.book.timing)
+        self._require_absent(head, sealed.asset_id, sealed.version)
+
+    def _require_absent(self, head: Block, asset_id: AssetId, version: int) -> None:
         with suppress(UnknownAsset):
-            asset_state(self._chain, head, sealed.asset_id, sealed.version)
-            raise AlreadyPublished(sealed.asset_id, sealed.version)
+            asset_state(self._chain, head, asset_id, version)
+            raise AlreadyPublished(asset_id, version)
 
     def _now(self) -> int:
         return self._chain.head().timestamp
@@ -287,19 +291,24 @@ class Owner(Connected):
 
         Raises:
             SealedFolderExists, UnknownAsset, PolicyMismatch, PolicyUnmeetable, InvalidRules.
+            AlreadyPublished: there is a next version; nothing was written.
             ListUnknown: the list of allowed pairs in force is in no store.
             CommitteeMismatch: the address book's oracle nodes are not the chain's.
-            KeyFileError: the data key cannot be read.
+            OtherSealing: the folder is not of the sealing that was published as this version.
+            KeyFileError: the data key cannot be read, or is another sealing's.
         """
         if folder.exists():
             raise SealedFolderExists(folder)
         head = self._chain.head()
         state = asset_state(self._chain, head, sealed.asset_id, sealed.version)
+        if sealed.seal.hash() != state.seal_hash:
+            raise OtherSealing(sealed.folder, state.seal_hash, sealed.seal.hash())
         allowed = Allowed(sealed.policy, state, pairs_in_force(self._store, sealed.policy, state.terms.allow_root))
         committee = current_committee(self._chain)
         policy = next_policy(allowed, changes, committee)
         require_meetable(policy, head.timestamp, self._chain.book.timing)
-        key, about = read_key_file(sealed.folder / KEY, KeyKind.DATA_KEY, passphrase=passphrase)
+        self._require_absent(head, sealed.asset_id, policy.asset_version)
+        key, about = _key_of(sealed, passphrase)
         share_set, dealt = self._deal(key, sealed.seal.content_root, policy, committee)
         roots = msgspec.structs.replace(
             sealed.seal, share_root=share_set.root, policy_hash=policy.digest(), epoch=committee.epoch
@@ -395,3 +404,14 @@ class Owner(Connected):
         return self._party.take(
             self._chain.market.withdraw(token, self.earnings(token) if amount is None else amount, to or self.address)
         )
+
+
+def _key_of(sealed: SealedAsset, passphrase: str | None) -> tuple[bytes, dict[str, str]]:
+    """The data key of a sealing and the notes beside it. Raises :class:`KeyFileError`."""
+    path = sealed.folder / KEY
+    key, about = read_key_file(path, KeyKind.DATA_KEY, passphrase=passphrase)
+    try:
+        sealed.share_set.commitments.check_key(key)
+    except WrongKey:
+        raise KeyFileMalformed(path, "it holds another key", "the sealing in its folder") from None
+    return key, about

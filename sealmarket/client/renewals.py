@@ -53,14 +53,23 @@ class SignedRenewals:
 
 
 def fetch_renewal(
-    book: AddressBook, committee: Committee, job_id: JobId, request: RenewalRequest, ask: Ask
+    book: AddressBook,
+    committee: Committee,
+    job_id: JobId,
+    request: RenewalRequest,
+    ask: Ask,
+    *,
+    removed: frozenset[int] = frozenset(),
 ) -> SignedRenewals | None:
-    """Ask every node at once; None where not enough of them say the same. Slow nodes hold up no other."""
+    """Ask every node at once; None where not enough of them say the same. Slow nodes hold up no other.
+
+    ``removed``: the places of members whose signatures the contract refuses. What they say counts for nothing.
+    """
     found: dict[bytes, dict[int, bytes]] = {}
     with closing(_answers(committee, job_id, request.canonical(), ask)) as answers:
         for place, raw in answers:
             signer = committee.members[place].signer
-            signed = None if raw is None else _checked(raw, book, signer, job_id, request.nonce)
+            signed = None if raw is None or place in removed else _checked(raw, book, signer, job_id, request.nonce)
             if signed is None:
                 continue
             same = found.setdefault(signed.renewal.canonical(), {})

@@ -8,6 +8,8 @@ from contextlib import closing, suppress
 from sealmarket.chain import Chain
 from sealmarket.client.explain import ended_otherwise
 from sealmarket.client.jobs import JobRecord, read_job
+from sealmarket.protocol.orders import EvidenceSeal
+from sealmarket.protocol.signatures import require_signer
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.sealing.evidence import About, read_evidence
 from sealmarket.sealing.results import open_result
@@ -18,6 +20,7 @@ from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import evidence_hash
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.signing import SignatureRefused
 from sealmarket_enclave.sealed.errors import ContainerError, SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.result import ResultEnvelope
@@ -65,8 +68,12 @@ def _nodes_of(chain: Chain, record: JobRecord) -> list[str]:
 def fetch_evidence(chain: Chain, store: Store, job_id: JobId, key: PrivateKey) -> EvidencePackage:
     """The evidence of the job's enclave, for one's own check: for each reader to whom its provider sealed it.
 
+    The provider's signature counts, since the hash on chain covers the quote and not what is shown beside it: a store
+    and one reader could make another package for the same hash.
+
     Raises:
-        ItemNotFound: nothing was quoted, or the store has no evidence of the hash on chain that opens with this key.
+        ItemNotFound: nothing was quoted, or the store has no evidence of the hash on chain that the job's provider
+            signed and that opens with this key.
     """
     record, book = read_job(chain, job_id), chain.book
     quoted = record.evidence_hash
@@ -77,9 +84,14 @@ def fetch_evidence(chain: Chain, store: Store, job_id: JobId, key: PrivateKey) -
         chain_id=book.chain_id, market=book.market, job_id=job_id, evidence_hash=quoted, epoch=record.spec.epoch
     )
     try:
-        package = decode_canonical(EvidencePackage, read_evidence(raw).opened(key, about))
-    except (SealedError, MalformedDocument) as error:
-        raise ItemNotFound(STORE, f"evidence that opens with this key ({error.message})", str(job_id)) from error
+        sealed = read_evidence(raw)
+        seal = EvidenceSeal(job_id=job_id, evidence_hash=quoted, sealed_hash=sealed.sealed_hash)
+        require_signer(seal.digest(book.chain_id, book.market), sealed.signature, record.spec.provider, "the package")
+        package = decode_canonical(EvidencePackage, sealed.opened(key, about))
+    except (SealedError, MalformedDocument, SignatureRefused) as error:
+        raise ItemNotFound(
+            STORE, f"evidence of the provider that opens with this key ({error.message})", str(job_id)
+        ) from error
     if not _is_of(package, record):
         raise ItemNotFound(STORE, "evidence of the hash on chain", str(job_id))
     return package

@@ -21,7 +21,7 @@ from sealmarket.client.draft import allow_root
 from sealmarket.client.errors import PolicyMismatch
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.merkle import allowed_leaf
-from sealmarket_enclave.protocol.codec import Bytes32, from_builtins, to_builtins
+from sealmarket_enclave.protocol.codec import Bytes32, MicroEpsilon, from_builtins, to_builtins
 from sealmarket_enclave.protocol.policy import PolicyDocument
 
 
@@ -57,7 +57,8 @@ def without_enclaves(allowed: Allowed, withdrawn: Iterable[Measurement]) -> froz
 
 
 def next_policy(allowed: Allowed, changes: Changes, committee: Committee) -> PolicyDocument:
-    """The policy of the version after that of ``allowed``, with the uses that are left unless ``changes`` names some.
+    """The policy of the version after that of ``allowed``, with what is left of uses and privacy budget unless
+    ``changes`` names some.
 
     Raises:
         PolicyMismatch: no use is left, or the list in force holds some pairs and not all of its enclaves and workloads,
@@ -72,7 +73,8 @@ def next_policy(allowed: Allowed, changes: Changes, committee: Committee) -> Pol
     same = images == enclaves(allowed.rules())
     rules = allowed.rules() if same else _with_enclaves(allowed.rules(), images)
     left = _uses_left(allowed.state, changes.terms)
-    changed = {**changes.terms, "allow_root": allow_root(rules, workloads), "max_uses": left}
+    budget = MicroEpsilon(max(0, allowed.state.terms.budget - allowed.state.budget_taken))
+    changed = {"budget": budget, **changes.terms, "allow_root": allow_root(rules, workloads), "max_uses": left}
     return replace(
         allowed.policy,
         asset_version=allowed.policy.asset_version + 1,

@@ -160,10 +160,10 @@ class Tabs:
             accounts=(self.address,),
             proofs=ConsumerSets(self._chain, self._store, spec).paths([self.address]),
         )
-        found = fetch_renewal(book, committee, job_id, request, ask)
+        removed = self._chain.at(self._chain.head()).removed_members(committee.epoch)
+        found = fetch_renewal(book, committee, job_id, request, ask, removed=removed)
         if found is None or not any(one.account == self.address and one.closing for one in found.read().tabs):
             return False
-        removed = self._chain.at(self._chain.head()).removed_members(committee.epoch)
         self._party.take(self._contract.confirm_close(found.by_place(), committee, removed))
         return True
 

@@ -7,6 +7,7 @@ what it says is a hint to read the subject itself.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import httpx
 from sealmarket.http import AnswerTooLarge, EncodedAnswer, HttpClient, NoAnswer, redacted
 from sealmarket.market_api.paging import MARKET_API
 from sealmarket.protocol.market import StreamReason, SubjectState
+from sealmarket.protocol.problems import Problem
 from sealmarket.service.errors import ServiceRefused, ServiceUnavailable
 from sealmarket_enclave.protocol.codec import Bytes32, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -24,10 +26,13 @@ TOPICS = ("jobs", "requests", "compute-orders", "asset-orders")
 PART_SECONDS = 60.0
 PART_BYTES = 4 << 20
 LONGEST_LINE = 4096
-LONGEST_ID = 40
+_ID = re.compile("[!-~]{0,40}")
+"""An id goes back to the server in a header."""
 MOST_FAILURES = 8
 """Parts in a row that fail, before a reader gives up."""
 _LONGEST_PAUSE = 30.0
+_QUIET_PAUSE = 1.0
+"""Seconds before the next part, behind one without a change: a server that stops ends each at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,12 @@ class ChangeStream:
         query = {"topics": ",".join(topics)} | ({} if subject is None else {"subject": str(subject)})
         position, failures = last_id or "", MOST_FAILURES - 1
         while True:
-            heard, why = False, "it ends the stream at once"
+            heard, quiet, why = False, True, "it ends the stream at once"
             try:
                 for message in self._part(query, position):
                     heard, position = True, message.id or position
                     if (found := _change(message)) is not None:
+                        quiet = False
                         yield found
             except AnswerTooLarge:
                 pass  # a part is over
@@ -100,7 +106,7 @@ class ChangeStream:
             failures = 0 if heard else failures + 1
             if failures >= MOST_FAILURES:
                 raise ServiceUnavailable(MARKET_API, redacted(self._url), why)
-            self._pause(min(_LONGEST_PAUSE, 2.0**failures - 1))
+            self._pause(max(_QUIET_PAUSE if quiet else 0.0, min(_LONGEST_PAUSE, 2.0**failures - 1)))
 
     def _part(self, query: dict[str, str], position: str) -> Iterator[_Message]:
         headers = {"Last-Event-ID": position} if position else {}
@@ -111,29 +117,44 @@ class ChangeStream:
                 if answer.status in (429, 502, 503, 504):
                     raise NoAnswer(self._url, f"HTTP {answer.status}")
                 if not answer.is_success:
-                    detail = answer.error_body()[:200].decode("utf-8", "replace")
-                    raise ServiceRefused(MARKET_API, "events", f"HTTP {answer.status} {detail}", "name other topics")
+                    raise _refusal(answer.status, answer.error_body())
                 yield from messages(answer.pieces())
         except EncodedAnswer as error:
             raise ServiceRefused(MARKET_API, "events", error.message, error.remedy) from error
+
+
+def _refusal(status: int, body: bytes) -> ServiceRefused:
+    """What the server says is wrong with the question, as its problem document has it."""
+    try:
+        problem = decode(Problem, body)
+    except MalformedDocument:
+        problem = Problem(title=f"HTTP {status}", detail=body[:200].decode("utf-8", "replace"))
+    said = ": ".join(part for part in (problem.title, problem.detail) if part)
+    return ServiceRefused(MARKET_API, "events", said, problem.remedy)
 
 
 def messages(pieces: Iterable[bytes]) -> Iterator[_Message]:
     """The messages of an event stream; one without data has an id alone. Each byte is looked at once.
 
     Raises:
-        ServiceRefused: a line is longer than any, or no text.
+        ServiceRefused: a line is longer than any, or no text; an id is not of at most 40 visible ASCII characters.
     """
     found: dict[str, str] = {}
     for line in _lines(pieces):
         if not line:
             if found:
-                yield _Message(found.get("id", "")[:LONGEST_ID], found.get("event", ""), found.get("data", ""))
+                yield _Message(_id(found.get("id", "")), found.get("event", ""), found.get("data", ""))
             found = {}
             continue
         name, _, value = line.partition(":")
         if name in ("id", "event", "data"):
             found[name] = value.removeprefix(" ")
+
+
+def _id(text: str) -> str:
+    if _ID.fullmatch(text) is None:
+        raise ServiceRefused(MARKET_API, "events", f"an id that is none: {text[:40]!r}", "ask another server")
+    return text
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:

@@ -20,6 +20,8 @@ from sealmarket_enclave.protocol.signing import personal_digest, recover
 MAXIMUM_ADVISORY = 256 << 10
 """Bytes of a signed statement."""
 DOMAIN = b"sealmarket/advisory/1\0"
+PARTS = ("fmc", "bootloader", "tee", "snp", "microcode")
+"""The parts of AMD's reported TCB, which a floor may name."""
 _Name = Annotated[str, Meta(max_length=64)]
 _Date = Annotated[str, Meta(pattern=r"^(20[0-9]{2}-[01][0-9]-[0-3][0-9])?$", max_length=10)]
 _Levels = Annotated[

@@ -40,7 +40,7 @@ class Component(Shape, frozen=True, kw_only=True):
 class ReleasedEnclave(Shape, frozen=True, kw_only=True):
     """One image on one kind of TEE: what its evidence will say. ``image`` is SHA-256 over the image's files.
 
-    ``driver`` names what launches it, ``grade`` what stands behind such evidence.
+    ``tee`` is the measurement's. ``driver`` names what launches it, ``grade`` what stands behind such evidence.
     """
 
     kind: Name

@@ -10,7 +10,7 @@ import binascii
 from collections.abc import Sequence
 from typing import Annotated
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
     SECP256R1,
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 from msgspec import Meta
 
-from sealmarket.releases.errors import ProvenanceRefused
+from sealmarket.releases.errors import ProvenanceRefused, PublisherKeyRefused
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.receipt import PAYLOAD_TYPE, pre_authentication_encoding
 
@@ -71,24 +71,24 @@ def verified(envelope: SignedStatement, keys: Sequence[EllipticCurvePublicKey]) 
 
 
 def private_key(pem: bytes) -> EllipticCurvePrivateKey:
-    """A publisher's key from PKCS 8 in PEM, unencrypted. Raises :class:`ProvenanceRefused` for another."""
+    """A publisher's key from PKCS 8 in PEM, unencrypted. Raises :class:`PublisherKeyRefused` for another."""
     try:
         key = load_pem_private_key(pem[:_LONGEST_KEY], None)
-    except (ValueError, TypeError) as error:
-        raise ProvenanceRefused("a P-256 private key in PEM", str(error)[:200]) from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise PublisherKeyRefused("private", "an encrypted one" if b"ENCRYPTED" in pem else "none") from None
     if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
-        raise ProvenanceRefused("a P-256 private key in PEM", type(key).__name__)
+        raise PublisherKeyRefused("private", "one of another algorithm or curve")
     return key
 
 
 def public_key(pem: bytes) -> EllipticCurvePublicKey:
-    """A publisher's public key from PEM. Raises :class:`ProvenanceRefused` for another."""
+    """A publisher's public key from PEM. Raises :class:`PublisherKeyRefused` for another."""
     try:
         key = load_pem_public_key(pem[:_LONGEST_KEY])
-    except ValueError as error:
-        raise ProvenanceRefused("a P-256 public key in PEM", str(error)[:200]) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise PublisherKeyRefused("public", "a private one" if b"PRIVATE" in pem else "none") from None
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
-        raise ProvenanceRefused("a P-256 public key in PEM", type(key).__name__)
+        raise PublisherKeyRefused("public", "one of another algorithm or curve")
     return key
 
 

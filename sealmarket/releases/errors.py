@@ -2,6 +2,7 @@
 
 SealmarketError
 └── ReleaseRefused
+    ├── PublisherKeyRefused  a file that was named as a publisher's key holds none
     ├── ProvenanceRefused    no signature by a key that was named, or none of a known form
     ├── ReleaseFileDiffers   a file is not the one that was signed for
     └── ReleaseDisagrees     two of its documents say different things
@@ -14,6 +15,19 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 
 class ReleaseRefused(SealmarketError):
     """A release of the runtime does not hold."""
+
+
+class PublisherKeyRefused(ReleaseRefused):
+    """A file that was named as a publisher's key holds none. ``kind`` is ``private`` or ``public``."""
+
+    def __init__(self, kind: str, found: str) -> None:
+        remedies = {
+            "private": "name your own; `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` makes one",
+            "public": "get the publisher's key from where you get Sealmarket itself; `openssl pkey -pubout` writes it",
+        }
+        super().__init__(
+            f"the publisher's key: expected a P-256 {kind} key in PEM, found {found}", remedy=remedies[kind]
+        )
 
 
 class ProvenanceRefused(ReleaseRefused):

@@ -90,6 +90,10 @@ def check_release(folder: Path, keys: Sequence[EllipticCurvePublicKey]) -> Check
         if (found := sha256(raw).hexdigest()) != named[name]:
             raise ReleaseFileDiffers(name, named[name], found)
     measured = decode_canonical(ReleasedMeasurements, files[MEASUREMENTS])
+    for one in measured.enclaves:
+        if one.tee != one.measurement.tee.slug:
+            what = f"TEE of the enclave {one.kind} by {one.driver}"
+            raise ReleaseDisagrees(what, one.tee, f"{one.measurement.tee.slug} in its measurement")
     source, components = _materials(statement)
     wanted = {
         BILL: bill_of_materials(measured.release, measured.interpreter, components),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -14,7 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealmarket.attestation.amd.fetch import PRODUCTS
-from sealmarket.attestation.collateral.counting import DELAY, PAST, Counting, counting, rank, superfluous
+from sealmarket.attestation.collateral.counting import (
+    DELAY,
+    PAST,
+    Counting,
+    counting,
+    rank,
+    superfluous,
+    superfluous_carriers,
+    with_newer_lists,
+)
 from sealmarket.attestation.collateral.fetch import Fetcher
 from sealmarket.attestation.collateral.own import OwnCollateral
 from sealmarket.attestation.collateral.store import describe
@@ -59,12 +69,15 @@ Fetched = tuple[Entry, int, int]
 FETCHED = st.lists(st.tuples(SIGNED, st.integers(0, 23), st.integers(0, 23)), max_size=25)
 
 
-def kept_by(arrivals: list[tuple[datetime, Entry]]) -> list[Entry]:
+def kept_by(
+    arrivals: list[tuple[datetime, Entry]],
+    rule: Callable[[list[Entry], datetime], tuple[Entry, ...]] = superfluous,
+) -> list[Entry]:
     """What a verifier holds at :data:`NOW` to which these came, each at a moment, and which dropped what it may."""
     held: list[Entry] = []
     for moment, one in sorted(arrivals, key=lambda arrival: arrival[0]):
         held = [*(other for other in held if other.collateral.fingerprint != one.collateral.fingerprint), one]
-        needless = superfluous(held, min(moment, NOW))
+        needless = rule(held, min(moment, NOW))
         held = [other for other in held if other not in needless]
     return held
 
@@ -75,6 +88,51 @@ def test_verifiers_to_whom_the_same_came_within_the_delay_count_the_same(fetched
     second = kept_by([(one.issued + after * HOUR, one) for one, _, after in fetched])
     at = NOW - hours * HOUR
     assert counting(first, at) == counting(second, at)
+
+
+def listed(hours: int, number: int, older: int) -> Entry:
+    """The same with a revocation list that was signed so many hours before it."""
+    made = entry(hours, number)
+    signed = made.issued - older * HOUR
+    name = cast("Any", Named(b"%d %d %d" % (hours, number, older)))
+    return replace(made, collateral=name, lists=(signed,), expires=signed + 30 * DAY)
+
+
+LISTED = st.builds(listed, st.integers(0, 24 * 40), st.integers(18, 22), st.integers(0, 24 * 29))
+
+
+NO_LIST = replace(entry(0), lists=(NOW - 400 * DAY,))
+
+
+def newest_list(carriers: list[Entry], at: datetime) -> datetime:
+    """When the list was signed that counts at a time, whatever it came with."""
+    (signed,) = with_newer_lists(NO_LIST, carriers, at, lambda one, _other, _place: one).lists
+    return signed
+
+
+@given(st.lists(st.tuples(LISTED, st.integers(0, 23), st.integers(0, 23)), max_size=25), st.integers(0, 7 * 24))
+def test_verifiers_to_whom_the_same_came_within_the_delay_count_the_same_lists(
+    fetched: list[Fetched], hours: int
+) -> None:
+    first = kept_by([(one.issued + after * HOUR, one) for one, after, _ in fetched], superfluous_carriers)
+    second = kept_by([(one.issued + after * HOUR, one) for one, _, after in fetched], superfluous_carriers)
+    at = NOW - hours * HOUR
+    assert newest_list(first, at) == newest_list(second, at)
+
+
+@given(st.lists(LISTED, max_size=40, unique_by=lambda one: one.collateral.fingerprint))
+def test_no_flood_takes_more_than_a_document_for_each_days_list(entries: list[Entry]) -> None:
+    needless = superfluous_carriers(entries, NOW)
+    days = sorted(one.lists[0].date() for one in entries if one not in needless)
+    assert all(one < other for one, other in pairwise(days))
+
+
+@given(st.lists(LISTED, max_size=25))
+def test_the_list_that_counts_is_of_the_day_of_the_newest_that_came(entries: list[Entry]) -> None:
+    kept = [one for one in entries if one not in superfluous_carriers(entries, NOW)]
+    signed = [one.lists[0] for one in entries if one.lists[0] + DELAY <= NOW <= one.expires]
+    if signed:
+        assert newest_list(kept, NOW).date() == max(signed).date()
 
 
 @given(st.lists(SIGNED, max_size=25), st.integers(-40 * 24, 40 * 24))

@@ -112,6 +112,16 @@ def test_each_party_is_warned_of_its_own_requests_offers_and_terms(market: Marke
     assert market.said(OWNER) == [("asset_offer", NOW + 2)]
 
 
+@pytest.mark.parametrize(("kind", "ending"), [("terms", True), ("epoch", False)])
+def test_an_owner_is_told_the_command_that_encrypts_nothing_anew(kind: str, ending: bool, market: Market) -> None:
+    market.publish(SOON if kind == "terms" else LATE)
+    if kind == "epoch":
+        market.announce(indexed().seal.epoch + 1, SOON)
+    (found,) = market.expiring.of(account(OWNER), NOW)
+    assert (found.kind, "sealmarket owner rewrap FOLDER --out NEXT" in found.remedy) == (kind, True)
+    assert ("--expiry" in found.remedy) is ending
+
+
 def test_a_provider_is_warned_of_an_offer_with_which_nothing_is_matched(market: Market) -> None:
     key = market.orders.add_compute_order(compute(expiry=LATE), 0)
     market.orders.stand("compute_orders", {key: Standing(reason="its provider has no stake", used=0)})

@@ -11,11 +11,13 @@ from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import MarketContract
 from sealmarket.chain.errors import ChainUnavailable, NotMined, Replaced, Reverted
 from sealmarket.chain.ledger_events import BatchEntryFailed
+from sealmarket_backend.errors import StorageFailed
 from sealmarket_backend.outgoing import MOST_GAS, MOST_GAS_EACH, Outgoing
 from sealmarket_backend.spending import GWEI, KeeperSettings, Spending
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint
 from sealmarket_enclave.protocol.errors import SealmarketError
+from tests.backend.full import full_disk
 from tests.backend.orders import BOOK
 
 MARKET = MarketContract(BOOK.market, BOOK.chain_id)
@@ -120,6 +122,23 @@ def test_what_is_not_sent_or_in_no_block_is_counted_as_nothing_and_the_rest_by_i
     sender.gas, sender.down, sender.refused = [100_000], False, NotMined("0x", 0.0)
     outgoing_of(sender, spending).look()
     assert spending.today() == 7_000
+
+
+def test_what_a_turn_that_broke_off_left_unsent_is_called_off_and_not_sent_with_the_next(database: Database) -> None:
+    sender, called_off = Sender(100_000, 100_000), list[int]()
+    spending = Spending(database, KeeperSettings(), sender)
+    outgoing = Outgoing(sender, MARKET, spending)
+    call = MARKET.return_unspent(Bytes32(bytes(32)))
+    outgoing.add("entry", call, lambda: called_off.append(1))
+    with full_disk(database, "gas_spent"), pytest.raises(StorageFailed):
+        outgoing.send()
+    assert (sender.sent, called_off) == ([], [])
+    outgoing.look()
+    assert (called_off, spending.today()) == ([1], 0)
+    outgoing.add("entry", call)
+    outgoing.send()
+    assert sender.sent == [("returnUnspent", 1, 0)]
+    assert spending.today() == 100_000
 
 
 def test_one_call_is_sent_as_it_is() -> None:

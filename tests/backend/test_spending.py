@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sealmarket_backend.errors import StorageFailed
 from sealmarket_backend.spending import DAY_SECONDS, GWEI, PRICE_SECONDS, Cause, KeeperSettings, NotEarned, Spending
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.errors import MalformedDocument
+from tests.backend.full import full_disk
 from tests.backend.orders import CONSUMER, OWNER, PROVIDER, account
 
 CONSUMERS, PROVIDERS, OWNERS = account(CONSUMER), account(PROVIDER), account(OWNER)
@@ -55,6 +57,24 @@ def test_one_account_uses_up_its_own_part_and_no_more(database: Database) -> Non
             bank.spending.reserve(Cause(parties), 1)
     bank.spending.reserve(Cause((OWNERS,)), 100)
     assert bank.spending.today() == 200
+
+
+def test_an_account_that_is_both_parties_of_a_job_is_counted_once(database: Database) -> None:
+    bank = Bank(database, account_percent=10)
+    spent = bank.spending.reserve(Cause((PROVIDERS, PROVIDERS)), 100)
+    bank.spending.settle(spent, 60 * GWEI)
+    bank.spending.reserve(Cause((PROVIDERS,)), 40)
+    with pytest.raises(NotEarned, match=f"for {PROVIDERS.checksum}: 100 gwei"):
+        bank.spending.reserve(Cause((PROVIDERS,)), 1)
+
+
+def test_what_the_database_did_not_take_counts_all_the_same(bank: Bank, database: Database) -> None:
+    bank.spending.reserve(Cause(), 600)
+    with full_disk(database, "gas_spent"), pytest.raises(StorageFailed):
+        bank.spending.write()
+    assert bank.spending.today() == 600
+    bank.spending.write()
+    assert bank.spending.today() == 600
 
 
 def test_new_jobs_leave_half_of_the_day_to_jobs_that_are_under_way(bank: Bank) -> None:

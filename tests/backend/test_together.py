@@ -172,3 +172,28 @@ def test_what_nobody_waits_for_goes_with_what_others_write_and_is_never_left_beh
     assert (sizes, over) == ([1, 2], [2, 3])
     assert kept(database) == [1, 2, 3]
     assert together.write(partial(keep, number=4)) == 4
+
+
+def test_a_caller_behind_more_than_one_transaction_holds_carries_them_out_until_its_own_is_over(
+    database: Database,
+) -> None:
+    together, sizes, over = Together(database, nullcontext), list[int](), list[int]()
+    came, go_on = threading.Event(), threading.Event()
+
+    def slowly(connection: Connection) -> int:
+        came.set()
+        assert go_on.wait(PATIENCE)
+        return keep(connection, 1)
+
+    with counted(sizes, together), ThreadPoolExecutor(2) as posters:
+        first = posters.submit(together.write, slowly)
+        assert came.wait(PATIENCE)
+        for number in range(1000, 1000 + MOST_TOGETHER):
+            together.later(partial(keep, number=number), lambda: over.append(1))
+        behind = posters.submit(together.write, partial(keep, number=2))
+        until("the other waits", lambda: len(together._waiting) == MOST_TOGETHER + 1)
+        go_on.set()
+        assert [first.result(PATIENCE), behind.result(PATIENCE)] == [1, 2]
+    assert sizes == [1, MOST_TOGETHER, 1]
+    assert len(over) == MOST_TOGETHER
+    assert together.write(partial(keep, number=3)) == 3

@@ -87,7 +87,7 @@ def ask(words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
 def through(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:
     """Every command reads the chain through this node."""
 
-    def made(book: Any, _url: str) -> Any:
+    def made(book: Any, _url: str, **_trust: Any) -> Any:
         return chain_through(node, book)
 
     monkeypatch.setattr(_options, "Chain", made)

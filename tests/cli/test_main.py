@@ -33,6 +33,17 @@ def test_a_refusal_is_one_line_with_its_remedy(capsys: pytest.CaptureFixture[str
     assert "what to do" in err
 
 
+def test_a_file_that_the_system_refuses_is_named_with_a_next_step(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    absent = tmp_path / "rules.json"
+    for path, said in ((absent, "check the name"), (tmp_path, "this is a folder")):
+        code, out, err = run(capsys, "policy", "check", str(path))
+        assert (code, out, "Traceback" in err) == (1, "", False)
+        assert str(path) in err
+        assert said in err
+
+
 def test_every_group_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--help")
 

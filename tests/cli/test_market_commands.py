@@ -164,3 +164,11 @@ def test_a_fee_is_exact_and_what_is_absent_has_its_default() -> None:
     assert [parse_fee(text) for text in ("1500", "30gwei", "0.000000001 gwei")] == [1500, 30 * 10**9, 1]
     assert parse_limits(None, "") == FeeLimits()
     assert parse_limits("2gwei", "1") == FeeLimits(2 * 10**9, 1)
+
+
+def test_a_topic_that_is_none_is_refused_before_the_backend_is_asked(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["market", "watch", "--topics", "jobs, job", "--book", str(book), "--rpc", "http://127.0.0.1:9"]
+    code, _, error = run(words, capsys)
+    assert (code, "'job' is none of jobs, requests" in error) == (2, True)

@@ -403,10 +403,14 @@ def test_a_line_that_is_no_request_is_refused(serving: Path, line: str, capsys: 
     assert "is no request" in err
 
 
-def test_requests_are_for_kind_session_and_for_no_other(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_workload_of_another_kind_takes_no_requests(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "run", mine, "--requests", mine / "absent")
-    assert code != 0
-    assert "--requests is for kind session" in err
+    assert (code, "of kind batch, which takes no --requests" in err) == (2, True)
+
+
+def test_a_workload_that_serves_is_not_run_without_requests(serving: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "run", serving)
+    assert (code, "of kind session, and was called without --requests" in err) == (2, True)
 
 
 def test_a_workload_that_serves_answers_requests_from_a_file(serving: Path, capsys: pytest.CaptureFixture[str]) -> None:

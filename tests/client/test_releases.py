@@ -13,17 +13,25 @@ import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from msgspec.structs import replace
 
 from sealmarket.attestation.core.cbor import read_cbor
+from sealmarket.cli.release import checked_release
 from sealmarket.releases.corim import PROFILE, TAG_COMID, TAG_CORIM
 from sealmarket.releases.documents import Component, ReleasedEnclave, ReleasedMeasurements
 from sealmarket.releases.dsse import private_key, public_key, sign
-from sealmarket.releases.errors import ProvenanceRefused, ReleaseDisagrees, ReleaseFileDiffers, ReleaseRefused
+from sealmarket.releases.errors import (
+    ProvenanceRefused,
+    PublisherKeyRefused,
+    ReleaseDisagrees,
+    ReleaseFileDiffers,
+    ReleaseRefused,
+)
 from sealmarket.releases.folder import BILL, CORIM, MEASUREMENTS, PROVENANCE, check_release, write_release
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
 from sealmarket_enclave.protocol.codec import Bytes32
-from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 
 KEY, STRANGER = generate_private_key(SECP256R1()), generate_private_key(SECP256R1())
 LAUNCH = LaunchMeasurement(image=b"\x01" * 48, runtime=b"\x02" * 48, command=b"\x03" * 48)
@@ -146,6 +154,13 @@ def _pick(other: list[dict[str, Any]], own: dict[str, Any]) -> dict[str, Any]:
     return next(one for one in other if one["name"] == CORIM) if own["name"] == CORIM else own
 
 
+def test_an_enclave_under_the_name_of_another_tee_is_refused_although_its_publisher_signed_it(tmp_path: Path) -> None:
+    renamed = replace(MEASURED, enclaves=(replace(MEASURED.enclaves[0], tee="snp"),))
+    write_release(tmp_path / "renamed", renamed, COMPONENTS, KEY, COMMIT)
+    with pytest.raises(ReleaseDisagrees, match="expected snp, found tdx in its measurement"):
+        check_release(tmp_path / "renamed", [KEY.public_key()])
+
+
 @pytest.mark.parametrize("name", [PROVENANCE, MEASUREMENTS])
 @pytest.mark.parametrize("raw", [b"", b"{}", b"[" * 1000, b"\xff"])
 def test_bytes_that_are_no_document_are_refused(raw: bytes, name: str, release: Path) -> None:
@@ -159,8 +174,29 @@ def test_a_key_of_another_kind_is_refused() -> None:
     private = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     public = other.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     for read, pem in ((private_key, private), (public_key, public), (private_key, public), (public_key, b"")):
-        with pytest.raises(ProvenanceRefused, match="P-256"):
+        with pytest.raises(PublisherKeyRefused, match="P-256") as refused:
             read(pem)
+        assert "cryptography.io" not in refused.value.message
+        assert "openssl" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "provenance.dsse.json").unlink(), "it has no provenance.dsse.json"),
+        (lambda folder: (folder / "provenance.dsse.json").write_bytes(b"{}"), "no release that this version reads"),
+    ],
+)
+def test_a_folder_that_is_no_release_is_named_with_what_to_do(
+    spoil: Callable[[Path], object], said: str, release: Path, tmp_path: Path
+) -> None:
+    key = tmp_path / "publisher.pub"
+    key.write_bytes(KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    spoil(release)
+    with pytest.raises(SealmarketError, match=said) as refused:
+        checked_release(release, [key])
+    assert str(release) in refused.value.message
+    assert refused.value.remedy
 
 
 def test_a_release_that_holds_says_what_its_evidence_will_show(release: Path) -> None:

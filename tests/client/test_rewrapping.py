@@ -13,17 +13,25 @@ from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.client import Owner, SealedAsset
-from sealmarket.client.approvals import ListUnknown
+from sealmarket.client.approvals import Allowed, ListUnknown, pairs_in_force
 from sealmarket.client.assets import asset_state
-from sealmarket.client.errors import PolicyMismatch
-from sealmarket.client.rewrapping import Changes, enclaves_in_force, without_enclaves
+from sealmarket.client.errors import AlreadyPublished, OtherSealing, PolicyMismatch
+from sealmarket.client.rewrapping import Changes, enclaves_in_force, next_policy, without_enclaves
 from sealmarket.protocol.book import Committee, Member
 from sealmarket.protocol.merkle import allowed_leaf
-from sealmarket.sealing.keyfile import KeyKind, read_key_file
+from sealmarket.sealing.keyfile import KeyFileMalformed, KeyKind, read_key_file
 from sealmarket.sealing.shares import open_share
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Wei, from_builtins, to_builtins
+from sealmarket_enclave.protocol.codec import (
+    Address,
+    Bytes32,
+    HexBytes,
+    MicroEpsilon,
+    Wei,
+    from_builtins,
+    to_builtins,
+)
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_enclave.sealed.shares import join
 from tests.client.bundles import MEASUREMENT, WORKLOAD
@@ -95,6 +103,17 @@ def test_no_version_is_made_without_an_enclave(owner: Owner, both: SealedAsset, 
         owner.rewrap(both, tmp_path / "next", Changes(enclaves=()))
 
 
+def test_a_version_that_has_a_next_one_leaves_no_second_folder_with_its_key(
+    owner: Owner, chain: MemoryChain, both: SealedAsset, tmp_path: Path
+) -> None:
+    made = owner.rewrap(both, tmp_path / "next")
+    chain.publish(made.asset_id, owner.address, made.seal, made.terms, version=2)
+    with pytest.raises(AlreadyPublished, match="version 2 of") as refused:
+        owner.rewrap(both, tmp_path / "again")
+    assert "the newest's folder" in refused.value.remedy
+    assert not (tmp_path / "again").exists()
+
+
 def test_a_new_runtime_opens_the_same_ciphertext_under_shares_of_its_own(
     owner: Owner, chain: MemoryChain, tmp_path: Path
 ) -> None:
@@ -130,17 +149,49 @@ def test_shares_move_to_a_new_committee_and_join_to_the_same_key(
     assert keys == [join(shares, made.share_set.commitments)] * 2
 
 
+def test_a_folder_that_was_sealed_and_not_published_is_not_dealt_anew(
+    owner: Owner, chain: MemoryChain, both: SealedAsset, tmp_path: Path
+) -> None:
+    nexts = [
+        owner.seal(DATA, draft(), tmp_path / name, confirm_unencrypted_key=True, successor_of=both)
+        for name in ("published", "left")
+    ]
+    chain.publish(both.asset_id, owner.address, nexts[0].seal, nexts[0].terms, version=2)
+    with pytest.raises(OtherSealing, match="left holds a sealing"):
+        owner.rewrap(nexts[1], tmp_path / "next")
+    assert not (tmp_path / "next").exists()
+    assert owner.rewrap(nexts[0], tmp_path / "next").version == 3
+
+
+def test_a_key_file_of_another_sealing_is_not_dealt(owner: Owner, both: SealedAsset, tmp_path: Path) -> None:
+    other = owner.seal(DATA, draft(), tmp_path / "other", confirm_unencrypted_key=True)
+    (other.folder / "data.key").replace(both.folder / "data.key")
+    with pytest.raises(KeyFileMalformed, match="another key"):
+        owner.rewrap(both, tmp_path / "next")
+    assert not (tmp_path / "next").exists()
+
+
 def test_new_terms_may_be_looser_since_the_shares_are_new(owner: Owner, both: SealedAsset, tmp_path: Path) -> None:
     made = owner.rewrap(both, tmp_path / "next", Changes(terms={"price": Wei(1), "max_uses": 500}))
     assert (made.terms.price, made.terms.max_uses) == (1, 500)
     assert made.terms.expiry == both.terms.expiry
 
 
+def test_a_privacy_budget_that_was_spent_does_not_come_back_with_a_next_version(
+    owner: Owner, chain: MemoryChain, both: SealedAsset
+) -> None:
+    found = asset_state(chain, chain.head(), both.asset_id, 1)
+    terms = replace(found.terms, budget=MicroEpsilon(900))
+    state = dataclasses.replace(found, terms=terms, budget_taken=MicroEpsilon(300))
+    allowed = Allowed(both.policy, state, pairs_in_force(owner._store, both.policy, terms.allow_root))
+    committee = chain.book.committees[0]
+    assert next_policy(allowed, Changes(), committee).terms.budget == 600
+    assert next_policy(allowed, Changes(terms={"budget": MicroEpsilon(50)}), committee).terms.budget == 50
+
+
 def test_withdrawing_an_enclave_leaves_the_pairs_of_the_others(
     owner: Owner, chain: MemoryChain, both: SealedAsset
 ) -> None:
-    from sealmarket.client.approvals import Allowed, pairs_in_force
-
     state = asset_state(chain, chain.head(), both.asset_id, 1)
     allowed = Allowed(both.policy, state, pairs_in_force(owner._store, both.policy, state.terms.allow_root))
     assert enclaves_in_force(allowed) == (MEASUREMENT, NEW)

@@ -11,18 +11,21 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from msgspec.structs import replace
 
-from scripts.benchmarks._gas_world import ETHER, Job
+from scripts.benchmarks._gas_world import ETHER, NO_DETAIL, Job
 from scripts.benchmarks._session_gas import LEASE, PER_UNIT, UNIT_PRICE, SessionWorld
 from sealmarket.chain import Chain, Reverted
+from sealmarket.chain.contracts import CommitteeContract
 from sealmarket.chain.deploy import contract_address
 from sealmarket.client.renewals import Ask
 from sealmarket.client.tabs import Closing, TabRefused, Tabs
 from sealmarket.client.verified import VerifiedMarket
 from sealmarket.protocol.book import Committee, FinalityRule
+from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.renewals import RenewalRequest
+from sealmarket.protocol.wire import SignedDecision
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, HexBytes, Uint64, Wei, decode_canonical
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.numbers import U8, JobId
 from sealmarket_enclave.protocol.session import (
     Entry,
     Renewal,
@@ -114,6 +117,17 @@ class Served(SessionWorld):
             return SignedRenewal(renewal=renewal, signature=self._sign(by_url[where], renewal)).canonical()
 
         return answer
+
+    def remove(self, job: Job, place: int) -> None:
+        """Remove a node, which signed two decisions on one piece of evidence."""
+        first, second = (
+            SignedDecision(
+                decision=core, index=U8(place), signature=self._sign(self.nodes[place], core), detail=NO_DETAIL
+            )
+            for core in (self._decision(job, outcome, ZERO_HASH, ZERO_HASH) for outcome in list(Outcome)[:2])
+        )
+        contract = CommitteeContract(contract_address(self.sender, COMMITTEE_NONCE))
+        self._send(contract.remove_equivocator(self.committee, first, second))
 
     def facts(self, job: Job) -> tuple[JobSpec, JobId]:
         return self._spec(job), self._job_id(job)
@@ -208,3 +222,15 @@ def test_what_a_node_says_of_a_service_from_the_chain_reads_as_it_was_written(sc
         job_id=job_id, nonce=ZERO_HASH, block_number=Uint64(1), block_time=1, redeemed=found.redeemed, tabs=()
     )
     assert decode_canonical(Renewal, renewal.canonical()) == renewal
+
+
+def test_a_removed_node_holds_up_no_wish_to_close_that_enough_others_confirm(scene: Scene) -> None:
+    world, (spec, job_id) = scene.world, scene.world.facts(scene.job)
+    tabs = world.user(scene.tabs._chain, b"\x5c")
+    tabs.open(spec, scene.terms, Wei(ETHER // 2))
+    tabs.close(job_id)
+    world.remove(scene.job, 0)
+    world.pass_time(1)
+    closing_tab = TabState(account=tabs.address, units=Uint64(1), closing=True)
+    assert tabs.confirm(spec, world.ask(scene.job, closing_tab))
+    assert tabs.close(job_id)[0] is Closing.CONFIRMED

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account
 from sealmarket.market_api.stream import LONGEST_LINE, MOST_FAILURES, Changed, ChangeStream, Missed, messages
+from sealmarket.protocol.problems import Problem
 from sealmarket.service.errors import ServiceRefused, ServiceUnavailable
 from sealmarket_backend.api import create_app
 from sealmarket_backend.service import Backend
@@ -68,10 +69,33 @@ def test_a_server_that_does_not_answer_is_reported_at_once() -> None:
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("body", [b"{}", b"<html>", b"\xff" * 9999])
+def test_a_refusal_in_any_form_ends_the_stream(body: bytes) -> None:
+    server = Server(lambda _position: httpx.Response(422, content=body))
+    with pytest.raises(ServiceRefused, match="HTTP 422"):
+        next(server.stream().follow())
+
+
+def test_a_refusal_says_what_the_server_found_and_what_it_takes() -> None:
+    problem = Problem(title="Malformed document", status=422, detail="found 'blah'", remedy="give the id of an event")
+    server = Server(lambda _position: httpx.Response(422, content=problem.canonical()))
+    with pytest.raises(ServiceRefused, match="Malformed document: found 'blah'") as refused:
+        next(server.stream().follow(last_id="blah-0"))
+    assert refused.value.remedy == problem.remedy
+
+
 @pytest.mark.parametrize(
     "body",
-    [b"event: jobs\ndata: no JSON\n\n", b"event: jobs\ndata: {}\n\n", b"id: \xff\n\n", b"data: " + b"x" * 9999],
-    ids=["no JSON", "no change", "no text", "a line without end"],
+    [
+        b"event: jobs\ndata: no JSON\n\n",
+        b"event: jobs\ndata: {}\n\n",
+        b"id: \xff\n\n",
+        b"data: " + b"x" * 9999,
+        "id: é\n\n".encode(),
+        b"id: a\rplanted: b\n\n",
+        b"id: " + b"1" * 41 + b"\n\n",
+    ],
+    ids=["no JSON", "no change", "no text", "a line without end", "no ASCII", "a header of its own", "a long id"],
 )
 def test_what_is_no_stream_of_changes_is_refused(body: bytes) -> None:
     with pytest.raises(ServiceRefused):
@@ -99,6 +123,14 @@ def test_a_reader_goes_on_behind_the_last_id_also_before_the_first_change() -> N
     found = list(islice(server.stream().follow(), 2))
     assert [one.id for one in found] == ["e-12", "e-13"]
     assert server.asked == [None, "e-7", "e-12"]
+
+
+def test_a_server_that_says_where_it_is_and_ends_is_not_asked_again_at_once() -> None:
+    ends = b': open\nid: e-7\n\nevent: end\ndata: {"reason":"the server stops"}\n\n'
+    answers = iter([line(6), ends, ends, line(8)])
+    server = Server(lambda _position: httpx.Response(200, content=next(answers)))
+    assert [one.id for one in islice(server.stream().follow(), 2)] == ["e-6", "e-8"]
+    assert server.paused == [0.0, 1.0, 1.0]
 
 
 def test_what_the_server_no_longer_knows_is_said() -> None:

@@ -17,7 +17,7 @@ from sealmarket.attestation.collateral.bundle import Bundle, read_bundle
 from sealmarket.attestation.collateral.counting import Counting
 from sealmarket.attestation.collateral.store import describe
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
-from sealmarket.attestation.core.certificates import load_crl
+from sealmarket.attestation.core.certificates import MAXIMUM_CHAIN_BYTES, load_crl
 from sealmarket.attestation.core.collateral import PlatformKind
 from sealmarket.attestation.core.errors import CollateralError, EvidenceRefused
 from sealmarket.attestation.core.findings import Finding
@@ -146,6 +146,57 @@ def test_a_host_that_strips_its_quote_of_its_certificate_is_judged_by_the_nodes_
     assert isinstance(held, IntelCollateral)
     assert held.tcb_info == newer.tcb_info
     assert held.pck_certificate_chain == forge.chain().decode()
+
+
+def _paired(rating: IntelCollateral, lists: IntelCollateral) -> IntelCollateral:
+    """Genuine collateral of two days in one: its ratings of the one, its revocation lists of the other."""
+    parts = json.loads(lists.to_json())
+    named = {name: parts[name] for name in ("root_ca_crl", "pck_crl", "pck_crl_issuer_chain")}
+    return IntelCollateral.from_json(json.dumps(json.loads(rating.to_json()) | named))
+
+
+@pytest.mark.parametrize("hours", [1, 47])
+def test_a_host_that_pairs_a_new_rating_with_an_old_revocation_list_is_judged_by_the_nodes_list(
+    hours: int, market: World, aged: VirtualTdx, old: IntelCollateral
+) -> None:
+    _quote(market, _paired(signed(aged, MOMENT - hours * HOUR), old))
+    node = _node(market, signed(aged, MOMENT - 2 * DAY, revoked=True))
+    _expect(market.decided(node), Outcome.PLATFORM_REFUSED, Reason.CERTIFICATE_REVOKED)
+    assert _source_of(node, market) == "own"
+
+
+@pytest.mark.parametrize("first", ["the vendor", "the peer"])
+def test_a_peer_that_pairs_new_ratings_with_old_lists_takes_no_revocation_back(
+    first: str, market: World, aged: VirtualTdx, old: IntelCollateral
+) -> None:
+    noon = (MOMENT - 3 * DAY).replace(hour=12)
+    honest = signed(aged, noon, revoked=True)
+    paired = [_paired(signed(aged, at), old) for at in (noon - HOUR, noon + HOUR, noon + DAY)]
+    _quote(market, _paired(signed(aged, MOMENT - HOUR), old))
+    node = _node(market, *((honest, *paired) if first == "the vendor" else (*paired, honest)))
+    _expect(market.decided(node), Outcome.PLATFORM_REFUSED, Reason.CERTIFICATE_REVOKED)
+
+
+@pytest.mark.parametrize("first", ["the vendor", "the peer"])
+def test_a_peer_that_pairs_new_ratings_with_parts_that_end_soon_takes_nothing_back(
+    first: str, market: World, aged: VirtualTdx, old: IntelCollateral
+) -> None:
+    noon = (MOMENT - 3 * DAY).replace(hour=12)
+    honest, ends = signed(aged, noon, revoked=True), signed(aged, noon - 3 * DAY, lifetime=4 * DAY)
+    paired = _paired(signed(aged, noon - HOUR), ends)
+    _quote(market, _paired(signed(aged, MOMENT - HOUR), old))
+    kept = keeper(market.folder / "own", market.roots, None, clock=(noon + HOUR).timestamp)
+    for one in (honest, paired) if first == "the vendor" else (paired, honest):
+        kept._own.take(one, KIND, noon + HOUR)
+    assert _counts(kept) == 20
+    _expect(market.decided(market.node(collateral=kept)), Outcome.PLATFORM_REFUSED, Reason.CERTIFICATE_REVOKED)
+
+
+def test_a_newer_list_of_the_host_is_not_replaced_by_the_nodes(market: World, aged: VirtualTdx) -> None:
+    shown, own = signed(aged, MOMENT - HOUR), signed(aged, MOMENT - 2 * DAY)
+    package = _package(b"", Tee.TDX, shown.to_json().decode())
+    basis = basis_of(package, Counting(describe(own, market.roots)), MOMENT, market.roots)
+    assert (basis.source, basis.endorsements.collateral) == ("host", shown)
 
 
 def test_a_host_that_withholds_a_revocation_list_is_judged_by_the_nodes() -> None:
@@ -342,6 +393,47 @@ def test_a_flood_of_genuine_collateral_takes_the_room_of_a_document_a_day(
     )
     assert len(list((tmp_path / "own" / "intel").iterdir())) <= 5
     assert _counts(kept) == 20
+
+
+def test_a_peer_that_makes_documents_long_keeps_no_node_from_sharing_the_newest(
+    tmp_path: Path, market: World, aged: VirtualTdx
+) -> None:
+    def longer(one: IntelCollateral) -> IntelCollateral:
+        parts = json.loads(one.to_json())
+        chains = ("pck_crl_issuer_chain", "tcb_info_issuer_chain", "qe_identity_issuer_chain")
+        longest = {name: parts[name].ljust(MAXIMUM_CHAIN_BYTES) for name in chains}
+        return IntelCollateral.from_json(json.dumps(parts | longest | {"pck_certificate_chain": " " * 65_000}))
+
+    sent = [longer(signed(aged, MOMENT - days * DAY)) for days in range(1, 22)]
+    kept = keeper(tmp_path / "own", market.roots, None, *sent)
+    assert sum(len(one.to_json()) for one in sent) > 4 << 20
+    raw = kept.share(KIND)
+    assert len(raw) <= 4 << 20
+    assert read_bundle(raw).intel[0] == sent[0]
+
+
+def test_what_has_expired_is_not_shared_and_makes_no_peer_report_a_problem(
+    tmp_path: Path, market: World, aged: VirtualTdx
+) -> None:
+    time = [float(NOW)]
+    first = keeper(tmp_path / "first", market.roots, None, signed(aged, OLD), clock=lambda: time[0])
+    time[0] += 12 * 86_400
+    second = keeper(tmp_path / "second", market.roots, None, peers=["one"], ask=asking(first), clock=lambda: time[0])
+    second.learn(KIND)
+    second.turn()
+    assert read_bundle(first.share(KIND)).intel == ()
+    assert [one.problem for one in second.view().kinds] == [""]
+
+
+def test_a_restart_keeps_the_lists_that_count(tmp_path: Path, market: World, aged: VirtualTdx) -> None:
+    noon = (MOMENT - 3 * DAY).replace(hour=12)
+    honest = signed(aged, noon, revoked=True)
+    early = _paired(signed(aged, noon - HOUR), signed(aged, OLD))
+    before = keeper(tmp_path / "own", market.roots, None, honest, early)
+    after = keeper(tmp_path / "own", market.roots)
+    after.turn()
+    counted = [kept.counting(KIND.tee, KIND, NOW).entry for kept in (before, after)]
+    assert [entry.collateral.pck_crl for entry in counted if entry is not None] == [honest.pck_crl] * 2  # type: ignore[attr-defined]
 
 
 def test_an_outage_of_the_vendor_is_served_as_long_as_its_signature_holds(

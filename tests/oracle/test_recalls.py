@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,19 +16,29 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
+from sealmarket.attestation.amd.report import SnpTcbVersion
 from sealmarket.http import HttpError
-from sealmarket.protocol.advisories import Advisory, Floor, PlatformSeen, SignedAdvisory, Target, touched
+from sealmarket.protocol.advisories import PARTS, Advisory, Floor, PlatformSeen, SignedAdvisory, Target, touched
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import JobReason, reason_codes
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_oracle.admin import ask_recall, serving_admin
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.cli import app
+from sealmarket_oracle.errors import AdvisoryRefused, JournalUnwritable, KeyFileRefused
 from sealmarket_oracle.gate.advisory_rules import NOTICE
+from sealmarket_oracle.keys import advisory_key
 from sealmarket_oracle.log.entries import EntryKind
-from sealmarket_oracle.recalls import PublishedAdvisories, Recall, Recalls, Sightings
+from sealmarket_oracle.recalls import (
+    PublishedAdvisories,
+    Recall,
+    Recalls,
+    Sightings,
+    read_advisory,
+    sign_advisory,
+)
 from sealmarket_oracle.report import Reporter
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
@@ -145,6 +156,40 @@ def test_a_provider_at_fault_does_not_escape_by_being_called_back(world: World, 
     assert world.decided(operator.node).outcome is Outcome.PLATFORM_REFUSED
 
 
+def test_a_statement_that_a_journal_did_not_take_is_logged_at_a_later_look(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise JournalUnwritable("the disk is full", remedy="make room")
+
+    operator.drop()
+    with monkeypatch.context() as patched:
+        patched.setattr(operator.held._journal, "log_advisory", full)
+        with pytest.raises(JournalUnwritable):
+            operator.held.look((1, Bytes32(b"\x01" * 32)))
+    operator.held.look((2, Bytes32(b"\x02" * 32)))
+    assert len(operator.held.published().advisories) == 1
+
+
+def test_a_statement_that_could_not_be_read_is_read_once_its_mode_allows_that(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_a_user(path: Path, limit: int) -> bytes:
+        if not path.stat().st_mode & 0o400:
+            raise PermissionError(13, "Permission denied", str(path))
+        return path.read_bytes()[:limit]
+
+    monkeypatch.setattr("sealmarket_oracle.recalls.read_file", as_a_user)
+    operator.drop()
+    path = operator.folder / "one.json"
+    path.chmod(0)
+    operator.held.look((1, Bytes32(b"\x01" * 32)))
+    assert "Permission denied" in operator.held.problems[0]
+    path.chmod(0o600)
+    operator.held.look((2, Bytes32(b"\x02" * 32)))
+    assert (len(operator.held.published().advisories), operator.held.problems) == (1, ())
+
+
 def test_a_statement_that_its_operator_takes_away_counts_no_more(world: World, operator: Operator) -> None:
     operator.drop()
     _publish(world, operator)
@@ -256,6 +301,47 @@ def test_a_statement_is_signed_by_command_and_a_key_that_others_can_read_signs_n
     assert CliRunner().invoke(app, command).exit_code == 0
     assert decode(SignedAdvisory, out.read_bytes()).issuer() == address_of(ISSUER.public_key)
     assert CliRunner().invoke(app, command).exit_code != 0, "no file is overwritten"
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (Target(tee="TDX"), "tee is 'TDX', expected one of"),
+        (Target(tee="tdx", floor=Floor()), "names nothing"),
+        (Target(tee="tdx", floor=Floor(levels={"microcode": 8})), "whose evidence shows none"),
+        (Target(tee="snp", floor=Floor(levels={"bootlader": 8})), "expected parts out of fmc, bootloader"),
+        (Target(tee="snp", floor=Floor(level_date="2026-01-01")), "whose evidence shows none"),
+    ],
+)
+def test_a_statement_that_means_no_machine_or_every_one_by_a_slip_is_not_signed(
+    target: Target, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "advisory.json"
+    path.write_bytes(Advisory(title="t", applies_from=NOW, targets=(*WHOLE, target)).canonical())
+    with pytest.raises(AdvisoryRefused, match=f"advisory.json.*target 1: .*{said}") as refused:
+        sign_advisory(path, ISSUER)
+    assert refused.value.remedy
+
+
+def test_the_parts_that_a_floor_may_name_are_those_that_evidence_shows() -> None:
+    assert SnpTcbVersion.parts() == PARTS
+
+
+@pytest.mark.parametrize("signature", ["", "0xzz", None])
+def test_a_signed_statement_that_does_not_read_says_what_is_wrong_with_it(
+    signature: str | None, tmp_path: Path
+) -> None:
+    path, advisory = tmp_path / "signed.json", Advisory(title="t", applies_from=NOW, targets=WHOLE)
+    path.write_text(json.dumps({"advisory": to_builtins(advisory), "signature": signature}))
+    with pytest.raises(AdvisoryRefused, match=r"signed.json.*(hex|signature)") as refused:
+        read_advisory(path)
+    assert "unknown field" not in refused.value.message
+
+
+def test_an_issuer_without_a_key_is_not_told_to_make_a_nodes(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileRefused, match="does not exist") as refused:
+        advisory_key(tmp_path / "issuer.key")
+    assert "the issuer's key" in refused.value.remedy
 
 
 @pytest.mark.loopback

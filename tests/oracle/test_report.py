@@ -13,13 +13,15 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from scripts.toolchain import ROOT
 from sealmarket.attestation.intel.collateral import IntelCollateral
 from sealmarket.http import HttpError
+from sealmarket.protocol.advisories import Advisory, SignedAdvisory, Target
 from sealmarket.protocol.book import Member
-from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, decode
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, HexBytes, decode
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.admin import read_report, serving_admin
 from sealmarket_oracle.cli import app
@@ -27,6 +29,7 @@ from sealmarket_oracle.errors import InvalidConfig, JournalUnwritable
 from sealmarket_oracle.log.entries import HeldTail, TailStep
 from sealmarket_oracle.node_folder import NodeRecord, TriedBackup
 from sealmarket_oracle.peers import Peers
+from sealmarket_oracle.recalls import Published
 from sealmarket_oracle.report import NodeReport, Reporter, metrics
 from sealmarket_oracle.report_text import lines
 from sealmarket_oracle.runner import Runner
@@ -121,6 +124,17 @@ def test_a_report_names_open_jobs_with_their_reasons_peers_journal_disk_and_back
         assert said in text
     assert "evaluation 20" in text
     assert decode(NodeReport, report.canonical()) == report
+
+
+def test_a_report_says_minutes_below_two_hours_and_the_moment_from_which_an_advisory_counts(world: World) -> None:
+    report = _reporter(world, _waiting(world)).report()
+    tried = TriedBackup(place="/media/stick", tried_at=report.at - 300, files={})
+    advisory = Advisory(title="t", applies_from=0, targets=(Target(tee="tdx"),))
+    signed = SignedAdvisory(advisory=advisory, signature=HexBytes(bytes(65)))
+    published = Published(signed=signed, issuer=Address(b"\x01" * 20), since=report.at + 7200)
+    text = "\n".join(lines(replace(report, backups=(tried,), advisories=(published,))))
+    assert "the last tried 5 minutes ago" in text
+    assert re.search(r"counts for jobs matched from 20\d\d-\d\d-\d\dT\S+Z \(in 2 hours\) on", text)
 
 
 def test_metrics_are_in_prometheus_text_format_and_each_sample_has_a_type(world: World) -> None:

@@ -70,7 +70,7 @@ def _slow_block(host: HostTwin) -> None:
 def test_a_wheel_that_never_comes_is_named_and_its_job_is_declined_at_no_cost(host: HostTwin) -> None:
     [wheel] = host.scene.wheels.iterdir()
     wheel.unlink()
-    _refused_for_what_is_missing(host, host.scene.workload_digest)
+    _refused_for_what_is_missing(host, host.scene.workload_digest, unread=True)
     assert f"{wheel.name} is not in the folder of wheels" in host.messages()
     assert host.driver.sandbox.loaded == []
 
@@ -102,7 +102,7 @@ def test_wheels_that_did_not_change_are_not_read_again(host: HostTwin, monkeypat
         raise WheelNotLocked("torch.whl", b"")
 
     monkeypatch.setattr("sealmarket_worker.environments.install", install)
-    _refused_for_what_is_missing(host, host.scene.workload_digest)
+    _refused_for_what_is_missing(host, host.scene.workload_digest, unread=True)
     assert len(reads) == 1
     assert host.stop.ticks > 3
 
@@ -114,7 +114,7 @@ def test_an_environment_for_which_this_disk_has_no_room_is_declined(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("sealmarket_worker.environments.install", full)
-    _refused_for_what_is_missing(host, host.scene.workload_digest)
+    _refused_for_what_is_missing(host, host.scene.workload_digest, unread=True)
     assert "No space left" in host.messages()
 
 
@@ -148,14 +148,18 @@ NAMED = {
 }
 
 
-def _refused_for_what_is_missing(host: HostTwin, name: Bytes32) -> None:
-    """Quoted once, marked, refused; and no data came to the workload."""
+def _refused_for_what_is_missing(host: HostTwin, name: Bytes32, *, unread: bool = False) -> None:
+    """Quoted once, marked, refused; and no data came to the workload.
+
+    ``unread``: the policies are marked as well, since the host sealed to none of the auditors in them.
+    """
     host.nodes.outcome = Outcome.INPUT_REFUSED
     host.nodes.reasons = Uint(reason_bits([JobReason.MATERIAL_LATE.code]))
     job_id = host.match()
     host.run()
     assert len(host.transactions.quotes) == 1
-    assert host.nodes.package(0).missing == (name,)
+    policies = [asset.seal.policy_hash for asset in host.scene.assets] if unread else []
+    assert host.nodes.package(0).missing == tuple(sorted({name, *policies}))
     entry = host.journal.job(job_id)
     assert entry.state is JobState.GIVEN_UP
     assert "material_late" in entry.reason
@@ -328,7 +332,7 @@ def test_a_job_beyond_the_operators_limits_is_quoted_without_its_workload(host: 
     limits, named = LIMITS[what]
     host.context = replace(host.context, limits=limits)
     assert sum(use.price for use in host.scene.spec.assets) + host.scene.spec.penalty == OWED
-    _refused_for_what_is_missing(host, host.scene.workload_digest)
+    _refused_for_what_is_missing(host, host.scene.workload_digest, unread=what != "inputs")
     assert named in host.messages()
     assert host.driver.sandbox.loaded == []
 

@@ -450,3 +450,28 @@ def test_nodes_that_do_not_answer_hold_up_no_renewal_that_enough_others_sign(hos
         assert len(set(found.signatures)) == 2
     finally:
         over.set()
+
+
+def test_what_a_removed_node_signs_is_in_no_renewal_however_fast_it_answers(host: Host) -> None:
+    answered, nodes = threading.Event(), host.service.scene.nodes[:2]
+    by_url = {f"http://node-{place}": node for place, node in enumerate(nodes)}
+
+    def ask(url: str, body: bytes) -> bytes | None:
+        where = url.partition("/v1/")[0]
+        if where == "http://node-1":
+            assert answered.wait(PATIENCE)
+        renewal = host.service.renewal(decode(RenewalRequest, body).nonce)
+        signature = sign(renewal.digest(CHAIN_ID, MARKET), by_url[where].signing)
+        answered.set()
+        return SignedRenewal(renewal=renewal, signature=signature).canonical()
+
+    members = tuple(
+        Member(signer=address_of(node.signing.public_key), hpke_public_key=HexBytes(), url=url)
+        for url, node in by_url.items()
+    )
+    book = cast("AddressBook", SimpleNamespace(chain_id=CHAIN_ID, market=MARKET))
+    committee = Committee(epoch=1, threshold=1, members=members)
+    renewals = NodeRenewals(book, committee, host.service.job_id, lambda: 1, ask, removed=lambda: frozenset({0}))
+    found = renewals.fetch(Bytes32(bytes(32)), [])
+    assert found is not None
+    assert found.places == (1,)

@@ -205,6 +205,27 @@ def test_after_its_last_statement_owners_are_paid_and_the_bond_returns_at_once(w
     assert list(world.statements.all()) == []
 
 
+def test_a_last_statement_that_the_chain_did_not_take_keeps_the_bond_and_the_record_until_it_does(world: World) -> None:
+    world.money  # noqa: B018 - writes the record
+    world.keep(30, (ONE, 20))
+    world.keep(30, (TWO, 10))
+    world.state(redeemed=Uint64(30), credited=Uint64(30), bond=Wei(1000), last=True, end=world.chain.head().timestamp)
+    calls: list[str] = []
+
+    def takes_the_newest_alone(what: str) -> None:
+        calls.append(what)
+        if len(calls) > 1:
+            raise ChainUnavailable("http://node", "no answer")
+
+    world.takes = takes_the_newest_alone
+    assert world.tend() == ["Sessions.redeem"]
+    assert calls == ["Sessions.redeem", "Sessions.redeem"], "nothing else is tried before the chain has both"
+    assert world.records == 1
+    world.takes = lambda _what: None
+    assert world.tend() == ["Sessions.redeem", "Sessions.redeem", "Sessions.takeBond"]
+    assert world.records == 0
+
+
 def test_a_silent_chain_leaves_the_record_for_the_next_look(world: World) -> None:
     world.money  # noqa: B018 - writes the record
     world.state(bond=Wei(1000), last=True, end=0)

@@ -2,7 +2,7 @@
 
 A host shows collateral that it chose, and may choose some that is old and still valid. A node has its own: what counts
 of it for the quote (:mod:`sealmarket.attestation.collateral.counting`) takes the place of what is shown and holds,
-unless that is newer. Of revocation lists both count.
+unless that is newer. Of revocation lists the newer one counts, or both, whatever document they came with.
 
 A vendor rates a platform anew at any time, and the host shows what the vendor signs. Where a rating or a revocation
 fails evidence, and the document that holds it was signed after the match, the job ends in the row of changed terms. A
@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealmarket.attestation.collateral.counting import Counting, rank
+from sealmarket.attestation.collateral.counting import Counting, rank, with_newer_lists
 from sealmarket.attestation.collateral.store import describe
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.collateral import Entry, PlatformKind
@@ -51,7 +51,7 @@ _REVOCATIONS = frozenset({Reason.CERTIFICATE_REVOKED.code})
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What evidence is judged by. ``digest`` names the collateral: Keccak-256 of its text, or of the lists' DER.
+    """What evidence is judged by. ``digest`` names the collateral: Keccak-256 of its text, or of added lists' DER.
 
     ``rated_since``: a time at which the vendor had rated platforms alike, where the node knows one.
     """
@@ -108,12 +108,25 @@ def basis_of(package: EvidencePackage, own: Counting, at: datetime, roots: Trust
         if rank(own.entry)[:2] > rank(held)[:2]:
             renewed = module_of(package.tee).renewed(shown, own.entry.collateral)
             return Basis(renewed, "own", keccak(own.entry.collateral.to_json()))
-        since = _rated_alike_since(package.tee, own.entry, held)
-        return Basis(shown, "host", keccak(package.collateral.encode()), since)
+        return _with_own_lists(package, shown, own.entry, held, at)
     if added := _added(own.lists, shown.crls):
         lists = b"".join(crl.public_bytes(Encoding.DER) for crl in added)
         return Basis(replace(shown, crls=(*shown.crls, *added)), "own", keccak(lists))
     return Basis(shown, "host", keccak(package.collateral.encode()))
+
+
+def _with_own_lists(package: EvidencePackage, shown: Endorsements, own: Entry, held: Entry, at: datetime) -> Basis:
+    """What the host shows, which is newer as a whole, with each of the node's own revocation lists that is newer yet.
+
+    A host may pair a rating of today with a list of last month: the vendor signs each for itself.
+    """
+    since = _rated_alike_since(package.tee, own, held)
+    others = (own,) if own.kind == held.kind else ()
+    joined = with_newer_lists(held, others, at, module_of(package.tee).with_list)
+    if joined is held:
+        return Basis(shown, "host", keccak(package.collateral.encode()), since)
+    collateral = joined.collateral
+    return Basis(replace(shown, collateral=collateral), "own", keccak(collateral.to_json()), since)
 
 
 def _rated_alike_since(tee: Tee, own: Entry, shown: Entry) -> datetime | None:

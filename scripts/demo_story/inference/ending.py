@@ -86,6 +86,7 @@ def count(service: Service) -> None:
     service.facts["tokens"] = units
     service.facts["changes"] = {name: str(value) for name, value in change.items()}
     service.stage.console.say(
-        f"[dim]{redeemed} tokens: each user paid what its receipts say, and the owner has "
+        f"[dim]{redeemed} tokens, those of User A's questions after the revocation among them: each user paid what its "
+        "receipts say, and the owner has "
         f"{coin(parts.OPENING_PRICE)} for the opening and {coin(parts.ROYALTY)} for each token.[/]"
     )

@@ -208,7 +208,11 @@ def _check_receipts(service: Service) -> None:
             found = user.receipts
             rows.append((NAMES[user.name], str(len(found)), f"{user.units:,}", "[green]hold[/]"))
     stage.console.table("sealmarket infer receipts", ("", "receipts", "tokens", ""), rows, right=(1, 2))
-    stage.console.say("[dim]An answer with one byte more is refused.[/]", indent=5)
+    stage.console.say(
+        "[dim]Each user had tried first whether it is served, and User A asked once more to keep both bodies. "
+        "An answer with one byte more is refused.[/]",
+        indent=5,
+    )
     service.facts["receipts"] = {user.name: len(user.receipts) for user in service.users.values()}
 
 

@@ -9,20 +9,21 @@ Threads may share it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sealmarket.attestation.collateral.bundle import Bundle
 from sealmarket.attestation.collateral.counting import (
     Counting,
     counting,
     counting_lists,
     superfluous,
+    superfluous_carriers,
     superfluous_lists,
+    with_newer_lists,
 )
 from sealmarket.attestation.collateral.store import CollateralStore, describe, signed
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
@@ -30,7 +31,7 @@ from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKi
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.core.pki import spki_sha256
-from sealmarket.attestation.registry import MODULES, CollateralDocument
+from sealmarket.attestation.registry import MODULES, module_of
 from sealmarket_enclave.protocol.numbers import Tee
 
 Crl = x509.CertificateRevocationList
@@ -46,15 +47,17 @@ class OwnCollateral:
         self._anchors = anchors
         self._lock = threading.Lock()
         self._entries: Mapping[PlatformKind, tuple[Entry, ...]] = {}
+        self._of_lists = CollateralStore(folder / "lists", anchors)
+        self._carriers: Mapping[PlatformKind, tuple[Entry, ...]] = {}
         self._lists: Mapping[Tee, tuple[Crl, ...]] = {}
 
     def reload(self, now: datetime) -> None:
         """Read the folder: what was put there by others counts from now on, what is not needed is removed."""
         with self._lock:
-            kinds: dict[PlatformKind, list[Entry]] = {}
-            for entry in self._store.entries():
-                kinds.setdefault(entry.kind, []).append(entry)
-            self._entries = {kind: self._thinned(entries, now) for kind, entries in kinds.items()}
+            of_ratings = self._store.entries()
+            of_lists = {entry.collateral.fingerprint: entry for entry in (*self._of_lists.entries(), *of_ratings)}
+            self._entries = {kind: self._thinned(found, now) for kind, found in _by_kind(of_ratings)}
+            self._carriers = {kind: self._thinned_carriers(found, now) for kind, found in _by_kind(of_lists.values())}
             found = self._store.everything()
             self._lists = {tee: self._thinned_lists(self._proven(tee, found), now) for tee in MODULES}
 
@@ -79,6 +82,8 @@ class OwnCollateral:
             name = collateral.fingerprint
             others = (held for held in self._entries.get(kind, ()) if held.collateral.fingerprint != name)
             self._entries = {**self._entries, kind: self._thinned((*others, entry), now)}
+            others = (held for held in self._carriers.get(kind, ()) if held.collateral.fingerprint != name)
+            self._carriers = {**self._carriers, kind: self._thinned_carriers((*others, entry), now)}
 
     def take_lists(self, tee: Tee, sent: Endorsements, now: datetime) -> int:
         """Keep the revocation lists that a pinned root of this TEE's vendor signed. Returns how many these were."""
@@ -97,6 +102,8 @@ class OwnCollateral:
     def counting(self, tee: Tee, kind: PlatformKind | None, at: datetime) -> Counting:
         """What counts for a quote of a TEE at this time: by kind of platform where its vendor issues by kind."""
         entry = counting(self._entries.get(kind, ()), at) if kind is not None else None
+        if entry is not None:
+            entry = with_newer_lists(entry, self._carriers.get(entry.kind, ()), at, module_of(tee).with_list)
         return Counting(entry, counting_lists(self._lists.get(tee, ()), at))
 
     def kinds(self) -> tuple[PlatformKind, ...]:
@@ -111,9 +118,11 @@ class OwnCollateral:
         """The proven revocation lists by TEE; none for most."""
         return {tee: lists for tee, lists in self._lists.items() if lists}
 
-    def share(self, kind: PlatformKind) -> Bundle:
-        """What is kept of one kind, for another verifier, which proves it again."""
-        return Bundle(intel=tuple(CollateralDocument.from_json(e.collateral.to_json()) for e in self.of_kind(kind)))
+    def to_share(self, kind: PlatformKind, now: datetime) -> tuple[Entry, ...]:
+        """What is kept of one kind for its ratings or its lists and holds now, the newest first."""
+        held = (*self._entries.get(kind, ()), *self._carriers.get(kind, ()))
+        found = {entry.collateral.fingerprint: entry for entry in held if entry.issued <= now <= entry.expires}
+        return tuple(sorted(found.values(), key=lambda entry: entry.issued, reverse=True))
 
     # --- under the lock ---------------------------------------------------------------------------------------
 
@@ -123,6 +132,18 @@ class OwnCollateral:
         for entry in needless:
             self._store.drop(entry)
         return tuple(entry for entry in held if entry not in needless)
+
+    def _thinned_carriers(self, entries: Iterable[Entry], now: datetime) -> tuple[Entry, ...]:
+        """Keep in the folder of lists what is kept for them, and nothing else."""
+        held = tuple(entries)
+        needless = superfluous_carriers(held, now)
+        for entry in needless:
+            self._of_lists.drop(entry)
+        kept = tuple(entry for entry in held if entry not in needless)
+        for entry in kept:
+            if not self._of_lists.has(entry):
+                self._of_lists.put(entry.collateral)
+        return kept
 
     def _thinned_lists(self, lists: tuple[Crl, ...], now: datetime) -> tuple[Crl, ...]:
         needless = superfluous_lists(lists, now)
@@ -140,6 +161,13 @@ class OwnCollateral:
         return tuple(
             crl for crl in found.crls if any(root.subject == crl.issuer and signed(root, crl) for root in roots)
         )
+
+
+def _by_kind(entries: Iterable[Entry]) -> Iterator[tuple[PlatformKind, tuple[Entry, ...]]]:
+    kinds: dict[PlatformKind, list[Entry]] = {}
+    for entry in entries:
+        kinds.setdefault(entry.kind, []).append(entry)
+    yield from ((kind, tuple(found)) for kind, found in kinds.items())
 
 
 def _name(crl: Crl) -> bytes:

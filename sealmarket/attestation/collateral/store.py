@@ -151,6 +151,10 @@ class CollateralStore:
         """Remove collateral, if it is here."""
         (self.folder / "intel" / _name_of(entry)).unlink(missing_ok=True)
 
+    def has(self, entry: Entry) -> bool:
+        """Whether this very collateral is here."""
+        return (self.folder / "intel" / _name_of(entry)).is_file()
+
     def best(self, kind: PlatformKind, now: datetime) -> Entry | None:
         """The newest evaluation, then the newest issue, that is valid now."""
         return next((entry for entry in self.of_kind(kind) if entry.issued <= now <= entry.expires), None)

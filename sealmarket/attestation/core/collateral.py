@@ -46,7 +46,7 @@ class Entry:
     """One proven collateral with the values that ``sealmarket collateral status`` shows.
 
     ``evaluations`` are the numbers of its parts, of which ``evaluation_number`` is the lowest: two that have the same
-    rate platforms alike.
+    rate platforms alike. ``lists`` says when each of its revocation lists was signed, in an order of the vendor's.
     """
 
     kind: PlatformKind
@@ -56,6 +56,7 @@ class Entry:
     evaluation_number: int
     grade: Grade
     evaluations: tuple[int, ...] = ()
+    lists: tuple[datetime, ...] = ()
 
     def state(self, now: datetime) -> Literal["fresh", "due", "expired", "future"]:
         """Where ``now`` lies in its validity."""

@@ -310,6 +310,11 @@ class TeeModule(ABC):
         """Endorsements that came with evidence, with a verifier's own collateral in the place of theirs."""
         return replace(shown, collateral=own)
 
+    def with_list(self, collateral: Collateral, other: Collateral, place: int) -> Collateral:
+        """Collateral with one revocation list of another's of its kind; ``place`` as in ``Entry.lists``."""
+        del other, place
+        return collateral
+
     def fetch_shared(self, get: Get, endpoints: Mapping[str, str]) -> Harvest:
         """Fetch what the vendor signs for all machines: revocation lists with their issuers, as much as comes.
 

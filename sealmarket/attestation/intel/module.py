@@ -121,6 +121,11 @@ class _IntelModule(TeeModule):
 
         return replace(shown, collateral=renewed(shown.collateral, own))
 
+    def with_list(self, collateral: Collateral, other: Collateral, place: int) -> Collateral:
+        from sealmarket.attestation.intel.platform import with_list
+
+        return with_list(collateral, other, place)
+
     def fetch_collateral(self, kind: PlatformKind, get: Get, endpoints: Mapping[str, str]) -> Collateral:
         from sealmarket.attestation.intel.fetch import fetch_collateral
 

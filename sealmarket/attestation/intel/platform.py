@@ -59,6 +59,7 @@ def describe(collateral: IntelCollateral, anchors: Anchors) -> Entry:
         evaluation_number=min(evaluations),
         grade=trusted.grade,
         evaluations=evaluations,
+        lists=tuple(datetime.fromtimestamp(crl.window.start, UTC) for crl in (trusted.root_crl, trusted.pck_crl)),
     )
 
 
@@ -67,6 +68,15 @@ def renewed(shown: Collateral | None, own: Collateral) -> Collateral:
     if not isinstance(shown, IntelCollateral) or not isinstance(own, IntelCollateral):
         return own
     return replace(own, pck_certificate_chain=shown.pck_certificate_chain)
+
+
+def with_list(collateral: Collateral, other: Collateral, place: int) -> Collateral:
+    """Collateral with the root's list (0) or that of the platforms' authority (1) of another's of its kind."""
+    if not isinstance(collateral, IntelCollateral) or not isinstance(other, IntelCollateral):
+        return collateral
+    if place == 0:
+        return replace(collateral, root_ca_crl=other.root_ca_crl)
+    return replace(collateral, pck_crl=other.pck_crl, pck_crl_issuer_chain=other.pck_crl_issuer_chain)
 
 
 def issued(collateral: IntelCollateral) -> Issued:

@@ -393,3 +393,16 @@ def test_a_client_signs_for_the_server_that_it_asks_whatever_that_one_answers() 
 
 def test_a_session_is_never_answered_from_a_cache(client: Client) -> None:
     assert client.post("/v1/sign-in/nonces", b"").headers["cache-control"] == "no-store"
+
+
+def test_a_nonce_of_a_process_whose_clock_is_ahead_counts_once_until_it_ends_here(
+    sessions: Sessions, database: Database, clock: Clock
+) -> None:
+    ahead = Clock()
+    ahead.now += 100
+    text = message(made(database, ahead).nonce().nonce, issued_at=ahead.now).text()
+    assert sessions.sign_in(signed(text), PEER)
+    clock.now += NONCE_SECONDS + 1  # what was written down by this clock alone would be over
+    sessions.sign_in(signed(message(sessions.nonce().nonce, issued_at=clock.now).text()), PEER)
+    with pytest.raises(SignInRefused, match="a nonce that this server gave"):
+        sessions.sign_in(signed(text), PEER)

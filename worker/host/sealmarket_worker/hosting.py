@@ -118,6 +118,7 @@ Prove = Callable[[Sequence[Address]], Paths]
 
 class NodeRenewals:
     """Renewals of the oracle nodes of a committee, by HTTP. ``block``: the final block that is asked about.
+    ``removed``: the places of members whose signatures the chain does not take.
 
     Accounts are those of the last renewal, and those that asked for a tab to be looked at, the newest first. Anyone may
     ask so, with a tab or without: where a renewal has no room for all, :data:`NEWCOMERS` places are theirs, and the
@@ -132,9 +133,10 @@ class NodeRenewals:
         block: Callable[[], int],
         ask: Ask,
         prove: Prove = lambda _accounts: (),
+        removed: Callable[[], frozenset[int]] = frozenset,
     ) -> None:
         self._book, self._committee, self._job_id = book, committee, job_id
-        self._block, self._ask, self._prove = block, ask, prove
+        self._block, self._ask, self._prove, self._removed = block, ask, prove, removed
         self._known: list[Address] = []
 
     def fetch(self, nonce: Bytes32, wanted: Sequence[Address]) -> SignedRenewals | None:
@@ -142,7 +144,7 @@ class NodeRenewals:
         accounts = self._accounts(wanted)
         block, proofs = Uint64(self._block()), self._prove(accounts)
         request = RenewalRequest(nonce=nonce, block_number=block, accounts=tuple(accounts), proofs=proofs)
-        found = fetch_renewal(self._book, self._committee, self._job_id, request, self._ask)
+        found = fetch_renewal(self._book, self._committee, self._job_id, request, self._ask, removed=self._removed())
         if found is not None:
             shown = {tab.account for tab in found.read().tabs}
             self._known = [account for account in accounts if account in shown]

@@ -90,9 +90,13 @@ class Materials:
 
 
 def nothing(spec: JobSpec, seals: tuple[Seal, ...]) -> Materials:
-    """The materials of a job for which nothing was fetched."""
+    """The materials of a job for which nothing was fetched.
+
+    The policies are marked as missing: who has not read them cannot seal evidence to the auditors in them.
+    """
     nil = (None,) * len(seals)
-    return Materials(spec, seals, nil, nil, nil, None, None, None, None, (), {}, {})
+    missing = {seal.policy_hash: f"policy {seal.policy_hash}: not fetched for this job" for seal in seals}
+    return Materials(spec, seals, nil, nil, nil, None, None, None, None, (), {}, missing)
 
 
 class MaterialStore:

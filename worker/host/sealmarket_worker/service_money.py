@@ -10,6 +10,7 @@ journal. A service's record lies in the state folder until nothing of its money 
    open.
 4. Of a service that is not served here any more, each account's last entry is posted while statements count; an end
    that the chain does not know is reported; royalties are paid out, and the bond returns once the chain gives it back.
+   Nothing is forgotten before the chain has every entry, or takes none any more.
 """
 
 from __future__ import annotations
@@ -124,23 +125,26 @@ class ServiceMoney:
         accepted = self._status() is Status.ACCEPTED
         if not service.exists:
             return not accepted
-        self._post_last(service)
+        posted = self._post_last(service)
         service, now = self._service(), self._chain.head().timestamp
         if service.redeemed > service.credited:
             self._send(self._contract.pay_royalties(self._record.spec, self._record.terms))
         if service.end > now and not accepted:
             self._send(self._contract.end_service(self._record.spec))
-        if not service.last and now <= service.last_second:
+        if not (service.last and posted) and now <= service.last_second:
             return False
         if service.bond:
             self._send(self._contract.take_bond(self._job_id, service.bond))
         return True
 
-    def _post_last(self, service: ServiceState) -> None:
+    def _post_last(self, service: ServiceState) -> bool:
+        """Post what the chain may still need. Whether it has all of that."""
         if self._chain.head().timestamp > service.last_second:
-            return
+            return False
+        posted = True
         for signed in reversed(self._statements.needed()):
-            self.post(signed)
+            posted = self.post(signed) and posted
+        return posted
 
     def _service(self) -> ServiceState:
         return self._chain.sessions_at(self._chain.head()).service(self._job_id)

@@ -83,7 +83,7 @@ class JobServing:
         terms = decode_canonical(SessionTerms, raw)
         sets = ConsumerSets(self._chain, self._services.store, quoted.materials.spec)
         renewals = NodeRenewals(
-            book, quoted.committee, quoted.job_id, self._final_block, self._services.ask, sets.paths
+            book, quoted.committee, quoted.job_id, self._final_block, self._services.ask, sets.paths, self._removed
         )
         run = ServiceRun(
             self.link,
@@ -143,6 +143,9 @@ class JobServing:
 
     def _final_block(self) -> int:
         return self._chain.final().number
+
+    def _removed(self) -> frozenset[int]:
+        return self._chain.at(self._chain.head()).removed_members(self._quoted.committee.epoch)
 
     def _chain_time(self) -> int:
         """0 while the chain is silent: a service does not end for that."""
