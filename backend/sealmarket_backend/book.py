@@ -27,7 +27,6 @@ from sealmarket_backend.offers.clauses import Row as OfferRow
 from sealmarket_backend.offers.resting import RestingOffers
 from sealmarket_backend.rota import Waiting
 from sealmarket_backend.signatures import Signatures
-from sealmarket_backend.spelling import SignedOrder, order_json
 from sealmarket_backend.standing import Standing
 from sealmarket_backend.tables import Connection, Database, readable
 from sealmarket_backend.together import Together
@@ -315,7 +314,7 @@ class OrderBook:
                 "INSERT INTO asset_orders (order_hash, asset_id, version, body, expiry, sequence)"
                 " VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM asset_orders))"
                 " ON CONFLICT DO NOTHING",
-                (key, order.asset_id, order.version, order_json(signed), min(order.expiry, NEVER)),
+                (key, order.asset_id, order.version, signed.canonical(), min(order.expiry, NEVER)),
             )
             count = connection.execute(
                 "SELECT COUNT(*) FROM asset_orders WHERE asset_id = ? AND state = 'open'", (order.asset_id,)
@@ -406,14 +405,14 @@ class OrderBook:
         self,
         table: str,
         key: Bytes32,
-        body: SignedOrder,
+        body: SignedRequest | SignedComputeOrder | SignedAssetOrder,
         order: Request | ComputeOrder,
         account: Address,
         by_contract: bool,
         then: Callable[[Connection, int], None],
     ) -> None:
         """Keep an order with what belongs to it, unless it is kept already: ``then`` gets its place, or 0."""
-        document, values = order_json(body), (account, min(order.expiry, NEVER), str(order.salt))
+        document, values = body.canonical(), (account, min(order.expiry, NEVER), str(order.salt))
 
         def keep(connection: Connection) -> None:
             if by_contract:
