@@ -32,8 +32,8 @@ WHOLE = {
     "Statement": "ofStatement",
     "Renewal": "ofRenewal",
 }
-OFF_CHAIN = {"Complaint", "Grant", "SessionRequest", "SessionReceipt"}
-"""What people, users and enclaves read alone."""
+OFF_CHAIN = {"Complaint", "EvidenceSeal", "Grant", "SessionRequest", "SessionReceipt"}
+"""What people, users, nodes and enclaves read alone."""
 PARTS = {
     "Quote": ("ofQuote", ("jobId", "evidenceHash")),
     "Stop": ("ofStop", ("jobId", "evidenceHash", "epoch", "reasons")),
