@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sealmarket.protocol.book import AddressBook
     from sealmarket_oracle.epochs import Over
     from sealmarket_oracle.remote_signer import RemoteSigner
@@ -191,7 +193,7 @@ def status(
     from sealmarket_oracle.admin import read_report
 
     report = read_report(Path(node))
-    typer.echo(report.canonical().decode() if as_json else "\n".join(report_text.lines(report)))
+    typer.echo(report.canonical().decode() if as_json else _text(report_text.lines(report)))
     if report.health.status != "ok":
         raise typer.Exit(1)
 
@@ -211,7 +213,7 @@ def collateral(
     from sealmarket_oracle.admin import read_report
 
     report = read_report(folder)
-    text = "\n".join(report_text.collateral_lines(report))
+    text = _text(report_text.collateral_lines(report))
     typer.echo(report.collateral.canonical().decode() if as_json else text)
     if not report_text.is_well(report):
         raise typer.Exit(1)
@@ -232,7 +234,7 @@ def recall(
     from sealmarket_oracle.recalls import read_advisory
 
     found = ask_recall(folder, read_advisory(advisory))
-    typer.echo(found.canonical().decode() if as_json else "\n".join(report_text.recall_lines(found)))
+    typer.echo(found.canonical().decode() if as_json else _text(report_text.recall_lines(found)))
 
 
 @app.command()
@@ -252,6 +254,13 @@ def advise(
     with out.open("xb") as file:
         file.write(signed.canonical())
     typer.echo(f"advisory {signed.advisory.name()} of {signed.issuer()}: nodes read {out} in their folder advisories")
+
+
+def _text(lines: Iterable[str]) -> str:
+    """Lines that quote peers and endpoints, each on one line of the terminal and without its control characters."""
+    from sealmarket.cli._plain import plain
+
+    return "\n".join(plain(line, 2_000) for line in lines)
 
 
 def _status_of_url(url: str, job: str | None) -> None:

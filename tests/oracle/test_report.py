@@ -126,6 +126,18 @@ def test_a_report_names_open_jobs_with_their_reasons_peers_journal_disk_and_back
     assert decode(NodeReport, report.canonical()) == report
 
 
+def test_what_a_peer_answers_neither_moves_the_operators_cursor_nor_looks_like_a_line_of_ours(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = _reporter(world, world.node()).report()
+    hostile = replace(report.peers[0], problem="\x1b[2Jaway\nhealth   ok")
+    monkeypatch.setattr("sealmarket_oracle.admin.read_report", lambda _folder: replace(report, peers=(hostile,)))
+    said = CliRunner().invoke(app, ["status", str(world.folder)]).stdout
+    assert "away" in said
+    assert "\x1b" not in said
+    assert "health   ok" not in said.splitlines()[1:]
+
+
 def test_a_report_says_minutes_below_two_hours_and_the_moment_from_which_an_advisory_counts(world: World) -> None:
     report = _reporter(world, _waiting(world)).report()
     tried = TriedBackup(place="/media/stick", tried_at=report.at - 300, files={})
