@@ -10,6 +10,7 @@ import typer
 from msgspec.structs import replace
 
 from sealmarket.chain.errors import ChainError
+from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
 from sealmarket.cli._options import RPC_HELP, AsJson, PassphraseFile, Usage, hash_option
 from sealmarket.client.books import load_book
 from sealmarket.files import read_file
@@ -70,6 +71,12 @@ def verify(
     development_root: Annotated[
         list[Path] | None, typer.Option(help="A development root (DER) to accept: evidence is then SIMULATED.")
     ] = None,
+    max_head_ahead: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Seconds by which an endpoint's newest block may be ahead of this machine's clock, of several."
+        ),
+    ] = MOST_AHEAD,
     as_json: AsJson = False,
 ) -> None:
     """Walk a whole job and explain each step.
@@ -78,7 +85,7 @@ def verify(
     chain or the store could not be asked.
 
     With several endpoints (--rpc URL,URL,URL) blocks are those on which more than half agree, and the job's slot and
-    events are proven under them: one that lies is left out.
+    events are proven under them: one that lies is left out. A local chain whose clock was moved needs --max-head-ahead.
 
     Example: sealmarket verify result/0123456789ab.sealproof.json --book market.json --rpc URL
     """
@@ -88,7 +95,7 @@ def verify(
         raise Usage("--evidence-key needs a store to ask", remedy="give --rpc and --book as well")
     key = _key(evidence_key, passphrase_file)
     try:
-        bundle, facts = _read(receipt, book, rpc, at, key)
+        bundle, facts = _read(receipt, book, rpc, at, key, ChainTrust(ahead=max_head_ahead))
     except (ChainError, ServiceError) as error:
         raise NotAsked(error.message, remedy=error.remedy) from error
     if evidence is not None:
@@ -122,11 +129,10 @@ def _key(path: Path | None, passphrase_file: Path | None) -> PrivateKey | None:
 
 
 def _read(
-    receipt: str, book: Path | None, rpc: str | None, at: str | None, key: PrivateKey | None
+    receipt: str, book: Path | None, rpc: str | None, at: str | None, key: PrivateKey | None, trust: ChainTrust
 ) -> tuple[ProofBundle, ChainFacts | None]:
     from sealmarket.chain import Chain
     from sealmarket.chain.endpoints import endpoints_of
-    from sealmarket.chain.quorum import ChainTrust
     from sealmarket.client.results import fetch_evidence
     from sealmarket.receipts.facts import chain_facts
     from sealmarket.store.blobs import Store
@@ -141,7 +147,7 @@ def _read(
         return bundle, None
     addresses = load_book(book)
     several = len(endpoints_of(rpc)) > 1
-    chain, store = Chain(addresses, rpc, trust=ChainTrust() if several else None), Store(addresses.store)
+    chain, store = Chain(addresses, rpc, trust=trust if several else None), Store(addresses.store)
     try:
         bundle = bundle or gather_proof(chain, store, JobId(hash_option(receipt)))
         if key is not None:

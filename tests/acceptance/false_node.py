@@ -10,6 +10,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from sealmarket_enclave.sealed.shares import Share
 from sealmarket_oracle import release
 from sealmarket_oracle.gate.document_rules import open_own_share
@@ -23,5 +25,5 @@ def _false_share(*arguments: object) -> Share:
 
 
 if __name__ == "__main__":
-    vars(release)["open_own_share"] = _false_share
+    pytest.MonkeyPatch().setattr(release, "open_own_share", _false_share)  # fails if the node does it elsewhere
     serve(Path(sys.argv[sys.argv.index("--config") + 1]))

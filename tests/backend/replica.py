@@ -15,6 +15,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from sealmarket import lifeline
 from sealmarket.chain.calls import Call
 from sealmarket.chain.memory import MemoryChain, MemoryView
@@ -73,7 +75,7 @@ class SharedChain(MemoryChain):
         self.set_account(ZERO_ADDRESS, account(PROVIDER), Account(Wei(0), Wei(10**24)))
         self.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
         self.finalise()
-        vars(self.market)["batch"] = lambda calls, _gas: calls
+        pytest.MonkeyPatch().setattr(self.market, "batch", lambda calls, _gas: calls)
 
     def at(self, block: Block) -> SharedView:
         view = SharedView(self, block, self._states[block.number])

@@ -106,7 +106,7 @@ def test_connections_in_a_handshake_count_and_make_room_for_others(files: tuple[
 
 @pytest.mark.loopback
 def test_requests_and_large_answers_go_through_one_connection_after_another(files: tuple[Path, Path]) -> None:
-    with running(files) as (found, trusting):
+    with running(files, replace(PATIENT, request_burst=10_000)) as (found, trusting):  # each 32 KiB count as one
         assert found.url.startswith("https://")
         with httpx.Client(verify=trusting, timeout=PATIENCE, trust_env=False) as client:
             assert client.put(f"{found.url}/", content=bytes(50_000)).json() == {"bytes": 50_000}
