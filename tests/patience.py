@@ -13,13 +13,15 @@ from typing import TypeVar
 T = TypeVar("T")
 PATIENCE = 120.0
 """Seconds. What comes ends the wait at once; this long a test waits only to fail."""
-POLL_SECONDS = 0.02
+POLL_SECONDS, SLOWEST_POLL_SECONDS = 0.02, 0.1
+"""A wait asks often at first, and then at every tenth of what it waited: what it waits for needs the same machine."""
 
 
 def until(what: str, found: Callable[[], T | None], timeout: float = PATIENCE) -> T:
     """Wait until something is there and return it; after ``timeout`` seconds fail with ``what`` and the last answer."""
-    deadline, pause = time.monotonic() + timeout, threading.Event()
+    begun, pause = time.monotonic(), threading.Event()
     while not (answer := found()):
-        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}; last: {answer!r}"
-        pause.wait(POLL_SECONDS)
+        waited = time.monotonic() - begun
+        assert waited < timeout, f"not within {timeout:g} s: {what}; last: {answer!r}"
+        pause.wait(min(max(POLL_SECONDS, waited / 10), SLOWEST_POLL_SECONDS))
     return answer
