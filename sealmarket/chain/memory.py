@@ -88,8 +88,11 @@ class _State:
 
     def copied(self) -> _State:
         """The same, to be changed: what the tables hold is never changed in place."""
-        held = {one.name: getattr(self, one.name) for one in fields(self)}
-        return _State(**{name: value.copy() if isinstance(value, dict) else value for name, value in held.items()})
+        copied = replace(self)
+        for one in fields(self):
+            if isinstance(table := getattr(self, one.name), dict):
+                setattr(copied, one.name, table.copy())
+        return copied
 
 
 class MemoryView:
