@@ -82,13 +82,14 @@ class ChainRecord(AuditLog):
         super().__init__(database, schema, name, mark, clock)
 
     def _undone(self) -> None:
-        super()._undone()
         self._torn = True
         self._forget()
+        super()._undone()
 
     def _forget(self) -> None:
         """Read the tables again."""
         self._open = self._cursor = self._cursor_written = None
+        self._seals.clear()
 
     def _completed(self) -> None:
         super()._completed()
@@ -301,11 +302,14 @@ def _record(row: Any) -> JobRecord:
 
 
 def _changed(held: Mapping[JobId, JobRecord], changes: Sequence[JobRecord]) -> dict[JobId, JobRecord]:
-    """The open jobs after a commit. Blocks come in order, so a job that is new is younger than those that are held."""
+    """The open jobs after a commit, oldest first."""
     found = dict(held)
-    for record in sorted(changes, key=lambda one: (one.matched.number, one.job_id)):
+    for record in changes:
         if record.ended:
             found.pop(record.job_id, None)
         else:
             found[record.job_id] = record
-    return found
+    if all(record.ended or record.job_id in held for record in changes):
+        return found  # none is new
+    ordered = sorted(found.values(), key=lambda record: (record.matched.number, record.job_id))
+    return {record.job_id: record for record in ordered}

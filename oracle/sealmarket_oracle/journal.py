@@ -125,6 +125,8 @@ class Journal(ChainRecord):
         super()._forget()
         self._counts = None
         self._kept = []
+        self._decisions.clear()
+        self._promises.clear()
 
     def _committed(self) -> None:
         kept, counts = self._kept, self._counts
