@@ -11,7 +11,8 @@ from sealmarket.protocol.wire import FindingNote, NodeStatus, SignedDecision, Si
 from sealmarket_enclave.protocol.codec import HexBytes, Shape, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_oracle.journal import JobRecord, Journal
+from sealmarket_oracle.chain_record import JobRecord
+from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeSigner
 from sealmarket_oracle.log.entries import MOST_ENTRIES_SHOWN, HeldTail, JournalTail, LogPart, SignedTail, TailStep
 from sealmarket_oracle.peers import take_tail

@@ -24,8 +24,9 @@ from sealmarket.protocol.wire import ChallengeStatus
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak, words
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_oracle.chain_record import ChallengeRecord
 from sealmarket_oracle.errors import JournalTaken, JournalUnwritable
-from sealmarket_oracle.journal import ChallengeRecord, Journal
+from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.results import Absent, Found, Kept, KeptResults
 
 _log = logging.getLogger("sealmarket.oracle")

@@ -13,103 +13,41 @@ Each decision, promise and refusal to act is also an entry of the audit log (:mo
 the same transaction. The log's size and root are the journal's tail: the mark beside it (:mod:`mark`), peers and
 decisions on chain name one, so that a journal that is lost, copied or older is noticed.
 
-The follower's cursor and everything that was read up to it are written in one transaction.
+What the chain says of the same jobs is beside it (:mod:`chain_record`).
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec.structs import replace
 
-from sealmarket.chain.contracts import SettledResult
-from sealmarket.chain.follow import Cursor
 from sealmarket.chain.model import Block
 from sealmarket.protocol.decisions import ChallengeAnswer, Decision
 from sealmarket.protocol.wire import DecisionDetail
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, decode
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket_enclave.protocol.numbers import AssetId, JobId
-from sealmarket_enclave.protocol.terms import Seal
+from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_oracle.chain_record import ChainRecord, decision_of
 from sealmarket_oracle.errors import DecisionConflict, JournalLost, JournalMismatch, PromiseConflict
-from sealmarket_oracle.gate.inputs import Decided, EventBlock
+from sealmarket_oracle.gate.inputs import Decided
 from sealmarket_oracle.log.entries import EntryKind
-from sealmarket_oracle.log.store import AuditLog
 from sealmarket_oracle.mark import TailMark
 from sealmarket_oracle.storage.databases import Database, SqliteDatabase
+from sealmarket_oracle.storage.facts import Facts
+from sealmarket_oracle.storage.tables import SCHEMA
 
 Promise = Literal["release", "stop"]
+_ENTRY: dict[Promise, EntryKind] = {"release": EntryKind.RELEASE, "stop": EntryKind.STOP}
 _NO_RULES = keccak(b"")
 _DECODED = 1024
-"""Specifications, decisions and details, of each so many, that stay decoded."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS cursor (
-    "only" INTEGER PRIMARY KEY CHECK ("only" = 1), number INTEGER NOT NULL, hash BLOB NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS seals (
-    asset_id BLOB NOT NULL, version INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (asset_id, version)
-) STRICT;
-CREATE TABLE IF NOT EXISTS jobs (
-    job_id BLOB PRIMARY KEY, spec BLOB NOT NULL,
-    matched_number INTEGER NOT NULL, matched_hash BLOB NOT NULL, matched_time INTEGER NOT NULL,
-    evidence_hash BLOB, quoted_number INTEGER, quoted_hash BLOB, quoted_time INTEGER, decide_by INTEGER,
-    quorum BLOB, quorum_number INTEGER, quorum_time INTEGER, ended INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX IF NOT EXISTS open_jobs ON jobs (ended) WHERE ended = 0;
-CREATE TABLE IF NOT EXISTS decisions (
-    job_id BLOB NOT NULL, evidence_hash BLOB NOT NULL, epoch INTEGER NOT NULL,
-    decision BLOB NOT NULL, detail BLOB NOT NULL, enclave_key BLOB NOT NULL,
-    PRIMARY KEY (job_id, evidence_hash, epoch)
-) STRICT;
-CREATE TABLE IF NOT EXISTS promises (
-    job_id BLOB PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('release', 'stop')), body BLOB NOT NULL,
-    size INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS results (
-    job_id BLOB PRIMARY KEY, result_hash BLOB NOT NULL, receipt_hash BLOB NOT NULL, units INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS challenges (
-    job_id BLOB PRIMARY KEY, challenger BLOB NOT NULL, since INTEGER NOT NULL, deadline INTEGER NOT NULL,
-    closed INTEGER NOT NULL DEFAULT 0, available INTEGER
-) STRICT;
-CREATE TABLE IF NOT EXISTS unreadable (subject BLOB PRIMARY KEY, reason TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS log (
-    sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL, leaf BLOB NOT NULL, words TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS log_state (
-    "only" INTEGER PRIMARY KEY CHECK ("only" = 1),
-    size INTEGER NOT NULL, peaks BLOB NOT NULL, witnessed INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS deferrals (job_id BLOB NOT NULL, rules BLOB NOT NULL, PRIMARY KEY (job_id, rules)) STRICT;
-CREATE TABLE IF NOT EXISTS peer_tails (signer BLOB PRIMARY KEY, size INTEGER NOT NULL, tail BLOB NOT NULL) STRICT;
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRecord:
-    """All events of one job up to the cursor. ``quorum`` is the core of the decision that took effect.
-
-    ``accepted`` is the block of that decision, by number and time. ``decide_by`` is the deadline that the market set
-    when the evidence hash was posted, 0 before.
-    """
-
-    job_id: JobId
-    spec: JobSpec
-    matched: EventBlock
-    evidence_hash: Bytes32 | None
-    quoted: EventBlock | None
-    decide_by: int
-    quorum: Decision | None
-    accepted: tuple[int, int] | None
-    ended: bool
+"""Details of decisions that stay decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +71,16 @@ class JournalIdentity:
     name: Bytes32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChallengeRecord:
-    """A challenged result. ``since`` is the time of the challenge's block; ``available`` is this node's answer."""
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """A promise: the bytes of a release, or a stop with its findings as JSON; ``size`` of the log with it."""
 
-    spec: JobSpec
-    job_id: JobId
-    result: SettledResult
-    challenger: Address
-    since: int
-    deadline: int
-    closed: bool
-    available: bool | None
+    kind: Promise
+    body: bytes
+    size: int
 
 
-class Journal(AuditLog):
+class Journal(ChainRecord):
     """One node's journal. Threads may share it; each method is one transaction unless inside :meth:`writing`."""
 
     def __init__(
@@ -168,7 +101,12 @@ class Journal(AuditLog):
         if mark is not None and mark.read() is not None and not database.exists:
             raise JournalLost("it is absent", f"a journal with {mark.require().size} entries")
         self.identity = identity
-        super().__init__(database, _SCHEMA, identity.name, mark, clock)
+        self._decisions: Facts[tuple[JobId, Bytes32, int], OwnDecision] = Facts()
+        self._promises: Facts[JobId, Promised] = Facts()
+        self._counts: dict[EntryKind, int] | None = None
+        self._kept: list[tuple[JobId, OwnDecision | Promised]] = []
+        """What is being written, to be known once it is on disk."""
+        super().__init__(database, SCHEMA, identity.name, mark, clock)
 
     def _prepare(self) -> None:
         own = self.identity
@@ -183,98 +121,32 @@ class Journal(AuditLog):
             )
             super()._prepare()
 
+    def _forget(self) -> None:
+        super()._forget()
+        self._counts = None
+        self._kept = []
+        self._decisions.clear()
+        self._promises.clear()
+
+    def _committed(self) -> None:
+        kept, counts = self._kept, self._counts
+        self._kept, self._counts = [], None
+        torn = self._torn
+        super()._committed()
+        for job_id, one in kept:
+            if isinstance(one, OwnDecision):
+                self._decisions.keep((job_id, one.decision.evidence_hash, one.decision.epoch), one)
+            else:
+                self._promises.keep(job_id, one)
+        if counts is not None and not torn:
+            self._counts = counts | {kind: counts[kind] + n for kind, n in Counter(map(_kind, kept)).items()}
+
     def _require_identity(self, *expected: tuple[str, str]) -> None:
         for name, value in expected:
             self._run("INSERT INTO identity VALUES (?, ?) ON CONFLICT DO NOTHING", (name, value))
             found = self._one("SELECT value FROM identity WHERE name = ?", name)[0]
             if found != value:
                 raise JournalMismatch(name, value, found)
-
-    # --- events of the chain ----------------------------------------------------------------------------------
-
-    def cursor(self) -> Cursor | None:
-        """The last final block that was read."""
-        row = self._one("SELECT number, hash FROM cursor")
-        return Cursor(row[0], Bytes32(row[1])) if row else None
-
-    def advance(self, end: Cursor) -> None:
-        """Everything up to this final block has been read."""
-        with self.writing():
-            self._run(
-                "INSERT INTO cursor VALUES (1, ?, ?)"
-                ' ON CONFLICT ("only") DO UPDATE SET number = excluded.number, hash = excluded.hash',
-                (end.number, bytes(end.hash)),
-            )
-
-    def add_seal(self, asset_id: AssetId, version: int, seal: Seal) -> None:
-        """A version was published. The first event counts: a version's seal never changes."""
-        with self.writing():
-            self._run(
-                "INSERT INTO seals VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (bytes(asset_id), version, seal.canonical()),
-            )
-
-    def seal(self, asset_id: AssetId, version: int) -> Seal | None:
-        """The seal of a published version."""
-        row = self._one("SELECT seal FROM seals WHERE asset_id = ? AND version = ?", bytes(asset_id), version)
-        return decode(Seal, row[0]) if row else None
-
-    def sealed_for(self, epoch: int) -> list[tuple[AssetId, int]]:
-        """The versions that were sealed for an epoch."""
-        rows = self._rows("SELECT asset_id, version, seal FROM seals ORDER BY asset_id, version")
-        return [(AssetId(Bytes32(row[0])), row[1]) for row in rows if decode(Seal, row[2]).epoch == epoch]
-
-    def add_job(self, job_id: JobId, spec: JobSpec, matched: EventBlock) -> None:
-        """A job was matched."""
-        with self.writing():
-            self._run(
-                "INSERT INTO jobs (job_id, spec, matched_number, matched_hash, matched_time) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT DO NOTHING",
-                (bytes(job_id), spec.canonical(), matched.number, bytes(matched.hash), matched.timestamp),
-            )
-
-    def add_quote(self, job_id: JobId, evidence_hash: Bytes32, quoted: EventBlock, decide_by: int) -> None:
-        """The evidence hash was posted. The first event counts."""
-        with self.writing():
-            self._run(
-                "UPDATE jobs SET evidence_hash = ?, quoted_number = ?, quoted_hash = ?, quoted_time = ?,"
-                " decide_by = ? WHERE job_id = ? AND evidence_hash IS NULL",
-                (bytes(evidence_hash), quoted.number, bytes(quoted.hash), quoted.timestamp, decide_by, bytes(job_id)),
-            )
-
-    def add_quorum(self, job_id: JobId, core: Decision, decided: EventBlock) -> None:
-        """A quorum's decision took effect."""
-        with self.writing():
-            self._run(
-                "UPDATE jobs SET quorum = ?, quorum_number = ?, quorum_time = ? WHERE job_id = ? AND quorum IS NULL",
-                (core.canonical(), decided.number, decided.timestamp, bytes(job_id)),
-            )
-
-    def add_unreadable(self, subject: Bytes32, reason: str) -> None:
-        """A log of this job or asset is unreadable; the first reason is kept."""
-        with self.writing():
-            query = "INSERT INTO unreadable VALUES (?, ?) ON CONFLICT DO NOTHING"
-            self._run(query, (bytes(subject), reason))
-
-    def unreadable(self, subject: Bytes32) -> str | None:
-        """Why a job or asset does not read; None for one that does."""
-        row = self._one("SELECT reason FROM unreadable WHERE subject = ?", bytes(subject))
-        return row[0] if row else None
-
-    def end_job(self, job_id: JobId) -> None:
-        """Nothing is left to do for a job."""
-        with self.writing():
-            self._run("UPDATE jobs SET ended = 1 WHERE job_id = ?", (bytes(job_id),))
-
-    def open_jobs(self) -> list[JobRecord]:
-        """The jobs that have not ended, oldest first."""
-        rows = self._rows(f"{_SELECT_JOB} WHERE ended = 0 ORDER BY matched_number, job_id")
-        return [_record(row) for row in rows]
-
-    def job(self, job_id: JobId) -> JobRecord | None:
-        """One job, ended or not."""
-        row = self._one(f"{_SELECT_JOB} WHERE job_id = ?", bytes(job_id))
-        return _record(row) if row else None
 
     # --- decisions and promises of this node ------------------------------------------------------------------
 
@@ -316,10 +188,16 @@ class Journal(AuditLog):
                 block=(detail.block_number, detail.block_hash),
                 words=decision.outcome.name.lower(),
             )
-        return OwnDecision(decision, detail, HexBytes(enclave_key))
+            own = OwnDecision(decision, detail, HexBytes(enclave_key))
+            self._kept.append((decision.job_id, own))
+        return own
 
     def own_decision(self, job_id: JobId, evidence_hash: Bytes32, epoch: int) -> OwnDecision | None:
         """What this node decided about one piece of evidence."""
+        key = (job_id, evidence_hash, epoch)
+        return self._known(self._decisions, key, lambda: self._read_decision(*key))
+
+    def _read_decision(self, job_id: JobId, evidence_hash: Bytes32, epoch: int) -> OwnDecision | None:
         row = self._one(
             "SELECT decision, detail, enclave_key FROM decisions WHERE job_id = ? AND evidence_hash = ? AND epoch = ?",
             bytes(job_id),
@@ -328,7 +206,7 @@ class Journal(AuditLog):
         )
         if row is None:
             return None
-        return OwnDecision(_decision(row[0]), _detail(row[1]), HexBytes(row[2]))
+        return OwnDecision(decision_of(row[0]), _detail(row[1]), HexBytes(row[2]))
 
     def promise(self, job_id: JobId, kind: Promise, body: bytes, *, block: Block, rules: bytes = b"") -> bytes:
         """Release or stop, once for each job and never both. Returns the body that counts: the first one, on disk.
@@ -342,13 +220,15 @@ class Journal(AuditLog):
             held = self.promised(job_id)
             if held is None:
                 size = self.append(
-                    EntryKind.RELEASE if kind == "release" else EntryKind.STOP,
+                    _ENTRY[kind],
                     job_id,
                     statement=keccak(body),
                     rules=keccak(rules) if rules else _NO_RULES,
                     block=(block.number, block.hash),
                 )
                 self._run("INSERT INTO promises VALUES (?, ?, ?, ?)", (bytes(job_id), kind, body, size))
+                self._changed.add(job_id)
+                self._kept.append((job_id, Promised(kind, body, size)))
                 return body
             if held[0] != kind:
                 raise PromiseConflict(job_id, held[0], kind)
@@ -364,7 +244,13 @@ class Journal(AuditLog):
         return (log.size, int(row[1])) if log is not None else (0, 0)
 
     def counts(self) -> dict[EntryKind, int]:
-        """How many decisions, releases and stops there are."""
+        """How many decisions, releases and stops there are. The tables are counted once, and then each commit is."""
+        if (held := self._counts) is None:
+            with self._reading:  # no commit comes between
+                held = self._counts = self._count()
+        return dict(held)
+
+    def _count(self) -> dict[EntryKind, int]:
         promised = {row[0]: row[1] for row in self._rows("SELECT kind, count(*) FROM promises GROUP BY kind")}
         decided = self._one("SELECT count(*) FROM decisions")[0]
         return {
@@ -375,50 +261,20 @@ class Journal(AuditLog):
 
     def promise_size(self, job_id: JobId) -> int:
         """How many entries the log had with the promise of a job; 0 without one."""
-        row = self._one("SELECT size FROM promises WHERE job_id = ?", bytes(job_id))
-        return int(row[0]) if row else 0
+        found = self._promise_of(job_id)
+        return found.size if found is not None else 0
 
     def promised(self, job_id: JobId) -> tuple[Promise, bytes] | None:
         """What this node promised for a job: the bytes of a release, or a stop with its findings as JSON."""
-        row = self._one("SELECT kind, body FROM promises WHERE job_id = ?", bytes(job_id))
-        return (row[0], row[1]) if row else None
+        found = self._promise_of(job_id)
+        return (found.kind, found.body) if found is not None else None
 
-    # --- challenges -------------------------------------------------------------------------------------------
+    def _promise_of(self, job_id: JobId) -> Promised | None:
+        return self._known(self._promises, job_id, lambda: self._read_promise(job_id))
 
-    def add_result(self, job_id: JobId, result: SettledResult) -> None:
-        """A job was settled."""
-        with self.writing():
-            row = (bytes(job_id), bytes(result.result_hash), bytes(result.receipt_hash), result.units)
-            self._run("INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
-
-    def settled(self, job_id: JobId) -> SettledResult | None:
-        """What a job was settled with."""
-        row = self._one("SELECT result_hash, receipt_hash, units FROM results WHERE job_id = ?", bytes(job_id))
-        return SettledResult(Bytes32(row[0]), Bytes32(row[1]), row[2]) if row else None
-
-    def add_challenge(self, job_id: JobId, challenger: Address, since: int, deadline: int) -> None:
-        """A settled job's result was challenged; once for each job."""
-        with self.writing():
-            self._run(
-                "INSERT INTO challenges (job_id, challenger, since, deadline) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT DO NOTHING",
-                (bytes(job_id), bytes(challenger), since, deadline),
-            )
-
-    def close_challenge(self, job_id: JobId) -> None:
-        """A challenge was answered or closed on chain."""
-        with self.writing():
-            self._run("UPDATE challenges SET closed = 1 WHERE job_id = ?", (bytes(job_id),))
-
-    def open_challenges(self) -> list[ChallengeRecord]:
-        """Challenges that are not closed and that this node has not answered, those that end first before."""
-        query = f"{_SELECT_CHALLENGE} WHERE closed = 0 AND available IS NULL ORDER BY deadline, challenges.job_id"
-        return [_challenge(row) for row in self._rows(query)]
-
-    def challenge(self, job_id: JobId) -> ChallengeRecord | None:
-        """One challenge, closed or not; None where there is none, or where the job's result is not known here."""
-        row = self._one(f"{_SELECT_CHALLENGE} WHERE challenges.job_id = ?", bytes(job_id))
-        return _challenge(row) if row else None
+    def _read_promise(self, job_id: JobId) -> Promised | None:
+        row = self._one("SELECT kind, body, size FROM promises WHERE job_id = ?", bytes(job_id))
+        return Promised(row[0], row[1], int(row[2])) if row else None
 
     def answer_challenge(self, answer: ChallengeAnswer, block: Block) -> bool:
         """Journal an answer, before it is signed. Returns the one that counts: the first.
@@ -443,58 +299,13 @@ class Journal(AuditLog):
             return bool(held[0])
 
 
-_SELECT_CHALLENGE = (
-    "SELECT challenges.job_id, spec, result_hash, receipt_hash, units, challenger, since, deadline, closed, available"
-    " FROM challenges JOIN results USING (job_id) JOIN jobs USING (job_id)"
-)
-_SELECT_JOB = (
-    "SELECT job_id, spec, matched_number, matched_hash, matched_time, evidence_hash, quoted_number, quoted_hash,"
-    " quoted_time, decide_by, quorum, quorum_number, quorum_time, ended FROM jobs"
-)
-
-
-# What the journal holds does not change, and every look at the chain reads all open jobs: bytes are decoded once.
-@lru_cache(maxsize=_DECODED)
-def _spec(raw: bytes) -> JobSpec:
-    return decode(JobSpec, raw)
-
-
-@lru_cache(maxsize=_DECODED)
-def _decision(raw: bytes) -> Decision:
-    return decode(Decision, raw)
-
-
 @lru_cache(maxsize=_DECODED)
 def _detail(raw: bytes) -> DecisionDetail:
     return decode(DecisionDetail, raw)
 
 
-def _challenge(row: Any) -> ChallengeRecord:
-    return ChallengeRecord(
-        job_id=JobId(Bytes32(row[0])),
-        spec=_spec(row[1]),
-        result=SettledResult(Bytes32(row[2]), Bytes32(row[3]), row[4]),
-        challenger=Address(row[5]),
-        since=row[6],
-        deadline=row[7],
-        closed=bool(row[8]),
-        available=None if row[9] is None else bool(row[9]),
-    )
-
-
-def _record(row: Any) -> JobRecord:
-    quoted = EventBlock(number=row[6], hash=Bytes32(row[7]), timestamp=row[8]) if row[5] is not None else None
-    return JobRecord(
-        job_id=JobId(Bytes32(row[0])),
-        spec=_spec(row[1]),
-        matched=EventBlock(number=row[2], hash=Bytes32(row[3]), timestamp=row[4]),
-        evidence_hash=Bytes32(row[5]) if row[5] is not None else None,
-        quoted=quoted,
-        decide_by=row[9] or 0,
-        quorum=_decision(row[10]) if row[10] is not None else None,
-        accepted=(row[11], row[12]) if row[11] is not None else None,
-        ended=bool(row[13]),
-    )
+def _kind(kept: tuple[JobId, OwnDecision | Promised]) -> EntryKind:
+    return EntryKind.DECISION if isinstance(kept[1], OwnDecision) else _ENTRY[kept[1].kind]
 
 
 def _without_log(decision: Decision, detail: DecisionDetail) -> tuple[Decision, DecisionDetail]:

@@ -16,9 +16,10 @@ from sealmarket.chain.quorum import AtEndpoint
 from sealmarket.protocol.wire import FindingNote
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_oracle.answers import StopRecord
+from sealmarket_oracle.chain_record import JobRecord
 from sealmarket_oracle.documents import DocumentCache
 from sealmarket_oracle.gate.inputs import AppraisalInput, Defer, MarketRef
-from sealmarket_oracle.journal import JobRecord, Journal, OwnDecision, Promise
+from sealmarket_oracle.journal import Journal, OwnDecision, Promise
 from sealmarket_oracle.keys import NodeKeys
 from sealmarket_oracle.release import (
     Allow,

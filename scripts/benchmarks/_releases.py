@@ -1,9 +1,9 @@
 """One committee in a fresh process, for `scripts/bench release`; prints one JSON object.
 
-`python -m scripts.benchmarks._releases WHAT T N COUNT FOLDER`, where `WHAT` is `latency` or `memory`, and an empty
-`FOLDER` the system's for such. The nodes are the product's: journal with its mark on disk, audit log, peers that hold
-each other's tails, real keys, and evidence of a virtual TDX device. The chain and the store are their twins in memory,
-and peers tell each other by calls: no network is in what is measured.
+`python -m scripts.benchmarks._releases WHAT T N COUNT FOLDER`, where `WHAT` is `latency`, `memory` or `soak`, and an
+empty `FOLDER` the system's for such. The nodes are the product's: journal with its mark on disk, audit log, peers that
+hold each other's tails, real keys, and evidence of a virtual TDX device. The chain and the store are their twins in
+memory, and peers tell each other by calls: no network is in what is measured.
 
 A *wave* is one job for each client, accepted in final blocks. Its clock starts when all nodes may see that, and a
 client is served once ``t`` nodes have answered with their release.
@@ -15,6 +15,7 @@ import gc
 import json
 import os
 import queue
+import statistics
 import sys
 import tempfile
 import threading
@@ -45,6 +46,7 @@ CLIENTS = (1, 8, 64)
 WARM_UP = 8
 BARE_ROUNDS = 5
 MEMORY_CLIENTS = 16
+SOAK_CLIENTS, SOAK_PARTS = 64, 20
 PATIENCE = 120.0
 _LONG = 365 * 86_400
 
@@ -108,6 +110,8 @@ class ReleaseMarket:
 
     def __init__(self, folder: Path, threshold: int, members: int, opened: ExitStack) -> None:
         self.threshold = threshold
+        self.file = folder / "node-0.sqlite"
+        """The first node's journal."""
         device = VirtualTdx(folder / "device", clock)
         self.world = World(device, folder, members, threshold)
         opened.callback(self.world.close)
@@ -178,6 +182,12 @@ class ReleaseMarket:
             index=1,
             enclave_key=self.world.enclave.hpke.public.digest,
         )
+
+    def left(self) -> dict[str, int]:
+        """Bytes that all releases so far have left: in memory, in the first node's journal, in its write-ahead log."""
+        sizes = {name: self.file.with_name(self.file.name + end) for name, end in (("journal", ""), ("wal", "-wal"))}
+        found = {name: path.stat().st_size if path.exists() else 0 for name, path in sizes.items()}
+        return {"memory": resident(), **found}
 
     def forget(self, jobs: Sequence[JobId]) -> None:
         """Let the jobs end, and the twins forget them."""
@@ -262,6 +272,25 @@ def memory(market: ReleaseMarket, count: int, clients: int = MEMORY_CLIENTS) -> 
     return {"early": early, "late": resident(), "releases": (waves - waves // 2) * clients}
 
 
+def soak(market: ReleaseMarket, count: int, clients: int = SOAK_CLIENTS) -> dict[str, Any]:
+    """Many releases by each node, with what they leave: a sample after each part of them, the first once caches fill.
+
+    A sample is the number of releases, resident bytes, bytes of the first node's journal, bytes of its write-ahead log,
+    and processor seconds of a node for one release: the median of the part's waves.
+    """
+    waves = max(SOAK_PARTS, count // clients)
+    edges = {waves * part // SOAK_PARTS: part for part in range(1, SOAK_PARTS + 1)}
+    samples: list[dict[str, float]] = []
+    used: list[float] = []
+    for number in range(1, waves + 1):
+        used.append(market.wave(clients)[2])
+        if number in edges:
+            samples.append({"releases": number * clients, "cpu": statistics.median(used)} | market.left())
+            used = []
+            print(json.dumps(samples[-1]), file=sys.stderr, flush=True)
+    return {"samples": samples}
+
+
 def resident() -> int:
     """Bytes of this process in memory."""
     gc.collect()
@@ -275,7 +304,7 @@ def market_of(threshold: int, members: int, folder: Path | None) -> Iterator[Rel
         yield ReleaseMarket(Path(own), threshold, members, opened)
 
 
-WORK = {"latency": latency, "memory": memory}
+WORK = {"latency": latency, "memory": memory, "soak": soak}
 
 
 if __name__ == "__main__":

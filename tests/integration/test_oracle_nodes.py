@@ -95,7 +95,7 @@ class Committee:
         try:
             until("what the nodes have to do", ticked)
         except AssertionError as error:
-            raise AssertionError([pause.reason for n in self.nodes for pause in n._pauses.values()]) from error
+            raise AssertionError([pause.reason for n in self.nodes for pause in n._waiting._pauses.values()]) from error
 
     def statuses(self, job_id: JobId) -> list[NodeStatus]:
         """What the nodes say of a job."""

@@ -7,6 +7,7 @@ search of this length comes by.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,9 +28,9 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle import release as rules_of_release
 from sealmarket_oracle import releasing
+from sealmarket_oracle.chain_record import JobRecord
 from sealmarket_oracle.gate.inputs import AppraisalInput
 from sealmarket_oracle.head_clock import HeadClock
-from sealmarket_oracle.journal import JobRecord
 from sealmarket_oracle.service import Node
 from tests.oracle.market_machine import MOST_AGE, NODES, Broken, Job, Scene
 from tests.oracle.world import Agreeing, Enclave
@@ -309,6 +310,7 @@ def _forgetting(patch: pytest.MonkeyPatch, kind: str) -> dict[str, Any]:
         if held is not None and held[0] == kind:
             with self._journal.writing():
                 self._journal._run("DELETE FROM promises WHERE job_id = ?", (bytes(record.job_id),))
+            record = dataclasses.replace(record, promised=False)
         return step(self, record, final)
 
     patch.setattr(Node, "_step", forgetful)

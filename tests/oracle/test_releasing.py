@@ -110,7 +110,7 @@ def test_a_job_whose_state_does_not_read_at_the_head_leaves_the_others_alone(
 def test_a_share_that_does_not_open_leaves_the_other_jobs_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     accepted = Accepted(world, 3)
     sealed = accepted.assets[1].share_set.members[0].sealed
-    accepted.node._documents._held._items[sealed] = b"other bytes"
+    accepted.node._releasing._documents._held._items[sealed] = b"other bytes"
     accepted.node.tick()
     assert accepted.states == ["released", "decided", "released"]
     assert "sealed share" in accepted.node.status(accepted.jobs[1]).reason

@@ -13,14 +13,23 @@ from sealmarket.protocol.wire import LogHead
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import JournalError, JournalLost
-from sealmarket_oracle.log.entries import MOST_ENTRIES_SHOWN, EntryKind, LogEntry, SignedTail, TailStep
-from sealmarket_oracle.log.tree import Frontier, leaf_hash
+from sealmarket_oracle.log.entries import (
+    MOST_ENTRIES_SHOWN,
+    MOST_LEAVES_SHOWN,
+    EntryKind,
+    LogEntry,
+    SignedTail,
+    TailStep,
+)
+from sealmarket_oracle.log.tree import Frontier, Milestones, leaf_hash
 from sealmarket_oracle.mark import Tail, TailMark
 from sealmarket_oracle.storage.databases import Database
 from sealmarket_oracle.storage.store import JournalStore
 
 _DEFERRALS_KEPT = 16
 """Refusals to act that are recorded for one job, so that a reason that changes for ever fills no disk."""
+_RECENT = 256
+"""The newest leaves that stay in memory: peers that keep up are shown no others."""
 
 
 class AuditLog(JournalStore):
@@ -33,6 +42,11 @@ class AuditLog(JournalStore):
         self._unmarked = False
         self._written = self._seen = Frontier()
         """The tree with what is being written, and as others see it."""
+        self._fresh: list[Bytes32] = []
+        """The newest leaves of what is being written."""
+        self._recent: tuple[int, tuple[Bytes32, ...]] = (0, ())
+        """The size of the log as others see it, and its newest leaves."""
+        self._milestones = Milestones()
         self._witnessed = self._witnessed_written = 0
         self._peer_tails: dict[Address, SignedTail] = {}
         super().__init__(database, schema)
@@ -65,6 +79,10 @@ class AuditLog(JournalStore):
         if self._unmarked and self._mark is not None:
             self._mark.keep(Tail(self._written.size, self._written.root))
         self._unmarked = False
+        grown = self._written.size - self._recent[0] == len(self._fresh)
+        leaves = (*self._recent[1], *self._fresh) if grown else self._fresh
+        self._recent = self._written.size, tuple(leaves[-_RECENT:])
+        self._fresh = []
         self._seen = self._written
 
     def _undone(self) -> None:
@@ -72,6 +90,7 @@ class AuditLog(JournalStore):
         found = Frontier(size, tuple(Bytes32(peaks[at : at + 32]) for at in range(0, len(peaks), 32)))
         self._require_grown(found)
         self._written = found
+        self._fresh = []
         self._peer_tails.clear()
 
     def _require_grown(self, found: Frontier) -> None:
@@ -129,6 +148,7 @@ class AuditLog(JournalStore):
             after = before.append(leaf)
             self._run("INSERT INTO log VALUES (?, ?, ?, ?)", (before.size, raw, bytes(leaf), words[:1000]))
             self._run("UPDATE log_state SET size = ?, peaks = ?", (after.size, b"".join(after.peaks)))
+            self._fresh.append(leaf)
             self._written, self._unmarked = after, True
             return after.size
 
@@ -145,21 +165,34 @@ class AuditLog(JournalStore):
 
     def leaves(self, size: int, first: int = 0) -> list[Bytes32]:
         """The leaf hashes of the entries from one on, up to a size of the log."""
+        seen, recent = self._recent
+        begin = seen - len(recent)
+        if begin <= first and not self._groups.is_writing:
+            return list(recent[first - begin : max(0, size - begin)])
         query = "SELECT leaf FROM log WHERE sequence >= ? AND sequence < ? ORDER BY sequence"
         return [Bytes32(row[0]) for row in self._rows(query, first, size)]
 
     def frontier_at(self, size: int) -> Frontier:
-        """The tree over the first entries. One pass over them, unless it is the present tree."""
+        """The tree over the first entries: at most that many of its leaves are read, and few the next time."""
         found = self._frontier()
-        if found.size == size:
+        if found.size <= size:
             return found
-        found = Frontier()
-        for leaf in self.leaves(size):
-            found = found.append(leaf)
+        return self._grown(self._milestones.before(size), size)
+
+    def _grown(self, found: Frontier, size: int) -> Frontier:
+        """The tree as it was later, or as it is."""
+        while found.size < size:
+            leaves = self.leaves(min(size, found.size + MOST_LEAVES_SHOWN), found.size)
+            for leaf in leaves:
+                found = found.append(leaf)
+                if not self._groups.is_writing:
+                    self._milestones.pass_by(found)
+            if not leaves:
+                break
         return found
 
     def root_at(self, size: int) -> Bytes32:
-        """The root over the first entries. One pass over them, unless it is the present root."""
+        """The root over the first entries, as :meth:`frontier_at`."""
         return self.frontier_at(size).root
 
     def entries_of(self, kind: EntryKind) -> list[LogEntry]:

@@ -9,6 +9,7 @@ the other. Everything here takes and gives leaf *hashes*; an entry becomes one b
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,7 @@ from sealmarket_enclave.protocol.codec import Bytes32
 
 LONGEST_PROOF = 64
 """Hashes in a proof of a tree of up to 2^64 leaves."""
+MOST_MILESTONES = 1024
 EMPTY_ROOT = Bytes32(hashlib.sha256().digest())
 
 
@@ -50,6 +52,33 @@ class Frontier:
     def root(self) -> Bytes32:
         """The root of the whole tree."""
         return _root_over(self.peaks)
+
+
+class Milestones:
+    """Some earlier trees of one log, so that another one takes few leaves. Threads may share it.
+
+    They are ``spacing`` leaves apart. Where there would be more than :data:`MOST_MILESTONES`, every second one goes.
+    """
+
+    def __init__(self, spacing: int = 1024) -> None:
+        self._spacing = spacing
+        self._lock = threading.Lock()
+        self._passed: dict[int, Frontier] = {}
+
+    def before(self, size: int) -> Frontier:
+        """The greatest tree with at most so many leaves."""
+        with self._lock:
+            return self._passed.get(max((one for one in self._passed if one <= size), default=0), Frontier())
+
+    def pass_by(self, tree: Frontier) -> None:
+        """Keep a tree of what is on disk, if it is a milestone."""
+        if tree.size % self._spacing:
+            return
+        with self._lock:
+            self._passed[tree.size] = tree
+            if len(self._passed) > MOST_MILESTONES:
+                self._spacing *= 2
+                self._passed = {size: one for size, one in self._passed.items() if size % self._spacing == 0}
 
 
 @lru_cache(maxsize=256)

@@ -7,13 +7,18 @@ else through the reader, which waits while a commit is under way.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sealmarket_oracle.errors import JournalUnwritable
 from sealmarket_oracle.storage.databases import Connection, Database, translated
+from sealmarket_oracle.storage.facts import Facts
 from sealmarket_oracle.storage.groups import Groups, Session
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class JournalStore:
@@ -82,6 +87,15 @@ class JournalStore:
                 self._reader = self._database.open_reader()
             found: list[Any] = self._reader.execute(query, values).fetchall()
             return found
+
+    def _known(self, facts: Facts[K, V], key: K, read: Callable[[], V | None]) -> V | None:
+        """What is on disk and never changes. Inside of a transaction the tables answer: another process may write."""
+        if self._groups.is_writing:
+            return read()
+        found = facts.get(key)
+        if found is None and (found := read()) is not None:
+            facts.keep(key, found)
+        return found
 
     def close(self) -> None:
         """Close the connections, once what is being written has ended."""
