@@ -95,7 +95,7 @@ def _disclosed_evidence(bundle: ProofBundle, package: EvidencePackage) -> Iterat
 def _opened_by_nodes(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     """Whether a quorum judged by the package that the reader opened: the evidence hash covers the quote alone.
 
-    One node's word for another package counts no more than its signature does.
+    One node alone that names another package refutes nothing, as its signature alone proves nothing.
     """
     committee = committee_of(bundle, trusted)
     if trusted.evidence_content is None or committee is None or not bundle.decisions:

@@ -89,7 +89,7 @@ class OwnCollateral:
     def take_lists(self, tee: Tee, sent: Endorsements, now: datetime) -> int:
         """Keep the revocation lists that a pinned root of this TEE's vendor signed. Returns how many these were.
 
-        What the vendor signed counts once, however a sender spells the bytes around it. So whoever sends, no more is
+        What the vendor signed counts once, however a sender spells the bytes around it. So no sender has more
         kept than the vendor's roots, and the lists that a quote of these days can need.
 
         Raises:
