@@ -170,6 +170,21 @@ def test_a_machine_that_is_called_back_is_refused_at_no_partys_cost(world: World
     assert "a leaked key" in status.detail.findings[0].found
 
 
+def test_a_refusal_by_an_advisory_anchors_the_entry_that_it_rests_on(world: World, operator: Operator) -> None:
+    """The tail that the decision's detail names has the advisory's entry, and goes on chain with the decision."""
+    operator.drop()
+    _publish(world, operator)
+    _decided(world, operator)
+    decision = operator.node.status(world.job_id).decision
+    assert decision is not None
+    assert decision.detail.log is not None
+    journal = operator.held._journal
+    (entry,) = journal.entries_of(EntryKind.ADVISORY)
+    assert entry.sequence < decision.detail.log.size
+    assert journal.frontier_at(decision.detail.log.size).root == decision.detail.log.root
+    assert entry.at + NOTICE <= world.spec.matched_at
+
+
 def test_a_provider_at_fault_does_not_escape_by_being_called_back(world: World, operator: Operator) -> None:
     operator.drop()
     _publish(world, operator)
