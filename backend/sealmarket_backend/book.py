@@ -37,6 +37,7 @@ T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
 
 
+_NO_CONTRACTS = "a provider whose account is a contract can show no evidence: oracle nodes take what a key signed"
 _MATCHABLE = (
     "SELECT order_hash AS key, body, sequence, used FROM compute_orders WHERE state = 'open' AND reason = ''"
     " ORDER BY sequence"
@@ -147,13 +148,14 @@ class OrderBook:
         query = "SELECT 1 FROM requests JOIN parameters USING (request_hash) WHERE request_hash = ?"
         return self._database.row(query, request_hash) is not None
 
-    def add_compute_order(self, signed: SignedComputeOrder, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
+    def add_compute_order(self, signed: SignedComputeOrder, now: int) -> Bytes32:
         """Accept a provider's offer. Raises :class:`Rejected`, also for what this market takes of no order, and where
-        the provider has not staked the penalty."""
+        the provider has not staked the penalty, or is a contract: oracle nodes take evidence that a key signed, so that
+        such a provider could show none, and would lose its stake job by job."""
         self._require_current(signed.order.expiry, now)
         _require_kept(unmet_by_order(signed.order, self._rules, now))
         key = signed.order.struct_hash()
-        by_contract = self._signatures.require(signed.order, signed.signature, signed.order.provider, peer, key)
+        self._signatures.require_key(signed.order, signed.signature, signed.order.provider, _NO_CONTRACTS)
         used = 0 if key in self.offers else self._used_of(signed.order, key)
 
         mine: list[Bytes32] = []
@@ -167,7 +169,7 @@ class OrderBook:
                 self._rest(signed.order, key, sequence, used)
 
         try:
-            self._insert("compute_orders", key, signed, signed.order, signed.order.provider, by_contract, rest)
+            self._insert("compute_orders", key, signed, signed.order, signed.order.provider, False, rest)
         except BaseException:
             self._own.difference_update(mine)  # it rests no more, and is taken up where it is kept all the same
             raise

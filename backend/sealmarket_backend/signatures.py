@@ -69,6 +69,23 @@ class Signatures:
             found=signed_by,
         )
 
+    def require_key(self, statement: TypedShape, signature: bytes, signer: Address, why: str) -> None:
+        """Refuse what the key of ``signer`` did not sign; no contract is asked. ``why`` its answer would not do.
+
+        Raises:
+            SignatureWrong: another key, or none.
+        """
+        found = _recovered(self._digest(statement.struct_hash()), signature)
+        if found != signer:
+            signed_by = found.checksum if found else "no key"
+            raise SignatureWrong(
+                f"expected a signature by the key of {signer.checksum}, found one by {signed_by}",
+                remedy=f"sign by key for chain {self._addresses.chain_id} and market"
+                f" {self._addresses.market.checksum}; {why}",
+                expected=signer.checksum,
+                found=signed_by,
+            )
+
     def _digest(self, struct_hash: Bytes32) -> Bytes32:
         domain = domain_separator(self._addresses.chain_id, self._addresses.market)
         return keccak(b"\x19\x01" + domain + struct_hash)

@@ -4,7 +4,8 @@
 ``POST /v1/tails`` holds a peer's :class:`TailStep` and answers with the one before. ``GET /v1/log/{first}`` LogPart.
 ``GET /v1/jobs/{jobId}/challenge`` ChallengeStatus; ``GET /v1/documents/{hash}`` and ``/v1/containers/{root}`` the
 sealed results that were challenged and that this node found, as a store serves them.
-``GET /v1/collateral/{tee}/{fmspc}/{ca}`` what this node keeps of a kind of platform, as a collateral bundle.
+``GET /v1/collateral/{tee}/{fmspc}/{ca}`` what this node keeps of a kind of platform, as a collateral bundle, and
+``GET /v1/collateral/{tee}`` the revocation lists that a vendor signs apart (AMD's).
 ``GET /v1/jobs/{jobId}/ear`` the decision as an EAR token, ``GET /v1/ear-key`` the key that signs it.
 ``GET /v1/advisories`` the statements about platforms that this node applies.
 ``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the sealed package, as bytes.
@@ -32,7 +33,7 @@ from sealmarket.protocol.wire import SEALED_HEADER, SIGNATURE_HEADER
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, JobId
-from sealmarket_oracle.collateral import kind_named
+from sealmarket_oracle.collateral import kind_named, tee_named
 from sealmarket_oracle.ear import MEDIA_TYPE
 from sealmarket_oracle.errors import (
     EvidenceNotTaken,
@@ -134,6 +135,15 @@ def _share_collateral(app: FastAPI, node: Node) -> None:
         except CollateralError as error:
             raise MalformedDocument(error.message, remedy=error.remedy) from error
         found = node.collateral.share(kind) if node.collateral is not None else EMPTY_BUNDLE
+        return Response(found, media_type="application/json")
+
+    @app.get("/v1/collateral/{tee}")
+    def lists(tee: str) -> Response:
+        try:
+            named = tee_named(tee)
+        except CollateralError as error:
+            raise MalformedDocument(error.message, remedy=error.remedy) from error
+        found = node.collateral.share_lists(named) if node.collateral is not None else EMPTY_BUNDLE
         return Response(found, media_type="application/json")
 
 

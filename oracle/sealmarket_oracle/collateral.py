@@ -2,8 +2,9 @@
 
 1. A kind of platform is asked for once a vendor's collateral beside evidence has proven that there is one, and from
    then on at an interval that is a fraction of :data:`~sealmarket.attestation.collateral.counting.DELAY`.
-2. Peers are asked for what they keep of the same kinds. What they send is the vendor's, and proven like the rest: they
-   can withhold, never forge. So nodes that reach each other hold the same by the time it counts.
+2. Peers are asked for what they keep of the same kinds, and for AMD's revocation lists. What they send is the vendor's,
+   and proven like the rest: they can withhold, never forge. So nodes that reach each other hold the same by the time it
+   counts.
 3. What does not come leaves what is there, which counts as long as the vendor signed it to be valid.
 """
 
@@ -20,7 +21,7 @@ from typing import Protocol
 
 import msgspec
 
-from sealmarket.attestation.collateral.bundle import Bundle, read_bundle
+from sealmarket.attestation.collateral.bundle import EMPTY_BUNDLE, Bundle, lists_bundle, lists_in, read_bundle
 from sealmarket.attestation.collateral.counting import DELAY, NONE, Counting, counting
 from sealmarket.attestation.collateral.own import OwnCollateral
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
@@ -52,8 +53,10 @@ _FRAME = 1024
 _LOOK_SECONDS = 600.0
 _ANSWER_SECONDS = 10.0
 _log = logging.getLogger("sealmarket.oracle")
-AskPeer = Callable[[str, PlatformKind], Bundle]
-"""What the node at a URL keeps of a kind. Raises :class:`SealmarketError`."""
+LISTED = (Tee.SNP,)
+"""TEEs whose vendor signs revocation lists apart from its collateral by kind. Peers are asked for these lists."""
+AskPeer = Callable[[str, PlatformKind | Tee], Bundle]
+"""What the node at a URL keeps of a kind, or of a TEE's revocation lists. Raises :class:`SealmarketError`."""
 
 
 class Source(Protocol):
@@ -153,7 +156,9 @@ class CollateralKeeper:
         self._outlooks, self._clock = outlooks, clock
         self._kinds: dict[PlatformKind, _Kind] = {}
         self._lists = {tee: _Asked() for tee in asked}
+        self._peer_lists = {tee: _Asked() for tee in LISTED if self._peers}
         self._shared: dict[PlatformKind, tuple[tuple[Entry, ...], bytes]] = {}
+        self._shared_lists: dict[Tee, tuple[object, bytes]] = {}
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="collateral", daemon=True)
 
@@ -206,6 +211,15 @@ class CollateralKeeper:
                 self._shared[kind] = known
         return known[1]
 
+    def share_lists(self, tee: Tee) -> bytes:
+        """The revocation lists of a TEE that are kept apart and hold, for another node: a collateral bundle."""
+        kept = self._own.lists().get(tee, ())
+        known = self._shared_lists.get(tee)
+        if known is None or known[0] is not kept:
+            known = (kept, lists_bundle(self._own.lists_to_share(tee, self._now())) if kept else EMPTY_BUNDLE)
+            self._shared_lists[tee] = known
+        return known[1]
+
     # --- asking -----------------------------------------------------------------------------------------------
 
     def turn(self) -> None:
@@ -216,6 +230,8 @@ class CollateralKeeper:
             self._kinds.setdefault(kind, _Kind())
         for tee, lists in self._lists.items():
             self._attempt(lists, partial(self._take_lists, tee), f"{tee.slug} revocation lists")
+        for tee, lists in self._peer_lists.items():
+            self._attempt(lists, partial(self._take_lists_of_peers, tee), f"{tee.slug} revocation lists at peers")
         for kind, state in list(self._kinds.items()):
             name = f"{kind.tee.slug} {kind.fmspc} {kind.ca}"
             if kind.tee in self._tees:
@@ -269,6 +285,13 @@ class CollateralKeeper:
         except SealmarketError as error:
             yield error.message
 
+    def _take_lists_of_peers(self, tee: Tee) -> Iterator[str]:
+        for url in self._peers:
+            try:
+                self._own.take_lists(tee, lists_in(self._ask_peer(url, tee)), self._now())
+            except Exception as error:  # noqa: BLE001 - as in _attempt
+                yield f"{url}: {_said(error)}"
+
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
 
@@ -283,7 +306,12 @@ class CollateralKeeper:
             peers=len(self._peers),
             kinds=tuple(_kind_view(kind, self._own.of_kind(kind), self._kinds.get(kind), now) for kind in kinds),
             lists=tuple(self._list_views()),
-            problems=tuple(f"{tee.slug}: {one.problem}" for tee, one in self._lists.items() if one.problem),
+            problems=tuple(
+                f"{tee.slug}: {one.problem}"
+                for asked in (self._lists, self._peer_lists)
+                for tee, one in asked.items()
+                if one.problem
+            ),
             platforms=self._outlooks.known,
             falling_out=self._outlooks.view()[:MOST_SHOWN],
         )
@@ -351,14 +379,15 @@ def own_for(
 
 
 class HttpAskPeer:
-    """Asks other nodes over HTTP, by the path ``/v1/collateral`` with TEE, FMSPC and authority."""
+    """Asks other nodes over HTTP: ``/v1/collateral/{tee}`` for lists, with FMSPC and authority for a kind."""
 
     def __init__(self) -> None:
         self._client = HttpClient(seconds=_ANSWER_SECONDS)
 
-    def __call__(self, url: str, kind: PlatformKind) -> Bundle:
+    def __call__(self, url: str, wanted: PlatformKind | Tee) -> Bundle:
         """Raises :class:`HttpError` or :class:`CollateralError`: no answer, or none that reads."""
-        asked = f"{url.rstrip('/')}/v1/collateral/{kind.tee.slug}/{kind.fmspc}/{kind.ca}"
+        named = wanted.slug if isinstance(wanted, Tee) else f"{wanted.tee.slug}/{wanted.fmspc}/{wanted.ca}"
+        asked = f"{url.rstrip('/')}/v1/collateral/{named}"
         with self._client.ask("GET", asked, limit=_MOST_SHARED) as answer:
             if answer.status != 200:
                 raise HttpError(f"{url} answered {answer.status}", remedy="see to that node")
@@ -367,6 +396,14 @@ class HttpAskPeer:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def tee_named(name: str) -> Tee:
+    """The TEE that a path names. Raises :class:`CollateralError`."""
+    try:
+        return Tee.from_slug(name)
+    except ValueError:
+        raise CollateralError(f"no TEE is named {name[:40]!r}", remedy="name one: snp") from None
 
 
 def kind_named(tee: str, fmspc: str, ca: str) -> PlatformKind:

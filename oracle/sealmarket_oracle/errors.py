@@ -6,6 +6,7 @@
         ├── KeyFileRefused         a key file is absent, readable by others, or no key
         │   └── PassphraseMissing  no file, credential or terminal gives the passphrase
         ├── AdvisoryRefused        a file is no statement about platforms, or one that means no machine
+        ├── AdvisoriesRefused      more statements than a node reads
         ├── BackupRefused          a node's keys have no backup that was tried, or one that is not theirs
         ├── SignerFailed           the program that holds the signing key did not sign what it was shown
         ├── JournalError
@@ -61,6 +62,16 @@ class AdvisoryRefused(OracleError):
     def __init__(self, path: Path, why: str) -> None:
         remedy = "write it after docs/spec/schemas/advisory.json; docs/spec/oracle-operation.md says what targets mean"
         super().__init__(f"{path} is no statement about platforms: {why}", remedy=remedy)
+
+
+class AdvisoriesRefused(OracleError):
+    """The folder has more statements than a node reads: it decides nothing rather than leave one out."""
+
+    def __init__(self, folder: Path, found: int, most: int) -> None:
+        super().__init__(
+            f"{folder} has {found} statements about platforms, expected at most {most}",
+            remedy="move those that later ones replace out of it, or ask an issuer for one statement of many targets",
+        )
 
 
 class BackupRefused(OracleError):

@@ -115,6 +115,13 @@ OPERATIONS = (
         (("tee", _WORD), ("fmspc", _WORD), ("ca", _WORD)),
     ),
     Operation(
+        "/v1/collateral/{tee}",
+        "get",
+        "The revocation lists that a TEE's vendor signs apart (AMD's), as a collateral bundle. For other nodes.",
+        _read({200: ("The bundle; empty where the node keeps none.", None)}),
+        (("tee", _WORD),),
+    ),
+    Operation(
         "/v1/jobs/{job_id}/ear",
         "get",
         "What the node decided on a job's evidence, as a signed attestation result (EAR).",

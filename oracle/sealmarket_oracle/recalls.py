@@ -32,13 +32,14 @@ from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Shape
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import AssetId, JobId, Tee, Timestamp
 from sealmarket_enclave.protocol.signing import sign
-from sealmarket_oracle.errors import AdvisoryRefused, JournalTaken, JournalUnwritable
+from sealmarket_oracle.errors import AdvisoriesRefused, AdvisoryRefused, JournalTaken, JournalUnwritable
 from sealmarket_oracle.gate.advisory_rules import NOTICE, in_force
 from sealmarket_oracle.gate.inputs import InForce
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.log.entries import EntryKind
 
 MOST_ADVISORIES = 256
+"""Files that are read. With more a node decides nothing: one that is left out would let its machines pass."""
 _SCHEMA = "CREATE TABLE IF NOT EXISTS sightings (job_id BLOB, seen BLOB, PRIMARY KEY (job_id, seen)) STRICT"
 _State = tuple[str, int, int, int]
 """Name, time of the last change of content or mode, size, mode."""
@@ -199,9 +200,12 @@ class Recalls:
         """Read the folder, if it changed. ``block``: the final block that the node stands on, by number and hash.
 
         Raises:
+            AdvisoriesRefused: there are more statements than :data:`MOST_ADVISORIES`: none is left out in silence.
             JournalUnwritable, JournalTaken: a new statement is not logged; a later look reads the folder again.
         """
-        files = sorted(self._folder.glob("*.json"))[:MOST_ADVISORIES]
+        files = sorted(self._folder.glob("*.json"))
+        if len(files) > MOST_ADVISORIES:
+            raise AdvisoriesRefused(self._folder, len(files), MOST_ADVISORIES)
         state = tuple(map(_state_of, files))
         if state == self._files:
             return

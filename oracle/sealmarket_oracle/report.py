@@ -68,7 +68,8 @@ class LogView(Shape, frozen=True, kw_only=True):
 
 
 class NodeReport(Shape, frozen=True, kw_only=True):
-    """All that an operator is shown."""
+    """All that an operator is shown. ``alarms``: how many stand, about the machine's clock and then about each endpoint
+    of the chain in the order of ``rpc``; ``health`` has their texts."""
 
     version: str = "sealmarket/oracle-report/1"
     software: str
@@ -80,6 +81,7 @@ class NodeReport(Shape, frozen=True, kw_only=True):
     keystore: str
     at: int
     health: Health
+    alarms: tuple[int, ...]
     head_block: int
     jobs: tuple[OpenJob, ...]
     peers: tuple[PeerView, ...]
@@ -116,6 +118,7 @@ class Reporter:
             keystore=self._keystore,
             at=int(time.time()),
             health=self._runner.health,
+            alarms=self._node.alarms_by_place,
             head_block=self._node.newest_head,
             jobs=jobs,
             peers=tuple(
@@ -185,6 +188,7 @@ def metrics(report: NodeReport) -> str:
 
 _KINDS = {
     "deciding": "gauge", "ticks_total": "counter", "final_block": "gauge", "head_block": "gauge",
+    "endpoint_alarms": "gauge",
     "open_jobs": "gauge", "waiting_jobs": "gauge", "decisions_total": "counter", "promises_total": "counter",
     "log_entries": "gauge", "log_witnessed_entries": "gauge", "log_anchored_entries": "gauge", "peer_holds": "gauge",
     "state_free_bytes": "gauge", "journal_bytes": "gauge", "last_backup_timestamp_seconds": "gauge",
@@ -200,6 +204,8 @@ def _samples(report: NodeReport) -> Iterator[tuple[str, str, int]]:
     yield "ticks_total", "", report.health.ticks
     yield "final_block", "", report.health.final_block
     yield "head_block", "", report.head_block
+    for place, count in enumerate(report.alarms):
+        yield "endpoint_alarms", f'{{place="{place}"}}', count
     yield "open_jobs", "", len(report.jobs)
     yield "waiting_jobs", "", sum(job.state == "waiting" and job.quoted for job in report.jobs)
     yield "decisions_total", "", report.log.decisions

@@ -19,6 +19,7 @@ def lines(report: NodeReport) -> Iterator[str]:
     yield f"keys     {report.keystore}; {_backups(report)}"
     yield f"chain    {report.chain_id}, market {report.market}: final {health.final_block}, head {report.head_block}"
     yield f"health   {health.status}{': ' + health.problem if health.problem else ''}"
+    yield from (f"ALARM    {alarm}" for alarm in health.alarms)
     log = report.log
     yield (
         f"journal  {log.head.journal}: {log.decisions} decisions, {log.releases} releases, {log.stops} stops;"

@@ -318,6 +318,13 @@ class Node:
         return tuple(str(alarm) for alarm in self._chain.alarms)
 
     @property
+    def alarms_by_place(self) -> tuple[int, ...]:
+        """How many alarms stand: first those about this machine's clock, then for each endpoint in its order."""
+        standing = [alarm.endpoint for alarm in self._chain.alarms]
+        by_endpoint = [standing.count(endpoint) for endpoint in self._chain.endpoints]
+        return (len(standing) - sum(by_endpoint), *by_endpoint)
+
+    @property
     def proofs(self) -> Literal["required", "none"]:
         """Whether state at a block counts by proof alone."""
         return "required" if self._chain.trust.proofs else "none"

@@ -182,6 +182,11 @@ class Chain:
         """What is wrong with the endpoints now."""
         return self._quorum.alarms.standing() if self._quorum is not None else ()
 
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The endpoints as they may be printed and as alarms name them, in the order of the configuration."""
+        return self.rpc.names
+
     def block(self, number: int) -> Block:
         """The block at a number; with a quorum the one on which enough endpoints agree, so it must be final.
 

@@ -115,6 +115,10 @@ class ChainReader(Protocol):
     def alarms(self) -> tuple[Alarm, ...]:
         """What is wrong with the endpoints now."""
 
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The endpoints as they may be printed and as alarms name them, in the order of the configuration."""
+
     def block(self, number: int) -> Block:
         """The block at a number."""
 

@@ -254,6 +254,11 @@ class MemoryChain:
         """None."""
         return ()
 
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """This process."""
+        return ("memory",)
+
     def block(self, number: int) -> Block:
         """The block at a number."""
         self._answer()

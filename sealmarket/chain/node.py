@@ -72,6 +72,8 @@ class RpcNode:
         """Whether the node has said that it follows the expected chain."""
         self.rests_until = float("-inf")
         """Until when it is not asked beside another node (monotonic seconds)."""
+        self.slow, self.slow_at = 0, float("-inf")
+        """How often it was too slow for a look of late, and when it was last (monotonic seconds)."""
         self.left_until = float("-inf")
         """Until when it is asked nothing, since it was found to lie (monotonic seconds)."""
         self._address = address

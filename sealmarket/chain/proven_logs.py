@@ -24,6 +24,8 @@ from sealmarket_enclave.protocol.codec import Address, Bytes32
 
 _KEPT_BLOCKS = 64
 """Blocks whose logs are kept: decisions are read together with their jobs' matches."""
+_KEPT_BYTES, _OF_A_LOG = 16 << 20, 1024
+"""Of all that is kept, by what logs say; each counts for so many bytes beside that. One block can have megabytes."""
 _CONTENT = ("address", "data", "topics", "logIndex")
 Log = dict[str, Any]
 T = TypeVar("T")
@@ -90,7 +92,7 @@ class ProvenLogs:
             kept = self._quorum.proven(lambda: self._read(block), f"logs of block {number}")
             with self._turn:
                 self._kept[block.hash] = kept
-                while len(self._kept) > _KEPT_BLOCKS:
+                while len(self._kept) > _KEPT_BLOCKS or sum(map(_size, self._kept.values())) > _KEPT_BYTES:
                     del self._kept[next(iter(self._kept))]
         return kept
 
@@ -110,6 +112,10 @@ def _fits(log: Log, query: Mapping[str, Any]) -> bool:
     return len(found) >= len(topics) and all(
         topic is None or topic.lower() == shown for topic, shown in zip(topics, found, strict=False)
     )
+
+
+def _size(logs: Iterable[Log]) -> int:
+    return sum(len(log["data"]) + _OF_A_LOG for log in logs)
 
 
 def _made_up(logs: Iterable[Log], proven: Iterable[Log]) -> int:

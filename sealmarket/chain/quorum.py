@@ -16,6 +16,9 @@
    height or a later time than that head's is final, the doubt ends: the block was real, or the endpoint made it up and
    is left out. Times never fall along a chain, so a height that no chain reaches is a lie by its time.
 
+6. A final block begins a look (:meth:`~sealmarket.chain.rpc.Rpc.begin_look`): an endpoint that takes more than its
+   share of the time is asked no more in it while ``needed`` others answer, and rests, with an alarm.
+
 Fewer than ``needed`` endpoints with a say are :class:`~sealmarket.chain.errors.TooFewAgree`; without a block on which
 enough agree, :class:`~sealmarket.chain.errors.EndpointsDisagree`. ``needed`` endpoints that lie together are the chain.
 """
@@ -120,6 +123,7 @@ class EndpointQuorum:
         Raises:
             TooFewAgree, EndpointsDisagree, ChainUnavailable: nothing is relied on.
         """
+        self._rpc.begin_look(self._needed)
         shown = self._with_a_say(lambda: (self._block("latest"), self._final_at()))
         finals = [(endpoint, final) for endpoint, (_, final) in shown]
         votes: list[tuple[str, Block]] = []
@@ -154,7 +158,7 @@ class EndpointQuorum:
             except (ChainUnavailable, NodeDistrusted, RpcRefused, Reverted, AbiMismatch) as error:
                 if len(shown) == 1:
                     raise
-                self.alarms.sound(endpoint, "state at its newest block", "an answer", error.message, _BRIEF)
+                self._sound(endpoint, "state at its newest block", error)
         return self._enough(found)
 
     def block(self, number: int) -> Block:
@@ -182,7 +186,7 @@ class EndpointQuorum:
         def note(endpoint: str, error: ChainError) -> None:
             failures.append(error)
             if self._rpc.several:
-                self.alarms.sound(endpoint, what, "an answer", error.message, _BRIEF)
+                self._sound(endpoint, what, error)
 
         shown = self._rpc.everywhere(read, self._needed, note)
         narrower = [error for error in failures if isinstance(error, NARROWING)]
@@ -204,7 +208,7 @@ class EndpointQuorum:
                 self.leave_out(endpoint, error.what, error.expected, error.found)
                 first = first or error
             except (ChainUnavailable, NodeDistrusted, RpcRefused) as error:
-                self.alarms.sound(endpoint, what, "an answer", error.message, _BRIEF)
+                self._sound(endpoint, what, error)
                 first = first or error
         assert first is not None
         raise first
@@ -255,7 +259,11 @@ class EndpointQuorum:
 
     def _note_failure(self, endpoint: str, error: ChainError) -> None:
         if self._rpc.several:
-            self.alarms.sound(endpoint, "newest block", "an answer", error.message, _BRIEF)
+            self._sound(endpoint, "newest block", error)
+
+    def _sound(self, endpoint: str, what: str, error: ChainError) -> None:
+        """Of an endpoint that did not answer, or too slowly: for as long as it rests."""
+        self.alarms.sound(endpoint, what, "an answer", error.message, max(_BRIEF, self._rpc.rests(endpoint)))
 
     def _has_a_say(self, endpoint: str, head: Block, now: int, reached: int, newest: int) -> bool:
         """``reached``: the time that enough newest blocks have; ``newest``: the latest of any; not of the future."""

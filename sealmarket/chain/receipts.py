@@ -15,9 +15,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import rlp
 
-from sealmarket.chain.errors import NodeDistrusted, RpcRefused, TooSlow
+from sealmarket.chain.errors import AnswerTooLong, NodeDistrusted, RpcRefused, TooSlow
+from sealmarket.chain.node import MAXIMUM_ANSWER
 from sealmarket.chain.proof import ProofRefused, StateHeader
 from sealmarket.chain.rpc import Rpc, data, quantity, word
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -28,6 +30,8 @@ _DEPOSIT_FIELDS = ("depositNonce", "depositReceiptVersion")
 _BRANCHES, _HASH_BYTES = 16, 32
 ONE_BY_ONE_SECONDS = 300.0
 """For all receipts of a block, where a node shows them one by one; some thousands at the pace of a public node."""
+_LEAST_RECEIPT = 512
+"""Bytes of a receipt's JSON: its bloom alone has as many digits."""
 Pair = tuple[tuple[int, ...], bytes]
 """A key in nibbles, and its value."""
 
@@ -39,6 +43,7 @@ def receipts_of(rpc: Rpc, block_hash: Bytes32, number: int) -> list[Any]:
         NodeDistrusted: no list.
         RpcRefused: the node does not show them.
         TooSlow: it shows them one by one, and not within :data:`ONE_BY_ONE_SECONDS`.
+        AnswerTooLong: they have more than :data:`~sealmarket.chain.node.MAXIMUM_ANSWER` bytes, together or one by one.
     """
     try:
         found = rpc.call("eth_getBlockReceipts", hex(number))
@@ -80,17 +85,22 @@ def ordered_root(values: Sequence[bytes]) -> Bytes32:
 
 
 def _one_by_one(rpc: Rpc, block_hash: Bytes32, number: int) -> list[Any]:
-    """By a list of transactions that nothing proves yet: it may be of any length."""
+    """By a list of transactions that nothing proves yet: it may be of any length, and each receipt of any size."""
     shown = rpc.call("eth_getBlockByHash", str(block_hash), False)
     transactions = shown.get("transactions") if isinstance(shown, dict) else None
     if not isinstance(transactions, list):
         raise NodeDistrusted(f"block {number}", "a list of transactions", type(transactions).__name__)
-    found, until = list[Any](), time.monotonic() + ONE_BY_ONE_SECONDS
+    if len(transactions) * _LEAST_RECEIPT > MAXIMUM_ANSWER:
+        raise AnswerTooLong(rpc.asked, MAXIMUM_ANSWER)
+    found, until, left = list[Any](), time.monotonic() + ONE_BY_ONE_SECONDS, MAXIMUM_ANSWER
     for transaction in transactions:
         if time.monotonic() > until:
             detail = f"{len(found)} of {len(transactions)} receipts of block {number} in {ONE_BY_ONE_SECONDS:g} seconds"
             raise TooSlow(rpc.asked, detail)
         found.append(rpc.call("eth_getTransactionReceipt", transaction))
+        left -= len(msgspec.json.encode(found[-1]))
+        if left < 0:
+            raise AnswerTooLong(rpc.asked, MAXIMUM_ANSWER)
     return found
 
 

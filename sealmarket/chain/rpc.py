@@ -8,6 +8,9 @@
    often; for logs it is not, of which fewer are asked for instead. So is one that shows nothing where a block is:
    behind one address several replicas answer, and the next one may have it.
 5. What other nodes say beside the one that is asked: :meth:`Rpc.elsewhere`. :mod:`sealmarket.chain.agreement` compares.
+6. A *look* at the chain (:meth:`Rpc.begin_look`, one for each thread) gives each node :data:`LOOK_SECONDS` in all. One
+   that took more is asked no more in it while enough others answered in time, and rests: the longer, the more often. So
+   one that gives each answer just in time slows the looks of a while once, and never all of them.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from sealmarket.chain.errors import (
     NodeRefused,
     RateLimited,
     RpcRefused,
+    TooSlow,
     WrongChain,
 )
 from sealmarket.chain.node import TIMEOUT_SECONDS, RpcNode
@@ -44,10 +48,51 @@ LONGEST_WAIT = 5.0
 """Seconds; a node that asks for more is left."""
 REST_SECONDS = 60.0
 """For how long a node that failed is not asked beside another one: it must not hold up each comparison."""
+LOOK_SECONDS = 30.0
+"""For all answers of one node in one look, where others do without it."""
+LONGEST_REST = 960.0
+"""Seconds that a node rests which was too slow for several looks; the first time :data:`REST_SECONDS`, then doubled."""
+_REMEMBERED = 3600.0
+"""Seconds after which a node's earlier slowness counts no more."""
 _SENDING, _LOGS, _BLOCK = "eth_sendRawTransaction", "eth_getLogs", "eth_getBlockByNumber"
 _QUANTITY = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,63})", re.IGNORECASE)
 _DATA = re.compile(r"0x(?:[0-9a-f]{2})*+", re.IGNORECASE)
 log = logging.getLogger(__name__)
+
+
+class _Look(threading.local):
+    """One thread's look, by URL: the seconds that each node took, which answered, which answered in time in the look
+    before and were not asked yet, which were found slow; and how many must answer.
+    """
+
+    least: int = 0
+    spent: dict[str, float]
+    answered: set[str]
+    before: set[str]
+    slow: set[str]
+
+    def begin(self, least: int) -> None:
+        self.before = {url for url in self.answered if self.spent[url] <= LOOK_SECONDS} if self.least else set()
+        self.least, self.spent, self.answered, self.slow = least, {}, set(), set()
+
+    def note(self, url: str, seconds: float, *, answered: bool) -> None:
+        if self.least:
+            self.spent[url] = self.spent.get(url, 0.0) + seconds
+            self.before.discard(url)
+            (self.answered.add if answered else self.answered.discard)(url)
+
+    def is_over(self, url: str) -> bool:
+        """Whether a node took more than its share, and enough others answered within theirs."""
+        if not self.least or self.spent.get(url, 0.0) <= LOOK_SECONDS:
+            return False
+        in_time = {other for other in self.answered if self.spent[other] <= LOOK_SECONDS}
+        return len((in_time | self.before) - {url}) >= self.least
+
+    def is_new(self, url: str) -> bool:
+        """Whether a node was not yet found slow in this look."""
+        known = url in self.slow
+        self.slow.add(url)
+        return not known
 
 
 class Rpc:
@@ -68,7 +113,9 @@ class Rpc:
         chain_id: int | None = None,
         timeout: float = TIMEOUT_SECONDS,
         pause: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._monotonic, self._look = monotonic, _Look()
         self._nodes = [RpcNode(address, timeout) for address in endpoints_of(where)]
         for place, node in enumerate(self._nodes):
             if node.url in {before.url for before in self._nodes[:place]}:
@@ -87,6 +134,11 @@ class Rpc:
     def asked(self) -> str:
         """The node that is asked now, as it may be printed."""
         return (self._pinned or self._nodes[self._current]).url
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All nodes as they may be printed, in the order in which they were named; no two alike."""
+        return tuple(node.url for node in self._nodes)
 
     @property
     def count(self) -> int:
@@ -128,13 +180,13 @@ class Rpc:
         asked = self._pinned or self._nodes[self._current]
         found = []
         for node in self._nodes:
-            if node is asked or time.monotonic() < node.rests_until:
+            if node is asked or self._monotonic() < node.rests_until:
                 continue
             try:
                 with self._only(node):
                     found.append(read())
             except (ChainUnavailable, NodeDistrusted, RpcRefused) as error:
-                node.rests_until = time.monotonic() + REST_SECONDS
+                node.rests_until = self._monotonic() + REST_SECONDS
                 log.warning("%s; it is not compared with for %g seconds", error, REST_SECONDS)
         return found
 
@@ -149,25 +201,40 @@ class Rpc:
         """
         found: list[tuple[str, T]] = []
         first: ChainError | None = None
-        now = time.monotonic()
+        now = self._monotonic()
         for node in sorted(self._heard(), key=lambda node: now < node.rests_until):
             if now < node.rests_until and len(found) >= least:
                 continue
             try:
                 with self._only(node):
                     found.append((node.url, read()))
-                node.rests_until = float("-inf")
             except (ChainUnavailable, NodeDistrusted, RpcRefused) as error:
                 first = first or error
-                node.rests_until = time.monotonic() + REST_SECONDS
+                node.rests_until = max(node.rests_until, self._monotonic() + REST_SECONDS)
                 failed(node.url, error)
+                continue
+            if self._look.is_over(node.url):
+                failed(node.url, self._too_slow(node))
+            else:
+                node.rests_until = float("-inf")
         if not found and first is not None:
             raise first
         return found
 
+    def begin_look(self, least: int) -> None:
+        """Count what each node takes from now on, for this thread. ``least``: how many do without the others."""
+        self._look.begin(least)
+
+    def rests(self, url: str) -> float:
+        """For how many more seconds a node rests; 0 where it does not."""
+        until = next(node.rests_until for node in self._nodes if node.url == url)
+        return max(0.0, until - self._monotonic())
+
     def in_turn(self) -> list[str]:
-        """The nodes that are not left out, in the order in which they are asked; named as :meth:`everywhere` does."""
-        return [node.url for _, node in self._in_turn()]
+        """The nodes that are not left out, in the order in which they are asked, those that rest last; named as
+        :meth:`everywhere` does."""
+        now = self._monotonic()
+        return [node.url for _, node in sorted(self._in_turn(), key=lambda one: now < one[1].rests_until)]
 
     def at(self, url: str, read: Callable[[], T]) -> T:
         """What ``read`` returns at one node, named as :meth:`everywhere` names it."""
@@ -182,10 +249,10 @@ class Rpc:
         """Ask a node nothing for a while, unless all are left out."""
         for node in self._nodes:
             if node.url == url:
-                node.left_until = time.monotonic() + seconds
+                node.left_until = self._monotonic() + seconds
 
     def _heard(self) -> list[RpcNode]:
-        now = time.monotonic()
+        now = self._monotonic()
         return [node for node in self._nodes if now >= node.left_until] or self._nodes
 
     def mount(self, transport: httpx.BaseTransport) -> None:
@@ -240,8 +307,26 @@ class Rpc:
             log.warning("%s; asking %s from now on", error, self._nodes[self._current].url)
 
     def _ask(self, node: RpcNode, method: str, params: list[object]) -> Any:
-        self._confirm(node)
-        return self._patiently(node, method, params)
+        if self._look.is_over(node.url):
+            raise self._too_slow(node)
+        begun, answered = self._monotonic(), False
+        try:
+            self._confirm(node)
+            found = self._patiently(node, method, params)
+            answered = True
+        finally:
+            self._look.note(node.url, self._monotonic() - begun, answered=answered)
+        return found
+
+    def _too_slow(self, node: RpcNode) -> TooSlow:
+        """Let a node rest that took more than its share of a look: once for each look, the longer the more often."""
+        now = self._monotonic()
+        if self._look.is_new(node.url):
+            node.slow = node.slow + 1 if now - node.slow_at < _REMEMBERED else 0
+            node.slow_at = now
+            node.rests_until = now + min(LONGEST_REST, REST_SECONDS * 2**node.slow)
+        spent = f"{self._look.spent[node.url]:.0f} s for one look at the chain, expected at most {LOOK_SECONDS:g} s"
+        return TooSlow(node.url, spent)
 
     def _confirm(self, node: RpcNode) -> None:
         if self._chain_id is None or node.confirmed:

@@ -19,6 +19,7 @@ from sealmarket.cli._rules import graded, rules_in
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.draft_file import read_draft
 from sealmarket.client.policy_words import explain_draft
+from sealmarket.client.public_keys import public_key_in
 from sealmarket.client.unmeetable import require_meetable
 from sealmarket.client.written import iso, moment, moment_of
 from sealmarket.files import read_file
@@ -107,6 +108,10 @@ def new(
             max=MAX_WITHHELD,
         ),
     ] = None,
+    auditor: Annotated[
+        list[Path] | None,
+        typer.Option(help="The public key of an auditor who may read each job's evidence; repeat.", exists=True),
+    ] = None,
     allow_simulated: Annotated[
         bool, typer.Option("--allow-simulated", help="Accept enclaves that NO hardware stands behind.")
     ] = False,
@@ -134,6 +139,8 @@ def new(
         "dataCard": _data_card(ask, columns_of, description, label) if card is None else _promise(card),
     }
     add_validators(document, wanted=validators, smallest_group=smallest_group, withhold=withhold)
+    if auditor:
+        document["auditors"] = [str(public_key_in(one).raw) for one in auditor]
     document["terms"]["minGrade"] = "simulated" if allow_simulated else "hardware"
     raw = msgspec.json.format(canonical_json(document), indent=2) + b"\n"
     draft = read_draft(raw)

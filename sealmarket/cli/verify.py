@@ -19,7 +19,7 @@ from sealmarket.receipts.bundle import ProofBundle, gather_proof, read_proof
 from sealmarket.receipts.model import ChainFacts, Conclusion, Report, State, Trusted
 from sealmarket.receipts.verify import verify_receipt
 from sealmarket.service.errors import ServiceError
-from sealmarket_enclave.protocol.codec import decode
+from sealmarket_enclave.protocol.codec import Bytes32, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.sealed.hpke import PrivateKey
@@ -95,12 +95,13 @@ def verify(
         raise Usage("--evidence-key needs a store to ask", remedy="give --rpc and --book as well")
     key = _key(evidence_key, passphrase_file)
     try:
-        bundle, facts = _read(receipt, book, rpc, at, key, ChainTrust(ahead=max_head_ahead))
+        bundle, facts, content = _read(receipt, book, rpc, at, key, ChainTrust(ahead=max_head_ahead))
     except (ChainError, ServiceError) as error:
         raise NotAsked(error.message, remedy=error.remedy) from error
     if evidence is not None:
-        bundle = replace(bundle, evidence=decode(EvidencePackage, read_file(evidence)))
-    trusted = Trusted(book=load_book(book) if book else None, facts=facts, roots=_roots(development_root or []))
+        bundle, content = replace(bundle, evidence=decode(EvidencePackage, read_file(evidence))), None
+    known, roots = load_book(book) if book else None, _roots(development_root or [])
+    trusted = Trusted(book=known, facts=facts, roots=roots, evidence_content=content)
     report = verify_receipt(bundle, trusted)
     if as_json:
         typer.echo(json.dumps(_payload(report), indent=2))
@@ -130,7 +131,8 @@ def _key(path: Path | None, passphrase_file: Path | None) -> PrivateKey | None:
 
 def _read(
     receipt: str, book: Path | None, rpc: str | None, at: str | None, key: PrivateKey | None, trust: ChainTrust
-) -> tuple[ProofBundle, ChainFacts | None]:
+) -> tuple[ProofBundle, ChainFacts | None, Bytes32 | None]:
+    """The bundle, what the chain says, and the content hash of the sealed evidence, where it was opened."""
     from sealmarket.chain import Chain
     from sealmarket.chain.endpoints import endpoints_of
     from sealmarket.client.results import fetch_evidence
@@ -144,15 +146,17 @@ def _read(
     if rpc is None or book is None:
         if bundle is None:
             raise Usage("a job's id alone proves nothing", remedy="give --rpc and --book, or a proof file")
-        return bundle, None
+        return bundle, None, None
     addresses = load_book(book)
     several = len(endpoints_of(rpc)) > 1
     chain, store = Chain(addresses, rpc, trust=trust if several else None), Store(addresses.store)
     try:
         bundle = bundle or gather_proof(chain, store, JobId(hash_option(receipt)))
+        content = None
         if key is not None:
-            bundle = replace(bundle, evidence=fetch_evidence(chain, store, bundle.job_id, key))
-        return bundle, chain_facts(chain, bundle.job_id, at=hash_option(at) if at else None)
+            opened = fetch_evidence(chain, store, bundle.job_id, key)
+            bundle, content = replace(bundle, evidence=opened.package), opened.content
+        return bundle, chain_facts(chain, bundle.job_id, at=hash_option(at) if at else None), content
     finally:
         store.close()
         chain.close()

@@ -103,7 +103,7 @@ class Auditor:
             JobNotFound: no such job.
             ItemNotFound: the store has no evidence of the hash on chain that opens with this key.
         """
-        return fetch_evidence(self._market.chain, self._market.store, job_id, key)
+        return fetch_evidence(self._market.chain, self._market.store, job_id, key).package
 
     def save(self, proof: ProofBundle, folder: Path) -> Path:
         """Write a proof file, named after its job, into a folder."""
@@ -113,13 +113,20 @@ class Auditor:
         return path
 
     def verify(
-        self, proof: ProofBundle | Path | JobId, *, evidence: EvidencePackage | None = None, at: Bytes32 | None = None
+        self,
+        proof: ProofBundle | Path | JobId,
+        *,
+        evidence: EvidencePackage | None = None,
+        key: PrivateKey | None = None,
+        at: Bytes32 | None = None,
     ) -> Report:
         """Walk the whole job, and say of each step what was expected and found. Raises for no claim of the proof.
 
         Args:
             proof: a bundle, the file of one, or a job's id: its documents are then collected.
             evidence: the evidence, if a party of the job passed it on beside the proof.
+            key: an auditor's key that an owner's policy names, or a result key: the evidence is read with it, and it is
+                compared that the nodes opened the same package.
             at: the hash of a block that you trust from another source: only then can the conclusion be ``PROVEN``.
 
         Raises:
@@ -129,8 +136,13 @@ class Auditor:
         bundle = self._bundle(proof)
         if evidence is not None:
             bundle = replace(bundle, evidence=evidence)
+        content = None
+        if key is not None:
+            opened = fetch_evidence(self._market.chain, self._market.store, bundle.job_id, key)
+            bundle, content = replace(bundle, evidence=opened.package), opened.content
         facts = chain_facts(self._market.chain, bundle.job_id, at=at)
-        return verify_receipt(bundle, Trusted(book=self._market.book, facts=facts, roots=self._roots))
+        trusted = Trusted(book=self._market.book, facts=facts, roots=self._roots, evidence_content=content)
+        return verify_receipt(bundle, trusted)
 
     def require(
         self, proof: ProofBundle | Path | JobId, *, evidence: EvidencePackage | None = None, at: Bytes32

@@ -431,7 +431,7 @@ class Consumer(Connected):
 
     def evidence(self, job_id: JobId, result_key: PrivateKey) -> EvidencePackage:
         """The evidence of the job's enclave. Raises as :func:`fetch_evidence`."""
-        return fetch_evidence(self._chain, self._store, job_id, result_key)
+        return fetch_evidence(self._chain, self._store, job_id, result_key).package
 
     def challenge(self, job_id: JobId) -> Mined:
         """Claim, against a bond of the free balance, that the result's ciphertext is not available.

@@ -30,7 +30,7 @@ def read_draft(raw: bytes) -> PolicyDraft:
     try:
         document = parse_json(raw)
     except _NOT_JSON as error:
-        raise MalformedDocument(f"not a PolicyDraft: {ascii(str(error))[:300]}") from error
+        raise MalformedDocument(f"not of the form PolicyDraft: {ascii(str(error))[:300]}") from error
     if isinstance(document, dict) and isinstance(document.get("terms"), dict):
         document["terms"] = _spelled(document["terms"])
     return from_builtins(PolicyDraft, document)

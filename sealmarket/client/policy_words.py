@@ -11,6 +11,7 @@ from sealmarket.protocol.cards import card_of
 from sealmarket.protocol.orders import Purpose
 from sealmarket.protocol.purposes import MEANINGS, in_words
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.policy import Serving
 
 
@@ -20,6 +21,11 @@ def explain_draft(draft: PolicyDraft, now: int) -> Iterator[str]:
     yield from _served(draft)
     yield from _forbidden(draft)
     yield from explain(draft.rules())
+    for key in draft.auditors:
+        yield (
+            f"The evidence of each job, which names the provider's machine, is also for the auditor with the key"
+            f" {keccak(key)}: compare that with what the auditor says."
+        )
     yield "What is public: title, terms, this policy, the data card, and who used the data when. The data is not."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing, suppress
+from typing import NamedTuple
 
 from sealmarket.chain import Chain
 from sealmarket.client.explain import ended_otherwise
@@ -15,7 +16,7 @@ from sealmarket.sealing.evidence import About, read_evidence
 from sealmarket.sealing.results import open_result
 from sealmarket.service.errors import ItemNotFound, ServiceError
 from sealmarket.store.blobs import STORE, Store
-from sealmarket_enclave.protocol.codec import decode_canonical
+from sealmarket_enclave.protocol.codec import Bytes32, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import evidence_hash
@@ -65,7 +66,14 @@ def _nodes_of(chain: Chain, record: JobRecord) -> list[str]:
     return [member.url for committee in committees for member in committee.members]
 
 
-def fetch_evidence(chain: Chain, store: Store, job_id: JobId, key: PrivateKey) -> EvidencePackage:
+class OpenedEvidence(NamedTuple):
+    """What a reader opened. ``content`` is the content hash of the sealed bytes, which nodes that opened them name."""
+
+    package: EvidencePackage
+    content: Bytes32
+
+
+def fetch_evidence(chain: Chain, store: Store, job_id: JobId, key: PrivateKey) -> OpenedEvidence:
     """The evidence of the job's enclave, for one's own check: for each reader to whom its provider sealed it.
 
     The provider's signature counts, since the hash on chain covers the quote and not what is shown beside it: a store
@@ -94,7 +102,7 @@ def fetch_evidence(chain: Chain, store: Store, job_id: JobId, key: PrivateKey) -
         ) from error
     if not _is_of(package, record):
         raise ItemNotFound(STORE, "evidence of the hash on chain", str(job_id))
-    return package
+    return OpenedEvidence(package, sealed.content_hash)
 
 
 def _is_of(package: EvidencePackage, record: JobRecord) -> bool:

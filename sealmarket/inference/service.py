@@ -25,8 +25,9 @@ from sealmarket.protocol.services import ServiceDocument
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.receipts.bundle import ProofBundle
+from sealmarket.receipts.evidence import appraise_disclosed
 from sealmarket.receipts.model import State, Step, Trusted, moment
-from sealmarket.receipts.steps import STEPS, appraise_disclosed
+from sealmarket.receipts.steps import STEPS
 from sealmarket_enclave.protocol.agreement import serving_differences
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Bytes48, Shape
 from sealmarket_enclave.protocol.hashing import sha256

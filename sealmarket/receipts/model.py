@@ -97,11 +97,15 @@ class ChainFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trusted:
-    """The reader's context: address book, chain facts and trust anchors. What is absent leaves checks unknown."""
+    """The reader's context: address book, chain facts and trust anchors. What is absent leaves checks unknown.
+
+    ``evidence_content``: the content hash of the sealed evidence, where the reader opened it.
+    """
 
     book: AddressBook | None = None
     facts: ChainFacts | None = None
     roots: TrustAnchors | None = None
+    evidence_content: Bytes32 | None = None
 
 
 @dataclass(frozen=True, slots=True)

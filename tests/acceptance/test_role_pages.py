@@ -124,11 +124,15 @@ def _running(market: Market, operator: Party, oracles: list[Party], provider: Pa
     provider.do("Run the worker", ready=says("Ready"))
 
 
-def _published(market: Market, book: Path, workload: Path, provider: Party, *, table: bool = False) -> Party:
-    """The owner seals and publishes."""
+def _published(
+    market: Market, book: Path, workload: Path, provider: Party, *, table: bool = False, auditor: Path | None = None
+) -> Party:
+    """The owner seals and publishes. ``auditor``: the public key of its auditor."""
     owner = market.party("owner", "owner", table=table)
     for source, name in ((book, None), (provider.folder / "measurement.json", None), (workload, "workload")):
         owner.take(source, name)
+    if auditor is not None:
+        owner.take(auditor)
     (owner.folder / "patients.csv").write_bytes(ROWS["north"])
     market.fund(owner.do("An account"))
     assert "train" in owner.do("Your terms")
@@ -153,12 +157,17 @@ def test_the_roles_complete_a_job_together_and_the_auditor_proves_it(market: Mar
     provider.take(work.wheels, "wheels")
     _running(market, operator, oracles, provider)
     book = operator.folder / "market.json"
-    owner = _published(market, book, work.bundle, provider)
+    auditor = market.party("auditor", "auditor")
+    fingerprint = auditor.do("A key of your own").rpartition("fingerprint ")[2].strip()
+    owner = _published(market, book, work.bundle, provider, auditor=auditor.folder / "auditor.key.public")
+    assert fingerprint in owner.said["Your terms"]
     consumer = _bought(market, book, work.bundle, owner)
     assert json.loads((consumer.folder / "result" / "model.json").read_text())["rows"] == 3
-    auditor = _auditor(market, book, provider, consumer)
+    _audit(market, auditor, book, provider, consumer)
     assert "conclusion: proven" in auditor.do("Verify")
-    auditor.do("Without a proof file")
+    found = auditor.do("Without a proof file")
+    assert "conclusion: proven" in found
+    assert "a quorum opened this package" in found
     consumer.do("What is left")
     owner.do("Change your mind")
     assert "0.3 coin" in owner.said["Who used it, and what it earned"]
@@ -184,16 +193,16 @@ def test_an_owner_of_a_table_describes_it_and_publishes_what_the_card_promises(m
     assert list(load_asset_card(owner.folder / "sealed" / "asset-card.json").columns) == ["x", "y", "note"]
 
 
-def _auditor(market: Market, book: Path, provider: Party, consumer: Party) -> Party:
+def _audit(market: Market, auditor: Party, book: Path, provider: Party, consumer: Party) -> None:
+    """The auditor gets the job's id and proof, and a block hash that it trusts."""
     rpc = Rpc(market.rpc)
     try:
         block = rpc.call("eth_getBlockByNumber", "finalized", False)["hash"]
     finally:
         rpc.close()
     job = json.loads((consumer.folder / "request.json").read_text())["jobId"]
-    auditor = market.party("auditor", "auditor", BLOCK_HASH=block, JOB=job)
+    auditor.variables = {**auditor.variables, "BLOCK_HASH": block, "JOB": job}
     (proof,) = (consumer.folder / "result").glob("*.sealproof.json")
     sources = ((book, None), (proof, "job.sealproof.json"), (provider.folder / "development-root.der", None))
     for source, name in sources:
         auditor.take(source, name)
-    return auditor

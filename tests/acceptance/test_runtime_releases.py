@@ -80,6 +80,7 @@ def audited(rehearsal: Rehearsal, say: Any, folder: Path, job: JobRecord, audito
     assert code == 0, error
     states = {check["state"] for step in report["steps"] for check in step["checks"]}
     assert states == {"ok"}, report
+    assert "a quorum opened this package" in {check["what"] for step in report["steps"] for check in step["checks"]}
 
 
 def test_a_market_is_patched_without_sealing_its_data_again(rehearsal: Rehearsal, say: Any, tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from sealmarket.protocol.wire import PostedRequest
 from sealmarket.serving.rates import Rates
 from sealmarket_backend import book as book_module
 from sealmarket_backend import signatures as signatures_module
@@ -44,16 +46,32 @@ def book(database: Database, wallet: Wallet) -> OrderBook:
     return OrderBook(database, Signatures(BOOK, wallet.accepts, Rates(1, 5, clock=lambda: 0.0)), RULES)
 
 
+def test_an_offer_of_a_contract_is_refused_before_any_job_and_its_contract_is_not_asked(
+    book: OrderBook, wallet: Wallet
+) -> None:
+    """Nodes take evidence that a key signed: each job of such an offer would end at its provider's cost."""
+    with pytest.raises(Rejected, match="expected a signature by the key of") as refused:
+        book.add_compute_order(replace(compute(provider=WALLET), signature=GOOD), NOW)
+    assert "a provider whose account is a contract can show no evidence" in (refused.value.remedy or "")
+    assert (book.open_compute_orders(), wallet.asked) == ([], 0)
+
+
+def of_the_wallet(**changes: Any) -> PostedRequest:
+    """A request in the wallet's name, which it accepts."""
+    posted = posted_request(consumer=WALLET, payer=WALLET, **changes)
+    return replace(posted, request=replace(posted.request, signature=GOOD, payer_signature=HexBytes(b"")))
+
+
 def test_unsigned_orders_in_a_contracts_name_are_refused_and_use_up_nothing_of_it(
     monkeypatch: pytest.MonkeyPatch, book: OrderBook
 ) -> None:
     monkeypatch.setattr(book_module, "MAX_OPEN_ORDERS_PER_ACCOUNT", 1)
     for salt in range(3):
-        forged = replace(compute(provider=WALLET, salt=Uint(salt)), signature=HexBytes(bytes(65)))
+        posted = of_the_wallet(salt=Uint(salt))
+        forged = replace(posted, request=replace(posted.request, signature=HexBytes(bytes(65))))
         with pytest.raises(Rejected, match="expected a signature by"):
-            book.add_compute_order(forged, NOW)
-    assert book.add_compute_order(replace(compute(provider=WALLET), signature=GOOD), NOW)
-    assert len(book.open_compute_orders()) == 1
+            book.add_request(forged, NOW)
+    assert book.add_request(of_the_wallet(), NOW)
 
 
 def test_a_peer_that_has_contracts_asked_too_often_has_to_wait_and_others_do_not(
@@ -93,12 +111,11 @@ def test_contracts_that_answer_slowly_hold_up_only_so_many_threads(
 
 
 def test_a_contract_has_one_open_order_a_salt(book: OrderBook) -> None:
-    book.add_compute_order(replace(compute(provider=WALLET), signature=GOOD), NOW)
+    book.add_request(of_the_wallet(), NOW)
     with pytest.raises(Rejected, match="salt 0 already"):
-        book.add_compute_order(replace(compute(provider=WALLET, price=Wei(7)), signature=GOOD), NOW)
-    book.add_compute_order(replace(compute(provider=WALLET, salt=Uint(1)), signature=GOOD), NOW)
-    book.add_compute_order(replace(compute(provider=WALLET), signature=GOOD), NOW)
-    assert len(book.open_compute_orders()) == 2
+        book.add_request(of_the_wallet(max_compute_price=Wei(7)), NOW)
+    book.add_request(of_the_wallet(salt=Uint(1)), NOW)
+    book.add_request(of_the_wallet(), NOW)
 
 
 def test_a_sponsor_with_a_contract_is_asked_as_well(book: OrderBook) -> None:

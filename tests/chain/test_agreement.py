@@ -44,6 +44,8 @@ class Stage:
         where = ",".join(f"http://node{place}.twin" for place in range(len(nodes)))
         book = replace(BOOK, finality=rule)
         self.chain = Chain(book, where, trust=trust, pause=lambda _seconds: None, clock=lambda: self.now)
+        self.passed = 0.0
+        self.chain.rpc._monotonic = lambda: self.passed
         self.chain.rpc.mount(httpx.MockTransport(self._answer))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,9 @@ from sealmarket.chain.errors import (
     TooFewAgree,
 )
 from sealmarket.chain.model import Block
+from sealmarket.chain.node import TIMEOUT_SECONDS
 from sealmarket.chain.quorum import MOST_AHEAD, MOST_BEHIND, ChainTrust
+from sealmarket.chain.rpc import LOOK_SECONDS
 from sealmarket_enclave.protocol.numbers import BlockNumber
 from tests.chain.node import BOOK, error
 from tests.chain.test_agreement import GENESIS, HEIGHT, PATIENCE, Replica, Silent, Stage
@@ -426,3 +429,92 @@ def test_an_endpoint_without_an_answer_is_asked_again_only_where_too_few_others_
     assert made.chain.final().number == 38
     assert made.asked(0) == asked
     assert BOOK.chain_id == made.chain.chain_id
+
+
+# --- an endpoint that is slow -----------------------------------------------------------------------------------
+
+
+class Slow(Replica):
+    """A node that gives each answer just within its time."""
+
+    def __init__(self, seconds: float = 19.0, **answers: int) -> None:
+        super().__init__(**answers)
+        self.seconds = seconds
+        self.stage: Stage | None = None
+
+    def handle(self, body: dict[str, Any]) -> dict[str, Any]:
+        assert self.stage is not None
+        self.stage.passed += self.seconds
+        return super().handle(body)
+
+
+def slow_stage(*nodes: Replica) -> Stage:
+    made = stage(*nodes)
+    for node in nodes:
+        if isinstance(node, Slow):
+            node.stage = made
+    return made
+
+
+def one_look(made: Stage) -> float:
+    """A node's look: a final block, the head, and again before a release. Returns what it took, in seconds."""
+    before = made.passed
+    made.chain.final()
+    made.chain.heads(lambda view: view.block)
+    made.chain.heads(lambda view: view.block)
+    return made.passed - before
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_an_endpoint_that_answers_just_in_time_slows_one_look_and_rests_ever_longer(place: int) -> None:
+    nodes, slow = [Replica(), Replica(), Replica()], Slow(seconds=0.0)
+    nodes[place] = slow
+    made, looks = slow_stage(*nodes), list[float]()
+    one_look(made)
+    slow.seconds = 19.0
+    for _ in range(150):  # of 75 minutes
+        looks.append(one_look(made))
+        made.passed += 30
+    assert max(looks) <= LOOK_SECONDS + TIMEOUT_SECONDS
+    assert sum(seconds > 0 for seconds in looks) <= 8, "rests of 60, 120, 240, 480, and then 960 seconds"
+
+
+def test_a_slow_endpoint_is_named_for_as_long_as_it_rests() -> None:
+    made = slow_stage(Replica(), Replica(), Slow())
+    one_look(made)
+    (alarm,) = made.chain.alarms
+    assert alarm.endpoint == "http://node2.twin"
+    assert "for one look at the chain, expected at most 30 s" in alarm.found
+
+
+def test_what_a_slow_endpoint_says_at_its_head_counts_while_it_answers() -> None:
+    """It speaks against a release within its share of the time; the others do without it only after that."""
+    made = slow_stage(Replica(), Replica(), Slow(seconds=4.0))
+    assert {found.endpoint for found in made.chain.heads(lambda view: view.block)} == {
+        "http://node0.twin",
+        "http://node1.twin",
+        "http://node2.twin",
+    }
+
+
+@pytest.mark.parametrize("away", [0, 1])
+def test_a_slow_endpoint_is_asked_on_where_no_others_are_enough(away: int) -> None:
+    """One that is away and one that is slow must not stop a node for which two of three agree."""
+    nodes: list[Replica] = [Replica(), Replica(), Slow()]
+    nodes[away] = Silent()
+    made = slow_stage(*nodes)
+    for _ in range(3):
+        one_look(made)
+    assert {alarm.endpoint for alarm in made.chain.alarms} == {f"http://node{away}.twin"}
+
+
+def test_endpoints_that_are_all_slow_are_all_asked() -> None:
+    made = slow_stage(Slow(), Slow(), Slow())
+    for _ in range(3):
+        one_look(made)
+
+
+def test_a_single_endpoint_has_all_the_time_that_its_answers_take() -> None:
+    made = slow_stage(Slow())
+    one_look(made)
+    assert list(made.chain.alarms) == []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -11,8 +12,10 @@ import rlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealmarket.chain.errors import NodeDistrusted, TooSlow
+from sealmarket.chain.errors import AnswerTooLong, NodeDistrusted, TooSlow
 from sealmarket.chain.proof import ProofRefused, StateHeader
+from sealmarket.chain.proven_logs import ProvenLogs
+from sealmarket.chain.quorum import EndpointQuorum
 from sealmarket.chain.receipts import ordered_root, proven_logs, receipts_of
 from sealmarket.chain.rpc import Rpc
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -157,6 +160,37 @@ def test_a_list_of_transactions_of_any_length_takes_a_bounded_time(monkeypatch: 
     monkeypatch.setattr("sealmarket.chain.receipts.ONE_BY_ONE_SECONDS", -1.0)
     with pytest.raises(TooSlow, match="0 of 100000 receipts of block 7"):
         receipts_of(one_by_one(whole), BLOCK, 7)
+
+
+def test_receipts_one_by_one_have_no_more_bytes_than_a_list_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own bound, and an unproven list names any number of them."""
+    one = len(json.dumps(TRUE[0], separators=(",", ":")))
+    monkeypatch.setattr("sealmarket.chain.receipts.MAXIMUM_ANSWER", 3 * one)
+    assert len(receipts_of(one_by_one(["0x01"] * 3), BLOCK, 7)) == 3
+    with pytest.raises(AnswerTooLong):
+        receipts_of(one_by_one(["0x01"] * 4), BLOCK, 7)
+
+
+def test_a_list_of_more_transactions_than_receipts_could_be_read_asks_for_none() -> None:
+    with pytest.raises(AnswerTooLong, match="more than 67108864 bytes"):
+        receipts_of(one_by_one(["0x01"] * 200_000), BLOCK, 7)
+
+
+def test_logs_of_full_blocks_are_kept_up_to_a_bound_whoever_fills_them() -> None:
+    """Whoever pays for a block's gas could else have each node keep 64 blocks of megabytes."""
+    data = "0x" + "00" * (4 << 20)
+    quorum = SimpleNamespace(
+        block=lambda number: SimpleNamespace(hash=number),
+        proven=lambda _read, _what: [{"data": data}],
+    )
+    logs = ProvenLogs(cast(Rpc, None), cast(EndpointQuorum, quorum), ())
+    for number in range(5):
+        logs._block_logs(number)
+    assert len(logs._kept) == 1
+    data = "0x"
+    for number in range(5, 100):
+        logs._block_logs(number)
+    assert len(logs._kept) == 64
 
 
 # --- what is proven ---------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from sealmarket.cli._options import Usage, asset_option, require_cards_of
 from sealmarket.cli.main import main
 from sealmarket.client.asset_card import MAXIMUM_CARD, AssetCard, asset_card, book_digest, load_asset_card
 from sealmarket.client.draft_file import read_draft
+from sealmarket.client.public_keys import public_key_in, write_public_key
 from sealmarket.protocol.output_rules import MembershipRules
 from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.steps import shipped
@@ -23,6 +24,7 @@ from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.card import Card, Column, Dialect, ReaderRef
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, from_builtins, to_builtins
 from sealmarket_enclave.protocol.hashing import sha256
+from sealmarket_enclave.sealed.hpke import PrivateKey
 from tests.client.bundles import MEASUREMENT, Case
 
 DIGEST = "0x" + "77" * 32
@@ -260,3 +262,65 @@ def test_a_draft_with_validators_names_the_words_that_may_leave_and_says_so(
     assert (check.media_type, check.data) == ("application/json", False)
     assert list(check.rules["words"]) == ["age", "visits"]
     assert f"Nothing leaves as application/json unless the validator {check.digest} lets it pass." in out
+
+
+# --- an auditor ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"0x", b"0x11", b"\xff\xfe", b"0x" + b"00" * 1216, b"0x" + b"11" * 4000],
+    ids=["empty", "no key", "short", "no text", "a point to which nothing is sealed", "long"],
+)
+def test_a_file_that_is_no_public_key_is_named_in_no_policy(raw: bytes, run: Run) -> None:
+    """Evidence would be sealed to no one, and each provider refused for it."""
+    Path("auditor.public").write_bytes(raw)
+    code, _, error = run(*BASE, "--auditor", "auditor.public")
+    assert code == 1
+    assert "is no public key" in error or "more than 8192 bytes" in error
+    assert not Path("policy.json").exists()
+
+
+def test_more_auditors_than_evidence_is_sealed_to_are_refused(run: Run) -> None:
+    words = []
+    for number in range(3):
+        write_public_key(Path(f"{number}.public"), PrivateKey.generate().public)
+        words += ["--auditor", f"{number}.public"]
+    code, _, error = run(*BASE, *words)
+    assert code == 1
+    assert "auditors" in error
+
+
+def test_an_auditors_key_is_in_the_policy_and_said_by_its_fingerprint(run: Run) -> None:
+    """Who swaps the file on its way to the owner would read in the auditor's place."""
+    key = PrivateKey.generate().public
+    write_public_key(Path("auditor.public"), key)
+    code, said, error = run(*BASE, "--auditor", "auditor.public")
+    assert code == 0, error
+    assert read_draft(Path("policy.json").read_bytes()).auditors == (key.raw,)
+    assert str(key.digest) in said
+
+
+def test_an_auditors_key_is_made_once_and_its_public_half_shown_from_either_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def call(*words: str) -> tuple[object, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["auditor", "key", *words])
+        return ended.value.code, capsys.readouterr().out
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEALMARKET_PASSPHRASE", "a passphrase that is long enough")
+    code, said = call("new", "auditor.key")
+    assert code in (0, None)
+    assert Path("auditor.key").stat().st_mode & 0o777 == 0o600
+    public = public_key_in(Path("auditor.key.public"))
+    assert public.raw.hex() not in Path("auditor.key").read_text()
+    for file in ("auditor.key", "auditor.key.public"):
+        code, shown = call("show", file)
+        assert shown.splitlines() == [str(public.raw), f"fingerprint {public.digest}"]
+    assert str(public.digest) in said
+    before = Path("auditor.key").read_bytes()
+    assert call("new", "auditor.key")[0] == 2
+    assert call("new", "other.key", "--public", "auditor.key.public")[0] == 2
+    assert (Path("auditor.key").read_bytes(), Path("other.key").exists()) == (before, False)

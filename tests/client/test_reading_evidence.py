@@ -13,7 +13,7 @@ from sealmarket.chain import Chain
 from sealmarket.client.results import fetch_evidence
 from sealmarket.protocol.orders import EvidenceSeal
 from sealmarket.protocol.wire import EvidencePackage
-from sealmarket.sealing.evidence import About, EvidenceSealer, Sign
+from sealmarket.sealing.evidence import About, EvidenceSealer, Sign, read_evidence
 from sealmarket.service.errors import ItemNotFound
 from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
@@ -64,7 +64,9 @@ def _by(key: coincurve.PrivateKey, chain_id: int = 1) -> Sign:
 
 
 def test_a_reader_opens_what_the_provider_signed(chain: Chain) -> None:
-    assert fetch_evidence(chain, _store(SHOWN, _by(PROVIDER)), JOB, READER) == SHOWN
+    store = _store(SHOWN, _by(PROVIDER))
+    sealed = read_evidence(store.find_evidence(JOB, QUOTED) or b"")
+    assert fetch_evidence(chain, store, JOB, READER) == (SHOWN, sealed.content_hash)
 
 
 @pytest.mark.parametrize("by", [None, _by(STRANGER), _by(PROVIDER, chain_id=2)], ids=["none", "stranger", "elsewhere"])

@@ -17,17 +17,17 @@ from sealmarket.chain.events import JobChallenged
 from sealmarket.client.errors import ProofInvalid
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.transitions import Status
-from sealmarket.protocol.wire import EvidencePackage
-from sealmarket.receipts import steps
+from sealmarket.protocol.wire import EvidencePackage, SignedDecision
+from sealmarket.receipts import evidence, steps
 from sealmarket.receipts.bundle import MAX_VALUES, ProofBundle, SignedSettlement, read_proof, write_proof
 from sealmarket.receipts.model import Check, Conclusion, Report, State, Trusted
 from sealmarket.receipts.steps import settled_commitment
 from sealmarket.receipts.verify import verify_receipt
-from sealmarket_enclave.protocol.codec import Address, HexBytes, Wei
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.protocol.signing import recover, sign
-from tests.client.bundles import Case
+from tests.client.bundles import DETAIL, Case
 
 CASE = Case()
 STRANGER = coincurve.PrivateKey()
@@ -207,6 +207,46 @@ def test_evidence_of_another_tee_than_the_job_promises_is_refuted() -> None:
     assert (named.state, named.expected, named.found) == (State.FAILED, "TDX", "CCA")
 
 
+def _with_contents(*contents: Bytes32 | None) -> ProofBundle:
+    """A bundle whose nodes say that they opened these packages."""
+    core, signed = CASE.core(), []
+    for place, content in enumerate(contents):
+        detail = DETAIL if content is None else replace(DETAIL, evidence_content=content)
+        mine = replace(core, detail=keccak(detail.canonical()))
+        signature = sign(CASE.digest(mine), CASE.nodes[place])
+        signed.append(SignedDecision(decision=mine, index=place, signature=signature, detail=detail))
+    return replace(CASE.bundle(evidence=_package(Tee.TDX)), decisions=tuple(signed))
+
+
+CONTENT = keccak(b"the sealed bytes that this reader opened")
+
+
+@pytest.mark.parametrize("shown", [keccak(b"another package"), None])
+def test_a_package_that_no_quorum_opened_is_not_what_the_nodes_judged_by(shown: Bytes32 | None) -> None:
+    """The hash on chain covers the quote alone: a provider can show auditors other collateral than the nodes."""
+    report = verify_receipt(_with_contents(CONTENT, shown), Trusted(evidence_content=CONTENT))
+    (check,) = (check for check in report.failures if check.what == "a quorum opened this package")
+    assert (check.expected, check.found) == (f"2 nodes that opened {CONTENT}", "1 of 2 that signed")
+    assert report.conclusion is Conclusion.REFUTED
+
+
+def test_one_node_that_claims_another_package_refutes_no_job() -> None:
+    report = verify_receipt(_with_contents(CONTENT, CONTENT, keccak(b"a lie")), Trusted(evidence_content=CONTENT))
+    assert "a quorum opened this package" not in {check.what for check in report.failures}
+
+
+def test_a_detail_that_its_node_did_not_sign_counts_for_no_package() -> None:
+    true = _with_contents(CONTENT, None)
+    lie = replace(true.decisions[1], detail=replace(DETAIL, evidence_content=CONTENT))
+    report = verify_receipt(replace(true, decisions=(true.decisions[0], lie)), Trusted(evidence_content=CONTENT))
+    assert "node 1: its detail is the one that it signed" in {check.what for check in report.failures}
+
+
+def test_a_package_that_a_party_passed_on_is_compared_with_no_sealed_bytes() -> None:
+    report = verify_receipt(_with_contents(CONTENT, None), Trusted())
+    assert not any("opened this package" in check.what for step in report.steps for check in step.checks)
+
+
 def test_offline_a_true_bundle_is_consistent_and_not_proven() -> None:
     report = verify_receipt(CASE.bundle(), Trusted())
     assert report.failures == ()
@@ -304,6 +344,7 @@ def test_each_signature_in_a_bundle_is_looked_at_a_bounded_number_of_times(monke
     bundle = CASE.bundle()
     again = CASE.bundle(decisions=bundle.decisions[:1] * 200, releases=bundle.releases[:1] * 200)
     counted = Mock(side_effect=recover)
+    monkeypatch.setattr(evidence, "recover", counted)
     monkeypatch.setattr(steps, "recover", counted)
     verify_receipt(again, Trusted())
     assert counted.call_count <= 200 * 3 + 10

@@ -12,12 +12,14 @@ from msgspec.structs import replace
 from sealmarket.chain import abi
 from sealmarket.chain.anchors import _calls, _detail
 from sealmarket.chain.contracts import compact
+from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.wire import LogHead
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.auditing import read_log, signer_of
 from sealmarket_oracle.errors import AuditRefused
+from sealmarket_oracle.gate.advisory_rules import NOTICE
 from sealmarket_oracle.log.audit import Anchor, Audited, LogProof, ProofRefused, audit, prove, require_proven
 from sealmarket_oracle.log.entries import EntryKind, JournalTail, LogEntry, LogPart, SignedTail
 from sealmarket_oracle.log.tree import root_of
@@ -111,6 +113,26 @@ def test_two_answers_to_one_challenge_are_found_out() -> None:
     answers = [_entry(len(ENTRIES) + place, EntryKind.ANSWER, JOBS[0]) for place in (0, 1)]
     assert any("both answers to the challenge" in finding for finding in _audit([*ENTRIES, *answers]).findings)
     assert _audit([*ENTRIES, answers[0]]).findings == ()
+
+
+@pytest.mark.parametrize("notice", [None, 0, NOTICE - 1])
+def test_a_refusal_by_an_advisory_without_a_days_notice_in_the_log_is_found_out(notice: int | None) -> None:
+    """A node that makes a statement up after the match cannot have it in a tree of before."""
+    recalled = _refusal_by_an_advisory(notice)
+    (finding,) = _audit(recalled, ()).findings
+    assert "by an advisory, and the log has" in finding
+
+
+def test_a_refusal_by_an_advisory_that_stood_in_the_log_for_a_day_is_none() -> None:
+    assert _audit(_refusal_by_an_advisory(NOTICE), ()).findings == ()
+
+
+def _refusal_by_an_advisory(notice: int | None) -> list[LogEntry]:
+    """A log in which an advisory stands so many seconds before the refusal; None: nowhere."""
+    statement = replace(_entry(0, EntryKind.ADVISORY, JobId(ZERO_HASH)), at=1000)
+    reasons = (JobReason.PLATFORM_RECALLED.code,)
+    refusal = replace(_entry(0, EntryKind.DECISION, JOBS[0]), at=1000 + (notice or 0), reasons=reasons)
+    return _renumbered([refusal] if notice is None else [statement, refusal])
 
 
 def test_a_log_that_holds_has_no_finding() -> None:

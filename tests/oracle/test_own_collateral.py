@@ -318,9 +318,9 @@ def test_nodes_of_which_one_alone_reaches_the_vendor_hold_the_same_by_the_time_i
         _expect(market.decided(node), Outcome.TERMS_REFUSED, Reason.TCB_STATUS_TOO_LOW)
 
 
-def asking(peer: CollateralKeeper) -> Callable[[str, PlatformKind], Bundle]:
-    """Asks one node without a socket."""
-    return lambda _url, kind: read_bundle(peer.share(kind))
+def asking(peer: CollateralKeeper) -> Callable[[str, PlatformKind | Tee], Bundle]:
+    """Ask another node, without a network between."""
+    return lambda _url, wanted: read_bundle(peer.share_lists(wanted) if isinstance(wanted, Tee) else peer.share(wanted))
 
 
 # --- servers and peers --------------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ def test_peers_that_lie_or_flood_leave_nothing_behind(tmp_path: Path, market: Wo
     forged = signed(stranger, MOMENT - 2 * DAY, 99, "OutOfDate")
     expired = signed(aged, MOMENT - 28 * DAY + HOUR)
 
-    def ask(url: str, kind: PlatformKind) -> Bundle:
+    def ask(url: str, _wanted: PlatformKind | Tee) -> Bundle:
         if url == "away":
             raise CollateralError("it is away")
         return Bundle(intel=(forged,) * 50)
@@ -372,7 +372,7 @@ def test_an_answer_that_nothing_foresaw_keeps_no_other_from_being_asked(
 ) -> None:
     withheld = signed(aged, MOMENT - 2 * DAY, 21, "OutOfDate")
 
-    def ask(url: str, _kind: PlatformKind) -> Bundle:
+    def ask(url: str, _wanted: PlatformKind | Tee) -> Bundle:
         if url == "odd":
             raise ValueError("of a library, about bytes of a stranger")
         return Bundle(intel=(withheld,))
@@ -473,10 +473,10 @@ def test_a_server_is_asked_again_long_before_what_it_signed_ends_and_soon_after_
 
 def test_a_peer_that_is_away_has_no_vendor_asked_more_often(tmp_path: Path, market: World, aged: VirtualTdx) -> None:
     time = [float(NOW)]
-    server, asked = Server(signed(aged, MOMENT - 2 * DAY, 21)), []
+    server, asked = Server(signed(aged, MOMENT - 2 * DAY, 21)), list[PlatformKind | Tee]()
 
-    def away(url: str, _kind: PlatformKind) -> Bundle:
-        asked.append(url)
+    def away(_url: str, wanted: PlatformKind | Tee) -> Bundle:
+        asked.append(wanted)
         raise CollateralError("it is away")
 
     kept = keeper(tmp_path / "own", market.roots, server, peers=["one"], ask=away, clock=lambda: time[0])
@@ -484,7 +484,7 @@ def test_a_peer_that_is_away_has_no_vendor_asked_more_often(tmp_path: Path, mark
     for _ in range(4):
         kept.turn()
         time[0] += RETRY_SECONDS
-    assert (len(server.asked), len(asked)) == (1, 4)
+    assert (len(server.asked), asked.count(KIND)) == (1, 4)
 
 
 def test_a_kind_that_no_vendor_vouches_for_is_not_asked_for(market: World) -> None:

@@ -27,7 +27,7 @@ from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_oracle.admin import ask_recall, serving_admin
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.cli import app
-from sealmarket_oracle.errors import AdvisoryRefused, JournalUnwritable, KeyFileRefused
+from sealmarket_oracle.errors import AdvisoriesRefused, AdvisoryRefused, JournalUnwritable, KeyFileRefused
 from sealmarket_oracle.gate.advisory_rules import NOTICE
 from sealmarket_oracle.keys import advisory_key
 from sealmarket_oracle.log.entries import EntryKind
@@ -115,6 +115,28 @@ def test_what_no_enabled_issuer_signed_is_never_applied(how: str, world: World, 
     assert operator.held._journal.entries_of(EntryKind.ADVISORY) == []
 
 
+def test_a_node_with_more_statements_than_it_reads_decides_nothing_and_says_what_to_do(
+    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sealmarket_oracle.recalls.MOST_ADVISORIES", 2)
+    for name in ("one.json", "other.json", "the-one-that-names-the-machine.json"):
+        operator.drop(name, title=name)
+    world.match(world.publish())
+    world.quote()
+    with pytest.raises(AdvisoriesRefused, match="has 3 statements about platforms, expected at most 2"):
+        operator.node.tick()
+    assert operator.node.status(world.job_id).state == "waiting"
+    (operator.folder / "one.json").unlink()
+    assert world.decided(operator.node).outcome is Outcome.ACCEPTED
+    assert len(operator.held.published().advisories) == 2
+
+
+def test_a_file_that_is_no_statement_is_named_in_plain_words(operator: Operator) -> None:
+    (operator.folder / "one.json").write_bytes(b"{}")
+    operator.held.look((1, Bytes32(b"\x01" * 32)))
+    assert operator.held.problems[0].startswith("one.json: not of the form SignedAdvisory")
+
+
 def test_a_statement_counts_no_sooner_than_a_day_after_the_node_logged_it(world: World, operator: Operator) -> None:
     operator.drop(applies_from=0)
     _publish(world, operator, ago=NOTICE - 1)
@@ -146,6 +168,21 @@ def test_a_machine_that_is_called_back_is_refused_at_no_partys_cost(world: World
     status = operator.node.status(world.job_id).decision
     assert status is not None
     assert "a leaked key" in status.detail.findings[0].found
+
+
+def test_a_refusal_by_an_advisory_anchors_the_entry_that_it_rests_on(world: World, operator: Operator) -> None:
+    """The tail that the decision's detail names has the advisory's entry, and goes on chain with the decision."""
+    operator.drop()
+    _publish(world, operator)
+    _decided(world, operator)
+    decision = operator.node.status(world.job_id).decision
+    assert decision is not None
+    assert decision.detail.log is not None
+    journal = operator.held._journal
+    (entry,) = journal.entries_of(EntryKind.ADVISORY)
+    assert entry.sequence < decision.detail.log.size
+    assert journal.frontier_at(decision.detail.log.size).root == decision.detail.log.root
+    assert entry.at + NOTICE <= world.spec.matched_at
 
 
 def test_a_provider_at_fault_does_not_escape_by_being_called_back(world: World, operator: Operator) -> None:

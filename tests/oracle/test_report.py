@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from scripts.toolchain import ROOT
 from sealmarket.attestation.intel.collateral import IntelCollateral
+from sealmarket.chain.alarms import Alarm
 from sealmarket.http import HttpError
 from sealmarket.protocol.advisories import Advisory, SignedAdvisory, Target
 from sealmarket.protocol.book import Member
@@ -159,6 +160,28 @@ def test_metrics_are_in_prometheus_text_format_and_each_sample_has_a_type(world:
     assert values["sealmarket_oracle_promises_total" + '{kind="release"}'] == "1"
     assert values["sealmarket_oracle_open_jobs"] == "2"
     assert text.endswith("\n")
+
+
+def test_alarms_about_endpoints_are_counted_by_place_and_name_no_endpoint_in_metrics(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an endpoint answers is a stranger's text: it is shown as one line, and is no label."""
+    alarms = (
+        Alarm("http://b", "newest block", "an answer", "\x1b[2J", 0),
+        Alarm("http://b", "block 7", "0x01", "0x02", 0),
+        Alarm("this machine", "clock", "about 2", "1", 0),
+    )
+    monkeypatch.setattr(type(world.chain), "alarms", property(lambda _self: alarms))
+    monkeypatch.setattr(type(world.chain), "endpoints", property(lambda _self: ("http://a", "http://b")))
+    report = _reporter(world, world.node()).report()
+    text = metrics(report)
+    for place, count in enumerate((1, 0, 2)):
+        assert f'sealmarket_oracle_endpoint_alarms{{place="{place}"}} {count}' in text
+    assert "http" not in text
+    monkeypatch.setattr("sealmarket_oracle.admin.read_report", lambda _folder: report)
+    said = CliRunner().invoke(app, ["status", str(world.folder)]).stdout
+    assert "ALARM    http://b: block 7: expected 0x01, found 0x02" in said
+    assert "\x1b" not in said
 
 
 def test_each_alert_asks_for_metrics_that_there_are_and_stands_in_the_runbook(world: World) -> None:

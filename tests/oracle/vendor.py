@@ -78,7 +78,7 @@ class Server:
         return Harvest(Endorsements())
 
 
-def nobody(_url: str, _kind: PlatformKind) -> Bundle:
+def nobody(_url: str, _wanted: PlatformKind | Tee) -> Bundle:
     """A peer that holds nothing."""
     return Bundle(intel=())
 
@@ -89,7 +89,7 @@ def keeper(
     server: Server | None = None,
     *held: IntelCollateral,
     peers: Sequence[str] = (),
-    ask: Callable[[str, PlatformKind], Bundle] = nobody,
+    ask: Callable[[str, PlatformKind | Tee], Bundle] = nobody,
     clock: Callable[[], float] = lambda: NOW,
 ) -> CollateralKeeper:
     """A node's own collateral, of which it holds some; it asks a server for TDX if there is one, and no thread runs."""

@@ -99,10 +99,10 @@ def _offers(app: FastAPI, backend: Backend, posting: Posting) -> None:
         responses=gives(AcceptedOrder, CREATED),
     )
     async def post_compute_order(request: Request) -> Response:
-        """It is kept if its provider has staked the penalty and it is not used up."""
+        """It is kept if its provider signed it by key and has staked the penalty, and it is not used up."""
 
-        def add(signed: SignedComputeOrder, peer: str) -> dict[str, str]:
-            return {"orderHash": str(backend.orders.add_compute_order(signed, now(), peer))}
+        def add(signed: SignedComputeOrder, _peer: str) -> dict[str, str]:
+            return {"orderHash": str(backend.orders.add_compute_order(signed, now()))}
 
         return await posting.post(request, SignedComputeOrder, add)
 

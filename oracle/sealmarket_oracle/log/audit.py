@@ -5,6 +5,8 @@
 3. Each anchor, a tail that a decision on chain names, is a beginning of that tree. So one is of the next.
 4. Each decision of the node on chain is in the log, at the place that its anchor leaves for it.
 5. No job has two promises, and no challenge two answers.
+6. A refusal by an advisory follows the entry of one that has stood in the log for a day, by the node's own clock: the
+   refusal's anchor has that entry in its tree, so each such refusal shows on chain what it rests on.
 
 A node that removes, alters or moves an entry changes the root of each later anchor.
 """
@@ -14,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.wire import LogHead
 from sealmarket_enclave.protocol.codec import Bytes32, Shape
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import OracleError
+from sealmarket_oracle.gate.advisory_rules import NOTICE
 from sealmarket_oracle.log.entries import EntryKind, JournalTail, LogEntry
 from sealmarket_oracle.log.tree import Frontier, consistency_proof, inclusion_proof, is_consistent, is_included
 
@@ -78,7 +82,7 @@ class _Roots:
 
 
 def audit(tail: JournalTail, entries: Sequence[LogEntry], anchors: Iterable[Anchor]) -> Audited:
-    """Hold a log against its tail and the anchors on chain: rules 2 to 5. Names everything that is wrong."""
+    """Hold a log against its tail and the anchors on chain: rules 2 to 6. Names everything that is wrong."""
     ordered = tuple(sorted(anchors, key=lambda one: (one.log.size, one.block_number)))
     roots = _Roots(frozenset(anchor.log.size for anchor in ordered))
     roots.note()
@@ -90,6 +94,7 @@ def audit(tail: JournalTail, entries: Sequence[LogEntry], anchors: Iterable[Anch
         *(text for anchor in ordered for text in _anchored(tail, anchor, entries, roots.found)),
         *_twice(entries, _PROMISES, "promises about"),
         *_twice(entries, (EntryKind.ANSWER,), "answers to the challenge of"),
+        *_recalls(entries),
     ]
     return Audited(tail, tuple(entries), leaves, ordered, tuple(findings))
 
@@ -129,6 +134,18 @@ def _twice(entries: Sequence[LogEntry], kinds: tuple[EntryKind, ...], what: str)
             if entry.job_id in seen:
                 yield f"entries {seen[entry.job_id]} and {place} are both {what} job {entry.job_id}"
             seen.setdefault(entry.job_id, place)
+
+
+def _recalls(entries: Sequence[LogEntry]) -> Iterable[str]:
+    """Refusals by an advisory that had no notice in the log."""
+    logged: int | None = None
+    for place, entry in enumerate(entries):
+        if entry.kind is EntryKind.ADVISORY and logged is None:
+            logged = entry.at
+        recalls = entry.kind is EntryKind.DECISION and JobReason.PLATFORM_RECALLED.code in entry.reasons
+        if recalls and (logged is None or entry.at < logged + NOTICE):
+            before = "none before it" if logged is None else f"the first {entry.at - logged} s before it"
+            yield f"entry {place} refuses job {entry.job_id} by an advisory, and the log has {before}: expected a day"
 
 
 def prove(audited: Audited, place: int) -> LogProof:

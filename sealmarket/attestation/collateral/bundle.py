@@ -17,6 +17,9 @@ from sealmarket.attestation.registry import MODULES, CollateralDocument
 from sealmarket_enclave.protocol.codec import parse_json, prepared
 from sealmarket_enclave.protocol.numbers import Tee
 
+MOST_LISTED = 128
+"""Certificates and revocation lists that one node sends another. A vendor has a root and a list for each generation."""
+
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything in a store, for machines without network: certificates and CRLs in hex DER, documents by TEE."""
@@ -26,6 +29,30 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     certificates: tuple[str, ...] = ()
     crls: tuple[str, ...] = ()
     documents: Mapping[str, tuple[str, ...]] = {}
+
+
+def lists_bundle(lists: Endorsements) -> bytes:
+    """Revocation lists and the roots that signed them, as a bundle."""
+    crls = _in_hex(crl.public_bytes(Encoding.DER) for crl in lists.crls)
+    roots = _in_hex(root.public_bytes(Encoding.DER) for root in lists.certificates)
+    return msgspec.json.encode(Bundle(intel=(), certificates=roots, crls=crls))
+
+
+def lists_in(bundle: Bundle) -> Endorsements:
+    """The certificates and revocation lists of a bundle, of which nothing is proven yet.
+
+    Raises:
+        CollateralError: one cannot be read, or they are more than :data:`MOST_LISTED` together.
+    """
+    if len(bundle.certificates) + len(bundle.crls) > MOST_LISTED:
+        raise CollateralError(f"expected at most {MOST_LISTED} certificates and revocation lists in a bundle")
+    try:
+        return Endorsements(
+            certificates=tuple(load_certificate(bytes.fromhex(text)) for text in bundle.certificates),
+            crls=tuple(load_crl(bytes.fromhex(text)) for text in bundle.crls),
+        )
+    except ValueError as error:
+        raise CollateralError(f"not a collateral bundle: {error}") from error
 
 
 EMPTY_BUNDLE = msgspec.json.encode(Bundle(intel=()))

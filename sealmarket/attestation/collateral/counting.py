@@ -111,7 +111,7 @@ def counting_lists(
 ) -> tuple[x509.CertificateRevocationList, ...]:
     """Of proven revocation lists, the newest of each issuer that counts for a quote at this time."""
     newest: dict[x509.Name, x509.CertificateRevocationList] = {}
-    for crl in sorted(lists, key=lambda crl: crl.last_update_utc):
+    for crl in sorted(lists, key=lambda crl: (crl.last_update_utc, crl.tbs_certlist_bytes)):
         if crl.last_update_utc + DELAY <= at and (crl.next_update_utc is None or at <= crl.next_update_utc):
             newest[crl.issuer] = crl
     return tuple(newest.values())

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.exceptions import InvalidSignature
 
 from sealmarket.attestation.collateral.counting import (
     Counting,
@@ -31,6 +31,7 @@ from sealmarket.attestation.core.collateral import Collateral, Entry, PlatformKi
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Endorsements
 from sealmarket.attestation.core.pki import spki_sha256
+from sealmarket.attestation.core.unreadable import NOT_X509
 from sealmarket.attestation.registry import MODULES, module_of
 from sealmarket_enclave.protocol.numbers import Tee
 
@@ -86,17 +87,30 @@ class OwnCollateral:
             self._carriers = {**self._carriers, kind: self._thinned_carriers((*others, entry), now)}
 
     def take_lists(self, tee: Tee, sent: Endorsements, now: datetime) -> int:
-        """Keep the revocation lists that a pinned root of this TEE's vendor signed. Returns how many these were."""
+        """Keep the revocation lists that a pinned root of this TEE's vendor signed. Returns how many these were.
+
+        What the vendor signed counts once, however a sender spells the bytes around it. So no sender has more
+        kept than the vendor's roots, and the lists that a quote of these days can need.
+
+        Raises:
+            CollateralError: these and the ones that are here are too many; none is kept.
+        """
         with self._lock:
-            proven = self._proven(tee, sent)
-            held = {_name(crl): crl for crl in (*self._lists.get(tee, ()), *proven)}
-            if sum(map(len, self._lists.values())) + len(held) > _MOST_LISTS:
+            before, proven = self._lists.get(tee, ()), self._proven(tee, sent)
+            held = {crl.tbs_certlist_bytes: crl for crl in (*proven, *before)}
+            kept = self._thinned_lists(tuple(held.values()), now)
+            others = sum(len(lists) for name, lists in self._lists.items() if name is not tee)
+            if others + len(kept) > _MOST_LISTS:
                 raise CollateralError(f"more than {_MOST_LISTS} revocation lists", remedy="see to the source")
+            known = {root.tbs_certificate_bytes for root in self._roots(tee, self._store.everything().certificates)}
             for root in self._roots(tee, sent.certificates):
-                self._store.put_certificate(root)
-            for crl in proven:
-                self._store.add_crl(crl)
-            self._lists = {**self._lists, tee: self._thinned_lists(tuple(held.values()), now)}
+                if root.tbs_certificate_bytes not in known:
+                    self._store.put_certificate(root)
+                    known.add(root.tbs_certificate_bytes)
+            for crl in kept:
+                if crl not in before:
+                    self._store.add_crl(crl)
+            self._lists = {**self._lists, tee: kept}
             return len(proven)
 
     def counting(self, tee: Tee, kind: PlatformKind | None, at: datetime) -> Counting:
@@ -123,6 +137,14 @@ class OwnCollateral:
         held = (*self._entries.get(kind, ()), *self._carriers.get(kind, ()))
         found = {entry.collateral.fingerprint: entry for entry in held if entry.issued <= now <= entry.expires}
         return tuple(sorted(found.values(), key=lambda entry: entry.issued, reverse=True))
+
+    def lists_to_share(self, tee: Tee, now: datetime) -> Endorsements:
+        """The proven revocation lists of a TEE that hold now, with the roots that signed them."""
+        lists = tuple(
+            crl for crl in self._lists.get(tee, ()) if crl.next_update_utc is None or now <= crl.next_update_utc
+        )
+        roots = self._roots(tee, self._store.everything().certificates) if lists else ()
+        return Endorsements(certificates=roots, crls=lists)
 
     # --- under the lock ---------------------------------------------------------------------------------------
 
@@ -152,7 +174,8 @@ class OwnCollateral:
         return tuple(crl for crl in lists if crl not in needless)
 
     def _roots(self, tee: Tee, certificates: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
-        return tuple(c for c in certificates if self._anchors.grade_of(tee, spki_sha256(c)) is not None)
+        """The certificates of pinned keys that these keys themselves signed: with the key alone anyone makes others."""
+        return tuple(c for c in certificates if self._anchors.grade_of(tee, spki_sha256(c)) is not None and _is_root(c))
 
     def _proven(self, tee: Tee, found: Endorsements) -> tuple[Crl, ...]:
         """The lists that a pinned root signed: its certificate may have come before, or with them."""
@@ -170,5 +193,9 @@ def _by_kind(entries: Iterable[Entry]) -> Iterator[tuple[PlatformKind, tuple[Ent
     yield from ((kind, tuple(found)) for kind, found in kinds.items())
 
 
-def _name(crl: Crl) -> bytes:
-    return crl.public_bytes(Encoding.DER)
+def _is_root(certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (InvalidSignature, *NOT_X509):
+        return False
+    return True

@@ -271,7 +271,7 @@ def decode(kind: type[T], raw: bytes | str) -> T:
         if not _is_plain(raw.encode() if isinstance(raw, str) else raw):
             _require_spelling(value)
     except _UNREADABLE as error:
-        raise MalformedDocument(f"not a {_name(kind)}: {_shown(error)}") from error
+        raise MalformedDocument(f"not of the form {_name(kind)}: {_shown(error)}") from error
     return value
 
 
@@ -279,7 +279,7 @@ def decode_canonical(kind: type[T], raw: bytes) -> T:
     """As :func:`decode`, and the bytes must be the document's one canonical spelling."""
     value = decode(kind, raw)
     if canonical_json(value) != raw:
-        raise NotCanonical(f"a {_name(kind)} must be RFC 8785 canonical JSON without duplicate keys")
+        raise NotCanonical(f"expected {_name(kind)} in RFC 8785 canonical JSON without duplicate keys")
     return value
 
 
@@ -290,7 +290,7 @@ def from_builtins(kind: type[T], value: object) -> T:
         made = msgspec.convert(value, type=known, dec_hook=_from_wire)
         _require_spelling(made)
     except _UNREADABLE as error:
-        raise MalformedDocument(f"not a {_name(kind)}: {_shown(error)}") from error
+        raise MalformedDocument(f"not of the form {_name(kind)}: {_shown(error)}") from error
     return made
 
 
