@@ -58,6 +58,9 @@ _ADDED = {
 """Keeps an order, and gives its place; nothing where it is kept already."""
 
 
+_SENDER = "INSERT INTO senders (request_hash, peer, bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+
+
 @dataclass(frozen=True, slots=True)
 class RequestState:
     """Where a request stands. ``explanation`` says why it is not matched yet, a line for each reason."""
@@ -90,10 +93,11 @@ class OrderBook:
         *,
         leading: bool = True,
         tell: Callable[[Connection], None] = lambda _connection: None,
+        count: Callable[[str, int], None] = lambda _peer, _size: None,
     ) -> None:
         """``require_backed`` refuses an offer behind which there is no stake, or that is used up, and returns how many
         jobs it was used for: it may raise Rejected and ChainError. One that is not ``leading`` lets no offer rest.
-        ``tell`` says, in a transaction, that orders came."""
+        ``tell`` says, in a transaction, that orders came. ``count`` counts bytes of a peer, and may raise StoreFull."""
         self._database = database
         self._signatures = signatures
         self._rules = rules
@@ -105,7 +109,7 @@ class OrderBook:
         """The offers that can be matched, as in the table: each change goes to both, or to neither."""
         self.together = Together(database, self.offers.change)
         """What changes the tables and the offers; other small changes may go with it."""
-        self._tell = tell
+        self._tell, self._count = tell, count
         self._leading, self._seen = False, 0
         self._own: set[bytes] = set()
         """Offers that this process let rest as it accepted them, and that :meth:`take_new` has not come to."""
@@ -120,6 +124,7 @@ class OrderBook:
             Rejected: parameters of another digest, out of date, outside what this market takes of any request, or not
                 signed by its consumer and payer.
             TooMany: as :meth:`Signatures.require`, for every method that adds an order.
+            StoreFull: the peer's quota of the tables has no room.
         """
         signed = posted.request
         request = signed.request
@@ -132,12 +137,13 @@ class OrderBook:
         by_contract = self._signatures.require(request, signed.signature, request.consumer, peer, key)
         if request.payer != request.consumer:
             self._signatures.require(request, signed.payer_signature, request.payer, peer)
+        document = canonical_json(posted.parameters)
+        size = len(document) + len(signed.signature) + len(signed.payer_signature)
+        self._count(peer, size)
 
         def keep_parameters(connection: Connection, _sequence: int) -> None:
-            _keep_parameters(connection, key, posted.parameters)
-            connection.execute(
-                "INSERT INTO senders (request_hash, peer) VALUES (?, ?) ON CONFLICT DO NOTHING", (key, peer)
-            )
+            _keep_parameters(connection, key, document)
+            connection.execute(_SENDER, (key, peer, size))
 
         self._insert("requests", key, signed, request, request.consumer, by_contract, keep_parameters)
         return key
@@ -323,10 +329,13 @@ class OrderBook:
                 raise _no_room(f"asset {order.asset_id}")
         return key
 
-    def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
+    def add_parameters(self, request_hash: Bytes32, parameters: Parameters, peer: str = UNKNOWN_PEER) -> None:
         """Keep a request's parameters; their reader compares them with the digest that the consumer signed."""
+        document = canonical_json(parameters)
+        self._count(peer, len(document))
         with self._database.write() as connection:
-            _keep_parameters(connection, request_hash, parameters)
+            _keep_parameters(connection, request_hash, document)
+            connection.execute(_SENDER, (request_hash, peer, len(document)))
 
     def has_parameters(self, request_hash: Bytes32) -> bool:
         """Whether a request's parameters are kept."""
@@ -485,9 +494,9 @@ def require_digest(parameters: Parameters, expected: Bytes32) -> None:
         raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
 
 
-def _keep_parameters(connection: Connection, request_hash: Bytes32, parameters: Parameters) -> None:
+def _keep_parameters(connection: Connection, request_hash: Bytes32, document: bytes) -> None:
     connection.execute(
         "INSERT INTO parameters (request_hash, body) VALUES (?, ?)"
         " ON CONFLICT (request_hash) DO UPDATE SET body = excluded.body",
-        (request_hash, canonical_json(parameters)),
+        (request_hash, document),
     )

@@ -1,5 +1,8 @@
 """What ends soon, or holds no more: terms, offers, requests, the promises that offers name, and epochs of committees.
 
+Of an asset's versions the newest that is not revoked counts: those before it are superseded, and their owner is told
+nothing of them.
+
 An account reads its own (:meth:`Expiring.of`); operators see counts without names (:meth:`Expiring.count`). What is
 said rests on the index and the book. A bounded number of rows is looked at for one answer, the soonest first.
 """
@@ -25,13 +28,19 @@ MOST_VERSIONS = 1_000
 """Versions of one owner that are looked at, the newest."""
 MOST_COUNTED = 100_000
 """Versions that an operator's counts look at, the newest."""
+_SUPERSEDED = (
+    "EXISTS (SELECT 1 FROM assets AS later WHERE later.asset_id = {one}.asset_id AND later.version > {one}.version"
+    " AND later.revoked = 0)"
+)
+"""Of a version: its owner has published another one behind it, and nothing has to be done about it any more."""
+_CURRENT = f"revoked = 0 AND NOT {_SUPERSEDED.format(one='assets')}"
 _ORDERS = {
     "request": ("requests", "request_hash", "account = ?", "sign a new request"),
     "compute_offer": ("compute_orders", "order_hash", "account = ?", "sign a new one: sealmarket provider offer"),
     "asset_offer": (
         "asset_orders",
         "order_hash",
-        "asset_id IN (SELECT asset_id FROM assets WHERE owner = ?)",
+        f"asset_id IN (SELECT asset_id FROM assets WHERE owner = ?) AND NOT {_SUPERSEDED.format(one='asset_orders')}",  # noqa: S608
         "sign a new one, or let the standing terms hold",
     ),
 }
@@ -65,7 +74,8 @@ class Expiring:
         )[0][0]
         newest, _ = self._newest_epoch()
         rows = self._database.each(
-            "SELECT * FROM assets WHERE revoked = 0 ORDER BY sequence DESC LIMIT ?", MOST_COUNTED
+            f"SELECT * FROM assets WHERE {_CURRENT} ORDER BY sequence DESC LIMIT ?",  # noqa: S608 - ours
+            MOST_COUNTED,
         )
         for asset in readable(rows, asset_of):
             found["terms"] += _ends(asset.terms, now, within)
@@ -102,7 +112,7 @@ class Expiring:
 
     def _versions(self, account: Address, now: int, within: int) -> Iterator[Expiry]:
         newest, active_at = self._newest_epoch()
-        query = "SELECT * FROM assets WHERE owner = ? AND revoked = 0 ORDER BY sequence DESC LIMIT ?"
+        query = f"SELECT * FROM assets WHERE owner = ? AND {_CURRENT} ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - ours
         rows = self._database.rows(query, account, MOST_VERSIONS)
         for asset in readable(rows, asset_of):
             if _ends(asset.terms, now, within):

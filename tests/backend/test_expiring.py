@@ -149,6 +149,21 @@ def test_an_owner_is_warned_once_another_committee_is_announced(market: Market) 
     assert market.expiring.count(NOW)["epoch"] == 1
 
 
+def test_nothing_is_said_of_a_version_that_another_one_superseded_until_that_is_revoked(market: Market) -> None:
+    market.publish(SOON)
+    market.orders.add_asset_order(asset_order(expiry=SOON), indexed(), 0)
+    market.announce(indexed().seal.epoch + 1, SOON)
+    assert market.said(OWNER) == [("asset_offer", SOON), ("terms", SOON), ("epoch", SOON)]
+    seal = replace(indexed().seal, epoch=indexed().seal.epoch + 1)
+    market.chain.publish(ASSET, account(OWNER), seal, replace(indexed().terms, expiry=LATE), version=2)
+    market.read()
+    assert market.said(OWNER) == []
+    assert market.expiring.count(NOW)["terms"] == market.expiring.count(NOW)["epoch"] == 0
+    market.chain.revoke(ASSET, 2)
+    market.read()
+    assert [kind for kind, _ in market.said(OWNER)] == ["asset_offer", "terms", "epoch"]
+
+
 def test_warnings_are_bounded_and_the_soonest_come_first(market: Market) -> None:
     for salt in range(MOST_WARNINGS + 5):
         market.orders.add_compute_order(compute(expiry=SOON - salt, salt=Uint(salt)), 0)

@@ -55,7 +55,7 @@ requests = Table(
     Index("requests_by_sequence", "sequence", unique=True),
     Index("open_requests_by_expiry", "expiry", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )  # fmt: skip
-senders = Table("senders", metadata, _bytes("request_hash", key=True), _words("peer"))
+senders = Table("senders", metadata, _bytes("request_hash", key=True), _words("peer"), _number("bytes", 0))
 compute_orders = Table(
     "compute_orders", metadata,
     _bytes("order_hash", key=True), _bytes("body"), _bytes("account"), _words("state", "open"), _number("sequence"),
@@ -136,7 +136,9 @@ recording = Table(
 parameters = Table("parameters", metadata, _bytes("request_hash", key=True), _bytes("body"))
 envelopes = Table(
     "envelopes", metadata, _bytes("job_id"), _bytes("evidence_hash"), _bytes("body"), _number("sequence"),
+    _words("peer", ""), _number("bytes", 0), _number("stored_at", 0),
     PrimaryKeyConstraint("job_id", "evidence_hash"),
+    Index("envelopes_of_peer", "peer", "bytes"), Index("envelopes_by_age", "stored_at"),
 )  # fmt: skip
 results = Table("results", metadata, _bytes("job_id", key=True), _bytes("body"))
 acknowledgements = Table("acknowledgements", metadata, _bytes("job_id", key=True), _bytes("body"))
@@ -185,7 +187,7 @@ nonces = Table(
     Index("nonces_by_expiry", "expires"),
 )  # fmt: skip
 sessions = Table(
-    "sessions", metadata, _counted(), _bytes("digest"), _bytes("account"), _number("expires"),
+    "sessions", metadata, _counted(), _bytes("digest"), _bytes("account"), _words("peer"), _number("expires"),
     UniqueConstraint("digest", name="sessions_by_digest"), Index("sessions_of_account", "account", "id"),
     Index("sessions_by_expiry", "expires"),
 )  # fmt: skip
