@@ -35,14 +35,10 @@ from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 
 T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
-
-
 _MATCHABLE = (
     "SELECT order_hash AS key, body, sequence, used FROM compute_orders WHERE state = 'open' AND reason = ''"
     " ORDER BY sequence"
 )
-
-
 LOOKED_AT_AGAIN = "it is looked at again, since final blocks changed"
 NEW_EACH = 4096
 """Orders of other processes that one turn takes up."""

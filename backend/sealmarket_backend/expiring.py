@@ -1,7 +1,7 @@
 """What ends soon, or holds no more: terms, offers, requests, the promises that offers name, and epochs of committees.
 
-Of an asset's versions the newest that is not revoked counts: those before it are superseded, and their owner is told
-nothing of them.
+Of an asset's versions the newest that is not revoked counts: those before it are superseded, and nothing is
+said of them.
 
 An account reads its own (:meth:`Expiring.of`); operators see counts without names (:meth:`Expiring.count`). What is
 said rests on the index and the book. A bounded number of rows is looked at for one answer, the soonest first.

@@ -28,11 +28,13 @@ ORDERS = {"requests": "request_hash", "compute_orders": "order_hash", "asset_ord
 metadata = MetaData()
 _OPEN = text("state = 'open'")
 _UNFINISHED = text("status IN (1, 2, 3, 4, 6)")
+_SETTLED = text("settled_at > 0")
 _COUNTED = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _bytes(name: str, *, key: bool = False, empty: bool = False) -> Column[bytes]:
-    return Column(name, LargeBinary, primary_key=key, nullable=empty)
+def _bytes(name: str, default: str | None = None, *, key: bool = False, empty: bool = False) -> Column[bytes]:
+    given = None if default is None else text(f"'{default}'")
+    return Column(name, LargeBinary, primary_key=key, nullable=empty, server_default=given)
 
 
 def _words(name: str, default: str | None = None, *, key: bool = False) -> Column[str]:
@@ -79,12 +81,17 @@ jobs = Table(
     "jobs", metadata,
     _bytes("job_id", key=True), _bytes("request_hash"), _bytes("provider"), _bytes("consumer"), _number("status"),
     _bytes("spec"), _bytes("facts"), _number("sequence"),
+    _bytes("workload", ""), _number("tee", 0), _number("matched_at", 0), _number("settled_at", 0),
     UniqueConstraint("request_hash", name="jobs_by_request"),
     Index("jobs_of_provider", "provider", "sequence"),
     Index("jobs_of_consumer", "consumer", "sequence"),
     Index("jobs_by_status", "status", "sequence"),
     Index("unfinished_jobs", "sequence", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     Index("jobs_by_sequence", "sequence", unique=True),
+    Index("settled_of_workload", "workload", "tee", "sequence", sqlite_where=_SETTLED, postgresql_where=_SETTLED),
+    Index("settled_of_provider", "provider", "tee", "sequence", sqlite_where=_SETTLED, postgresql_where=_SETTLED),
+    Index("settled_of_both", "workload", "provider", "tee", "sequence",
+          sqlite_where=_SETTLED, postgresql_where=_SETTLED),
 )  # fmt: skip
 _SUBJECT, _ACCOUNT, _OTHER = (text(f"{one} IS NOT NULL") for one in ("subject", "account", "counterpart"))
 _ANNOUNCED = text("name = 'EpochAnnounced'")
