@@ -4,7 +4,8 @@ Of an asset's versions the newest that is not revoked counts: those before it ar
 said of them.
 
 An account reads its own (:meth:`Expiring.of`); operators see counts without names (:meth:`Expiring.count`). What is
-said rests on the index and the book. A bounded number of rows is looked at for one answer, the soonest first.
+said rests on the index and the book, and of platforms on the word of oracle nodes. A bounded number of rows is looked
+at for one answer, the soonest first.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.event_rows import event_of
 from sealmarket_backend.index import IndexedAsset, asset_of
+from sealmarket_backend.platforms import Platforms
 from sealmarket_backend.tables import Database, readable
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode
 from sealmarket_enclave.protocol.terms import Terms
@@ -50,8 +52,9 @@ _ORDERS = {
 class Expiring:
     """Looks at one backend's tables and store."""
 
-    def __init__(self, database: Database, blobs: Blobs) -> None:
-        self._database, self._blobs = database, blobs
+    def __init__(self, database: Database, blobs: Blobs, platforms: Platforms | None = None) -> None:
+        """``platforms``: what oracle nodes foresee; without it nothing is said of platforms."""
+        self._database, self._blobs, self._platforms = database, blobs, platforms
 
     def of(self, account: Address, now: int, within: int = WARNS_AHEAD_SECONDS) -> tuple[Expiry, ...]:
         """What of an account's ends within so many seconds, or holds no more; the soonest first."""
@@ -60,6 +63,7 @@ class Expiring:
             *self._resting(account),
             *self._promises(account),
             *self._versions(account, now, within),
+            *(self._platforms.of(account, now + within) if self._platforms is not None else ()),
         ]
         return tuple(sorted(found, key=lambda one: one.until))[:MOST_WARNINGS]
 
@@ -72,6 +76,8 @@ class Expiring:
         found["resting"] = self._database.rows(
             "SELECT COUNT(*) FROM compute_orders WHERE state = 'open' AND reason <> ''"
         )[0][0]
+        if self._platforms is not None:
+            found["platform"] = self._platforms.count(now + within)
         newest, _ = self._newest_epoch()
         rows = self._database.each(
             f"SELECT * FROM assets WHERE {_CURRENT} ORDER BY sequence DESC LIMIT ?",  # noqa: S608 - ours

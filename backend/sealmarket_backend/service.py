@@ -40,6 +40,7 @@ from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
 from sealmarket_backend.orphans import Orphans
+from sealmarket_backend.platforms import Platforms
 from sealmarket_backend.proposals import Proposals
 from sealmarket_backend.quotas import Quotas
 from sealmarket_backend.retention import forget
@@ -116,10 +117,12 @@ class Backend:
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin, self._quotas.count)
         self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
-        self.expiring = Expiring(self._database, self.blobs)
+        self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
+        members = [member for committee in chain.book.committees for member in committee.members]
+        platforms = Platforms(self._nodes, members, self.index.provider_of)
+        self.expiring = Expiring(self._database, self.blobs, platforms)
         self.ending: dict[str, int] = {}
         self.spending = Spending(self._database, keeping, sender, self.clock)
-        self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
             chain,
             sender,

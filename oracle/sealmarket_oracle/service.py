@@ -41,7 +41,7 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.answers import Answers
 from sealmarket_oracle.challenges import ChallengeAnswers
-from sealmarket_oracle.collateral import CollateralKeeper, own_for
+from sealmarket_oracle.collateral import CollateralKeeper, note_judged, own_for
 from sealmarket_oracle.documents import DocumentCache, open_evidence, stored_evidence, with_promise
 from sealmarket_oracle.ear import Ears
 from sealmarket_oracle.errors import JournalTaken, JournalUnwritable, NotOnCommittee
@@ -313,6 +313,7 @@ class Node:
         enclave_key = shown.package.enclave_key if isinstance(shown, EvidenceShown) else b""
         if self.recalls is not None:
             self.recalls.saw(case.job_id, decided.machines)
+        note_judged(self.collateral, case, decided)
         own = self._journal.decide(decided, enclave_key)
         self._witnesses.announce()
         self._unkept.append(own.detail.canonical())

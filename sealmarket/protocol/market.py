@@ -150,14 +150,14 @@ class ProposalPage(Shape, frozen=True, kw_only=True):
     next: Cursor | None = None
 
 
-ExpiryKind = Literal["terms", "epoch", "request", "compute_offer", "asset_offer", "resting", "promise"]
+ExpiryKind = Literal["terms", "epoch", "request", "compute_offer", "asset_offer", "resting", "promise", "platform"]
 
 
 class Expiry(Shape, frozen=True, kw_only=True):
     """What of an account's ends soon, or holds no more.
 
-    ``subject`` is the asset, request, offer or capability document; ``until`` when it ends in seconds, 0 where it holds
-    no more already; ``version`` that of an asset, else 0.
+    ``subject`` is the asset, request, offer or capability document, or the last job of a platform; ``until`` when it
+    ends in seconds, 0 where it holds no more already; ``version`` that of an asset, else 0.
     """
 
     kind: ExpiryKind

@@ -209,7 +209,7 @@ MEANINGS = {
     "volume": "For how many jobs the offer holds.",
     "waitingFor": "Who has to do what next, in words.",
     "windows": "The shortest windows that a request may ask for.",
-    "workload": "Of the jobs of this workload, whoever ran them; null where none has settled.",
+    "workload": "Of the jobs of this workload at any provider; null where none has settled.",
     "workloadDigest": "The digest of the workload.",
 }
 
