@@ -11,11 +11,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sealmarket.client.nodes import Nodes
-from sealmarket.protocol.book import Member
+from sealmarket.protocol.book import Committee
 from sealmarket.protocol.market import Expiry
 from sealmarket.protocol.outlook import MOST_OF_PROVIDER, Forecasts, Foreseen
 from sealmarket_enclave.protocol.codec import Address, Bytes32
@@ -60,13 +60,14 @@ class Platforms:
     def __init__(
         self,
         nodes: Nodes,
-        members: Sequence[Member],
+        committees: Iterable[Committee],
         provider_of: Callable[[Bytes32], Address | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``provider_of`` says whose a job is, by the index. ``clock`` counts seconds."""
         self._nodes, self._provider_of, self._clock = nodes, provider_of, clock
-        self._members = tuple({member.url: member for member in members}.values())
+        every = [member for committee in committees for member in committee.members]
+        self._members = tuple({member.url: member for member in every}.values())
         self._lock = threading.Lock()
         self._next = float("-inf")
         self._told: tuple[Foretold, ...] = ()

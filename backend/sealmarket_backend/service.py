@@ -101,15 +101,8 @@ class Backend:
         self._leadership = Leadership(self._database)
         say = partial(self.notices.tell, topic=ORDERS)
         self._store, self._quotas = store, Quotas(self._database, store, folder)
-        self.orders = OrderBook(
-            self._database,
-            self._signatures,
-            rules,
-            self._require_backed,
-            leading=False,
-            tell=say,
-            count=self._quotas.count,
-        )
+        kept: dict[str, Any] = {"leading": False, "tell": say, "count": self._quotas.count}
+        self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed, **kept)
         self._honesty = Honesty(chain, self.orders)
         say = partial(self.notices.tell, topic=JOBS)
         self.index = Index(self._database, chain, start=chain.book.deployed_at, listener=self._honesty, tell=say)
@@ -118,8 +111,7 @@ class Backend:
         self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
-        members = [member for committee in chain.book.committees for member in committee.members]
-        platforms = Platforms(self._nodes, members, self.index.provider_of)
+        platforms = Platforms(self._nodes, chain.book.committees, self.index.provider_of)
         self.expiring = Expiring(self._database, self.blobs, platforms)
         self.ending: dict[str, int] = {}
         self.spending = Spending(self._database, keeping, sender, self.clock)

@@ -29,8 +29,7 @@ class Market:
 
     def __init__(self, *answers: tuple[Foreseen, ...] | None) -> None:
         self.answers, self.asked, self.now = answers, 0, 0.0
-        members = BOOK.committees[0].members
-        self.platforms = Platforms(cast(Nodes, self), members, self.owner, lambda: self.now)
+        self.platforms = Platforms(cast(Nodes, self), BOOK.committees, self.owner, lambda: self.now)
 
     def outlooks(self, _members: Sequence[Member]) -> list[Forecasts | None]:
         self.asked += 1
