@@ -35,15 +35,11 @@ from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 
 T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
-
-
 _NO_CONTRACTS = "a provider whose account is a contract can show no evidence: oracle nodes take what a key signed"
 _MATCHABLE = (
     "SELECT order_hash AS key, body, sequence, used FROM compute_orders WHERE state = 'open' AND reason = ''"
     " ORDER BY sequence"
 )
-
-
 LOOKED_AT_AGAIN = "it is looked at again, since final blocks changed"
 NEW_EACH = 4096
 """Orders of other processes that one turn takes up."""
@@ -57,6 +53,9 @@ _ADDED = {
     for table in ("requests", "compute_orders")
 }
 """Keeps an order, and gives its place; nothing where it is kept already."""
+
+
+_SENDER = "INSERT INTO senders (request_hash, peer, bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +90,11 @@ class OrderBook:
         *,
         leading: bool = True,
         tell: Callable[[Connection], None] = lambda _connection: None,
+        count: Callable[[str, int], None] = lambda _peer, _size: None,
     ) -> None:
         """``require_backed`` refuses an offer behind which there is no stake, or that is used up, and returns how many
         jobs it was used for: it may raise Rejected and ChainError. One that is not ``leading`` lets no offer rest.
-        ``tell`` says, in a transaction, that orders came."""
+        ``tell`` says, in a transaction, that orders came. ``count`` counts bytes of a peer, and may raise StoreFull."""
         self._database = database
         self._signatures = signatures
         self._rules = rules
@@ -106,7 +106,7 @@ class OrderBook:
         """The offers that can be matched, as in the table: each change goes to both, or to neither."""
         self.together = Together(database, self.offers.change)
         """What changes the tables and the offers; other small changes may go with it."""
-        self._tell = tell
+        self._tell, self._count = tell, count
         self._leading, self._seen = False, 0
         self._own: set[bytes] = set()
         """Offers that this process let rest as it accepted them, and that :meth:`take_new` has not come to."""
@@ -121,6 +121,7 @@ class OrderBook:
             Rejected: parameters of another digest, out of date, outside what this market takes of any request, or not
                 signed by its consumer and payer.
             TooMany: as :meth:`Signatures.require`, for every method that adds an order.
+            StoreFull: the peer's quota of the tables has no room.
         """
         signed = posted.request
         request = signed.request
@@ -133,12 +134,13 @@ class OrderBook:
         by_contract = self._signatures.require(request, signed.signature, request.consumer, peer, key)
         if request.payer != request.consumer:
             self._signatures.require(request, signed.payer_signature, request.payer, peer)
+        document = canonical_json(posted.parameters)
+        size = len(document) + len(signed.signature) + len(signed.payer_signature)
+        self._count(peer, size)
 
         def keep_parameters(connection: Connection, _sequence: int) -> None:
-            _keep_parameters(connection, key, posted.parameters)
-            connection.execute(
-                "INSERT INTO senders (request_hash, peer) VALUES (?, ?) ON CONFLICT DO NOTHING", (key, peer)
-            )
+            _keep_parameters(connection, key, document)
+            connection.execute(_SENDER, (key, peer, size))
 
         self._insert("requests", key, signed, request, request.consumer, by_contract, keep_parameters)
         return key
@@ -325,10 +327,13 @@ class OrderBook:
                 raise _no_room(f"asset {order.asset_id}")
         return key
 
-    def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
+    def add_parameters(self, request_hash: Bytes32, parameters: Parameters, peer: str = UNKNOWN_PEER) -> None:
         """Keep a request's parameters; their reader compares them with the digest that the consumer signed."""
+        document = canonical_json(parameters)
+        self._count(peer, len(document))
         with self._database.write() as connection:
-            _keep_parameters(connection, request_hash, parameters)
+            _keep_parameters(connection, request_hash, document)
+            connection.execute(_SENDER, (request_hash, peer, len(document)))
 
     def has_parameters(self, request_hash: Bytes32) -> bool:
         """Whether a request's parameters are kept."""
@@ -487,9 +492,9 @@ def require_digest(parameters: Parameters, expected: Bytes32) -> None:
         raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
 
 
-def _keep_parameters(connection: Connection, request_hash: Bytes32, parameters: Parameters) -> None:
+def _keep_parameters(connection: Connection, request_hash: Bytes32, document: bytes) -> None:
     connection.execute(
         "INSERT INTO parameters (request_hash, body) VALUES (?, ?)"
         " ON CONFLICT (request_hash) DO UPDATE SET body = excluded.body",
-        (request_hash, canonical_json(parameters)),
+        (request_hash, document),
     )

@@ -1,7 +1,11 @@
 """What ends soon, or holds no more: terms, offers, requests, the promises that offers name, and epochs of committees.
 
+Of an asset's versions the newest that is not revoked counts: those before it are superseded, and nothing is
+said of them.
+
 An account reads its own (:meth:`Expiring.of`); operators see counts without names (:meth:`Expiring.count`). What is
-said rests on the index and the book. A bounded number of rows is looked at for one answer, the soonest first.
+said rests on the index and the book, and of platforms on the word of oracle nodes. A bounded number of rows is looked
+at for one answer, the soonest first.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from sealmarket_backend.blobs import Blobs, Kind
 from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.event_rows import event_of
 from sealmarket_backend.index import IndexedAsset, asset_of
+from sealmarket_backend.platforms import Platforms
 from sealmarket_backend.tables import Database, readable
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode
 from sealmarket_enclave.protocol.terms import Terms
@@ -25,13 +30,19 @@ MOST_VERSIONS = 1_000
 """Versions of one owner that are looked at, the newest."""
 MOST_COUNTED = 100_000
 """Versions that an operator's counts look at, the newest."""
+_SUPERSEDED = (
+    "EXISTS (SELECT 1 FROM assets AS later WHERE later.asset_id = {one}.asset_id AND later.version > {one}.version"
+    " AND later.revoked = 0)"
+)
+"""Of a version: its owner has published another one behind it, and nothing has to be done about it any more."""
+_CURRENT = f"revoked = 0 AND NOT {_SUPERSEDED.format(one='assets')}"
 _ORDERS = {
     "request": ("requests", "request_hash", "account = ?", "sign a new request"),
     "compute_offer": ("compute_orders", "order_hash", "account = ?", "sign a new one: sealmarket provider offer"),
     "asset_offer": (
         "asset_orders",
         "order_hash",
-        "asset_id IN (SELECT asset_id FROM assets WHERE owner = ?)",
+        f"asset_id IN (SELECT asset_id FROM assets WHERE owner = ?) AND NOT {_SUPERSEDED.format(one='asset_orders')}",  # noqa: S608
         "sign a new one, or let the standing terms hold",
     ),
 }
@@ -41,8 +52,9 @@ _ORDERS = {
 class Expiring:
     """Looks at one backend's tables and store."""
 
-    def __init__(self, database: Database, blobs: Blobs) -> None:
-        self._database, self._blobs = database, blobs
+    def __init__(self, database: Database, blobs: Blobs, platforms: Platforms | None = None) -> None:
+        """``platforms``: what oracle nodes foresee; without it nothing is said of platforms."""
+        self._database, self._blobs, self._platforms = database, blobs, platforms
 
     def of(self, account: Address, now: int, within: int = WARNS_AHEAD_SECONDS) -> tuple[Expiry, ...]:
         """What of an account's ends within so many seconds, or holds no more; the soonest first."""
@@ -51,6 +63,7 @@ class Expiring:
             *self._resting(account),
             *self._promises(account),
             *self._versions(account, now, within),
+            *(self._platforms.of(account, now + within) if self._platforms is not None else ()),
         ]
         return tuple(sorted(found, key=lambda one: one.until))[:MOST_WARNINGS]
 
@@ -63,9 +76,12 @@ class Expiring:
         found["resting"] = self._database.rows(
             "SELECT COUNT(*) FROM compute_orders WHERE state = 'open' AND reason <> ''"
         )[0][0]
+        if self._platforms is not None:
+            found["platform"] = self._platforms.count(now + within)
         newest, _ = self._newest_epoch()
         rows = self._database.each(
-            "SELECT * FROM assets WHERE revoked = 0 ORDER BY sequence DESC LIMIT ?", MOST_COUNTED
+            f"SELECT * FROM assets WHERE {_CURRENT} ORDER BY sequence DESC LIMIT ?",  # noqa: S608 - ours
+            MOST_COUNTED,
         )
         for asset in readable(rows, asset_of):
             found["terms"] += _ends(asset.terms, now, within)
@@ -102,7 +118,7 @@ class Expiring:
 
     def _versions(self, account: Address, now: int, within: int) -> Iterator[Expiry]:
         newest, active_at = self._newest_epoch()
-        query = "SELECT * FROM assets WHERE owner = ? AND revoked = 0 ORDER BY sequence DESC LIMIT ?"
+        query = f"SELECT * FROM assets WHERE owner = ? AND {_CURRENT} ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - ours
         rows = self._database.rows(query, account, MOST_VERSIONS)
         for asset in readable(rows, asset_of):
             if _ends(asset.terms, now, within):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -53,6 +53,7 @@ from sealmarket_backend.status_text import waiting_for
 from sealmarket_backend.tables import Connection, Database, readable
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode, from_builtins, to_builtins
 from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.numbers import BlockNumber
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 log = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ class Index:
             event_rows.add(connection, read)
             jobs = JobRows(connection)
             for event in read.events:
-                _apply(connection, jobs, event)
+                _apply(connection, jobs, event, read.blocks)
             jobs.write()
             connection.execute(
                 "INSERT INTO cursor (id, block, hash) VALUES (1, ?, ?)"
@@ -310,7 +311,7 @@ class Index:
         return from_builtins(JobView, shape)
 
 
-def _apply(connection: Connection, jobs: JobRows, event: ChainEvent) -> None:
+def _apply(connection: Connection, jobs: JobRows, event: ChainEvent, blocks: Mapping[BlockNumber, Block]) -> None:
     match event:
         case UnreadableLog():
             _leave_alone(connection, event)
@@ -323,7 +324,7 @@ def _apply(connection: Connection, jobs: JobRows, event: ChainEvent) -> None:
         case JobStopped() | SharesReportedMissing() | ReleasePosted():
             _interrupted(connection, jobs, event)
         case _ if isinstance(event, StepEvent):
-            _step(connection, jobs, event, *_stage_and_facts(event))
+            _step(connection, jobs, event, *_stage_and_facts(event), blocks[event.at.block_number].timestamp)
         case _ if isinstance(event, AssetEvent):
             _apply_to_assets(connection, event)
         case _:
@@ -357,8 +358,9 @@ def _step(
     event: StepEvent | InterruptingEvent,
     status: Status | None,
     facts: dict[str, Any],
+    at: int = 0,
 ) -> None:
-    if not jobs.step(event.job_id, status, facts) and not _is_unreadable(connection, event.job_id):
+    if not jobs.step(event.job_id, status, facts, at) and not _is_unreadable(connection, event.job_id):
         raise NotFound(f"an event of job {event.job_id}, which was never matched", remedy="index from deployment")
 
 

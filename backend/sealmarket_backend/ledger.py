@@ -49,6 +49,13 @@ class StoreLimits:
     """Of blobs that lie in a bucket, how many are kept in the state folder as well."""
     unreferenced_seconds: int = 7 * 86400
     """How long a blob stays that no asset, order or job names."""
+    table_bytes: int = 64 << 30
+    peer_table_bytes: int = 16 << 30
+    """Of requests, parameters, proposals and evidence in the tables, which :mod:`.quotas` counts."""
+    closed_seconds: int = 7 * 86400
+    """How long a request or offer that was not matched stays after its expiry."""
+    evidence_seconds: int = 180 * 86400
+    """How long a job's evidence stays."""
 
 
 class Upload:

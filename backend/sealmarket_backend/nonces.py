@@ -5,7 +5,10 @@
 2. A nonce that was used is written down until it would have ended, by its SHA-256: then it is refused as too late. The
    clock of the process that gave it may be ahead of this one's.
 3. A peer uses at most :data:`MOST_OF_PEER` in :data:`NONCE_SECONDS`, and has to wait then. No other peer does.
-4. The keys lie in the table ``nonces``, under the peer ``""``, so that all processes on one database take each other's
+4. At most :data:`MOST_USED` used nonces are written down. When there are more, those that end first are forgotten, and
+   from then on each nonce that ends no later than the first one that is left is refused, used or not. So none counts
+   twice, and one that its account uses before so many others are used counts, from however many addresses they come.
+5. The keys lie in the table ``nonces``, under the peer ``""``, so that all processes on one database take each other's
    nonces. A key makes nonces for :data:`KEY_SECONDS` and ends with the last of them. A party that reads it can make
    nonces; a sign-in needs an account's signature all the same.
 """
@@ -19,11 +22,13 @@ from collections.abc import Callable, Iterable
 
 from sealmarket.protocol.sign_in import Nonce
 from sealmarket_backend.errors import TooMany
-from sealmarket_backend.tables import Database
+from sealmarket_backend.tables import Connection, Database
 
 NONCE_SECONDS = 300
 KEY_SECONDS = 3600
 MOST_OF_PEER = 64
+MOST_USED, FORGOTTEN_AT_ONCE = 65_536, 8_192
+"""About 15 MB of the database, and how many of them go together."""
 _KEY_BYTES, _RANDOM_BYTES = 32, 8
 _TIME_DIGITS, _MAC_DIGITS = 10, 32
 """Hex digits: of seconds since 1970, and of the first half of an HMAC-SHA-256."""
@@ -57,6 +62,8 @@ class Nonces:
             count = connection.execute("SELECT COUNT(*) FROM nonces WHERE peer = ?", (peer,)).fetchone()[0]
             if count >= MOST_OF_PEER:
                 raise TooMany(f"{peer} signed in {count} times within {NONCE_SECONDS} s", NONCE_SECONDS)
+            if ends <= _forgotten_until(connection):
+                return False
             query = (
                 "INSERT INTO nonces (digest, peer, expires) VALUES (?, ?, ?)"
                 " ON CONFLICT (digest) DO NOTHING RETURNING 1"
@@ -94,6 +101,24 @@ class Nonces:
                 query = "INSERT INTO nonces (digest, peer, expires) VALUES (?, ?, ?)"
                 connection.execute(query, (self._newest[0], _OURS, self._newest[1]))
             return self._newest[0]
+
+
+def _forgotten_until(connection: Connection) -> int:
+    """Make room for one more used nonce. No nonce that ends later than what this returns was forgotten.
+
+    What is forgotten ends no later than the first that is left, and that one stays until it has ended. So as long as a
+    forgotten nonce could count, the table is as full as it was left, which is what shows that some were forgotten.
+    """
+    count = connection.execute("SELECT COUNT(*) FROM nonces WHERE peer <> ?", (_OURS,)).fetchone()[0]
+    if count >= MOST_USED:
+        connection.execute(
+            "DELETE FROM nonces WHERE id IN (SELECT id FROM nonces WHERE peer <> ? ORDER BY expires, id LIMIT ?)",
+            (_OURS, count - MOST_USED + FORGOTTEN_AT_ONCE),
+        )
+    elif count < MOST_USED - FORGOTTEN_AT_ONCE:
+        return 0
+    first = connection.execute("SELECT MIN(expires) FROM nonces WHERE peer <> ?", (_OURS,)).fetchone()[0]
+    return int(first or 0)
 
 
 def _mac(key: bytes, made: str) -> str:

@@ -44,8 +44,17 @@ WHERE proposed.owner = ? GROUP BY senders.peer ORDER BY sent DESC, senders.peer 
 class Proposals:
     """Adds and lists them. ``has_coin`` says whether an account has enough in the market; it may raise ChainError."""
 
-    def __init__(self, database: Database, signatures: Signatures, index: Index, has_coin: HasCoin) -> None:
+    def __init__(
+        self,
+        database: Database,
+        signatures: Signatures,
+        index: Index,
+        has_coin: HasCoin,
+        count: Callable[[str, int], None] = lambda _peer, _size: None,
+    ) -> None:
+        """``count`` counts bytes of a peer, and may raise StoreFull."""
         self._database, self._signatures, self._index, self._has_coin = database, signatures, index, has_coin
+        self._count = count
 
     def add(self, signed: SignedProposal, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
         """Keep a proposal. Posting it twice is the same as once.
@@ -54,6 +63,7 @@ class Proposals:
             Rejected: it does not hold together, is over, names a version that is not on chain at a final block, or is
                 not signed by its consumer, who has coin here.
             TooMany: its account, its peer or an owner has no room for another.
+            StoreFull: the peer's quota of the tables has no room.
         """
         key = _held(signed, now)
         if self._database.row("SELECT 1 FROM proposals WHERE proposal_hash = ?", key) is not None:
@@ -66,6 +76,8 @@ class Proposals:
                 f"{proposal.consumer.checksum} has less coin in the market than one oracle signature costs",
                 remedy="deposit some first (sealmarket consumer deposit); a proposal itself costs nothing",
             )
+        document = canonical_json(signed)
+        self._count(peer, len(document))
         with self._database.write() as connection:
             _forget_ended(connection, now)
             _require_room(connection, proposal.consumer, peer)
@@ -74,7 +86,7 @@ class Proposals:
             connection.execute(
                 "INSERT INTO proposals (proposal_hash, body, account, peer, expiry, sequence)"
                 " VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM proposals))",
-                (key, canonical_json(signed), proposal.consumer, peer, proposal.expiry),
+                (key, document, proposal.consumer, peer, proposal.expiry),
             )
             rows = [(key, owner) for owner in owners]
             connection.executemany("INSERT INTO proposed (proposal_hash, owner) VALUES (?, ?)", rows)

@@ -40,7 +40,10 @@ from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
 from sealmarket_backend.orphans import Orphans
+from sealmarket_backend.platforms import Platforms
 from sealmarket_backend.proposals import Proposals
+from sealmarket_backend.quotas import Quotas
+from sealmarket_backend.retention import forget
 from sealmarket_backend.sessions import Sessions
 from sealmarket_backend.sets import Sets
 from sealmarket_backend.signatures import Signatures
@@ -63,9 +66,10 @@ MOST_ENVELOPES = 16
 """How many evidence packages one job may have."""
 
 _ENVELOPE = """
-INSERT INTO envelopes (job_id, evidence_hash, body, sequence)
-VALUES (?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM envelopes WHERE job_id = ?))
-ON CONFLICT (job_id, evidence_hash) DO UPDATE SET body = excluded.body, sequence = excluded.sequence
+INSERT INTO envelopes (job_id, evidence_hash, body, peer, bytes, stored_at, sequence)
+VALUES (?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM envelopes WHERE job_id = ?))
+ON CONFLICT (job_id, evidence_hash) DO UPDATE SET body = excluded.body, sequence = excluded.sequence,
+    peer = excluded.peer, bytes = excluded.bytes, stored_at = excluded.stored_at
 """
 
 log = logging.getLogger(__name__)
@@ -96,18 +100,21 @@ class Backend:
         self.notices = Notices(self._database)
         self._leadership = Leadership(self._database)
         say = partial(self.notices.tell, topic=ORDERS)
-        self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed, leading=False, tell=say)
+        self._store, self._quotas = store, Quotas(self._database, store, folder)
+        kept: dict[str, Any] = {"leading": False, "tell": say, "count": self._quotas.count}
+        self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed, **kept)
         self._honesty = Honesty(chain, self.orders)
         say = partial(self.notices.tell, topic=JOBS)
         self.index = Index(self._database, chain, start=chain.book.deployed_at, listener=self._honesty, tell=say)
         self.sessions = Sessions(self._database, self._signatures, chain.book, self.clock)
-        self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
+        self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin, self._quotas.count)
         self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
-        self.expiring = Expiring(self._database, self.blobs)
+        self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
+        platforms = Platforms(self._nodes, chain.book.committees, self.index.provider_of)
+        self.expiring = Expiring(self._database, self.blobs, platforms)
         self.ending: dict[str, int] = {}
         self.spending = Spending(self._database, keeping, sender, self.clock)
-        self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         self._keeper = Keeper(
             chain,
             sender,
@@ -238,10 +245,11 @@ class Backend:
             NotFound: no such request in the book, and no job of it at a final block.
             Rejected: they have another digest.
             TooLarge: no node would read them.
+            StoreFull: the peer's quota of the tables has no room.
         """
         require_size(parameters)
         require_digest(parameters, self._parameters_digest(request_hash, peer))
-        self.orders.add_parameters(request_hash, parameters)
+        self.orders.add_parameters(request_hash, parameters, peer)
 
     def _parameters_digest(self, request_hash: Bytes32, peer: str) -> Bytes32:
         """What the consumer signed: in the book, or on chain when the match was submitted around us.
@@ -264,17 +272,23 @@ class Backend:
         Raises:
             MalformedDocument: it is no sealed package.
             NotFound: no such job at a final block.
-            Rejected: about other evidence, not signed by the job's provider, or one of too many.
+            Rejected: about other evidence than it is put for or the job's quote names, not signed by the job's
+                provider, or one of too many.
+            StoreFull: the peer's quota of the tables has no room.
         """
         sealed = read_evidence(raw)
         if (sealed.job_id, sealed.evidence_hash) != (job_id, evidence_hash):
             found = f"{sealed.evidence_hash} of job {sealed.job_id}"
             raise Rejected(f"expected evidence {evidence_hash} of job {job_id}, found {found}", remedy="put it there")
         view = self.index.job(job_id)
+        if view.evidence_hash not in (None, evidence_hash):
+            raise Rejected(f"the quote of job {job_id} names evidence {view.evidence_hash}", remedy="put that one")
         seal = EvidenceSeal(job_id=sealed.job_id, evidence_hash=evidence_hash, sealed_hash=sealed.sealed_hash)
         self._signatures.require(seal, HexBytes(sealed.signature), view.spec.provider, peer)
+        self._quotas.count(peer, len(raw))
         with self._database.write() as connection:
-            connection.execute(_ENVELOPE, (job_id, evidence_hash, raw, job_id))
+            row = (job_id, evidence_hash, raw, peer, len(raw), int(self.clock()), job_id)
+            connection.execute(_ENVELOPE, row)
             count = connection.execute("SELECT COUNT(*) FROM envelopes WHERE job_id = ?", (job_id,)).fetchone()[0]
             if count > MOST_ENVELOPES:
                 raise Rejected(f"job {job_id} has {MOST_ENVELOPES} evidence packages", remedy="post no more of them")
@@ -381,6 +395,7 @@ class Backend:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
             self.uploads.expire()
             self._count_what_ends()
+            forget(self._database, self._store, int(self.clock()))
             try:
                 sweep(self._database, self.blobs)
                 if self._orphans is not None:

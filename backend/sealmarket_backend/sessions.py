@@ -5,8 +5,9 @@
    :data:`SKEW_SECONDS`, not over, and signed by the account that it names: its key, or its contract (ERC-1271).
 3. A session ends with its message, and after :data:`SESSION_SECONDS` at the latest. Its token is 32 random bytes; the
    database holds their SHA-256 alone. Its account can end it, or all of its own.
-4. At most :data:`MOST_OF_ACCOUNT` sessions of an account are open: the oldest go first. A session takes a nonce, of
-   which a peer has a bounded number, so that no session has to go for a stranger's.
+4. At most :data:`MOST_OF_ACCOUNT` sessions of an account are open: the oldest go first.
+5. At most :data:`MOST_SESSIONS` are open in all. When there are more, peers lose their oldest by turns, those with the
+   most first: the newest session of a peer goes after every one that another peer has besides its own newest.
 """
 
 from __future__ import annotations
@@ -29,8 +30,16 @@ SKEW_SECONDS = 300
 """Clocks may differ by it; a message is written behind its nonce."""
 SESSION_SECONDS = 3600
 MOST_OF_ACCOUNT = 16
+MOST_SESSIONS, ENDED_AT_ONCE = 65_536, 4_096
+"""About 10 MB of the database, and how many end together when there are more."""
 _TOKEN_BYTES = 32
 LONGEST_TOKEN = 100
+_END_BY_TURNS = """
+DELETE FROM sessions WHERE id IN (
+    SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY peer ORDER BY id DESC) AS turn FROM sessions) AS placed
+    ORDER BY turn DESC, id LIMIT ?
+)
+"""
 
 
 class Sessions:
@@ -65,7 +74,7 @@ class Sessions:
             self._signatures.require_digest(digest, signed.signature, message.account, peer)
         except SignatureWrong as error:
             raise SignInRefused("the account signs the message", error.expected, error.found) from error
-        return self._open(message.account, min(message.expiration, now + SESSION_SECONDS), now)
+        return self._open(message.account, peer, min(message.expiration, now + SESSION_SECONDS), now)
 
     def account(self, token: str) -> Address:
         """Whose session a token is. Raises :class:`SignInNeeded`."""
@@ -102,18 +111,21 @@ class Sessions:
         if message.expiration <= now:
             raise SignInRefused("a message is not over", f"later than {now}", message.expiration)
 
-    def _open(self, account: Address, expires: int, now: int) -> Session:
+    def _open(self, account: Address, peer: str, expires: int, now: int) -> Session:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         with self._database.write() as connection:
             connection.execute("DELETE FROM sessions WHERE expires <= ?", (now,))
             connection.execute(
-                "INSERT INTO sessions (digest, account, expires) VALUES (?, ?, ?)", (_digest(token), account, expires)
+                "INSERT INTO sessions (digest, account, peer, expires) VALUES (?, ?, ?, ?)",
+                (_digest(token), account, peer, expires),
             )
             connection.execute(
                 "DELETE FROM sessions WHERE id IN"  # noqa: S608 - ours
                 f" (SELECT id FROM sessions WHERE account = ? ORDER BY id DESC LIMIT {NEVER} OFFSET ?)",
                 (account, MOST_OF_ACCOUNT),
             )
+            if connection.execute("SELECT COUNT(*) FROM sessions").fetchone()[0] > MOST_SESSIONS:
+                connection.execute(_END_BY_TURNS, (ENDED_AT_ONCE,))
         return Session(token=token, account=account, expires=expires)
 
 

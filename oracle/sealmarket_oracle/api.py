@@ -7,6 +7,7 @@ sealed results that were challenged and that this node found, as a store serves 
 ``GET /v1/collateral/{tee}/{fmspc}/{ca}`` what this node keeps of a kind of platform, as a collateral bundle, and
 ``GET /v1/collateral/{tee}`` the revocation lists that a vendor signs apart (AMD's).
 ``GET /v1/jobs/{jobId}/ear`` the decision as an EAR token, ``GET /v1/ear-key`` the key that signs it.
+``GET /v1/outlook`` Forecasts: the platforms that this node will refuse, and from when.
 ``GET /v1/advisories`` the statements about platforms that this node applies.
 ``PUT /v1/jobs/{jobId}/evidence/{evidenceHash}`` takes the sealed package, as bytes.
 ``POST /v1/sessions/{jobId}/renewals`` RenewalRequest gives a SignedRenewal. No request changes what the node has
@@ -27,6 +28,7 @@ from starlette.responses import FileResponse
 from sealmarket.attestation.collateral.bundle import EMPTY_BUNDLE
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.chain.errors import ChainError
+from sealmarket.protocol.outlook import Forecasts
 from sealmarket.protocol.problems import TYPES, Problem, problem
 from sealmarket.protocol.renewals import MOST_BYTES, RenewalRequest
 from sealmarket.protocol.wire import SEALED_HEADER, SIGNATURE_HEADER
@@ -87,6 +89,7 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     _serve_challenges(app, node)
     _renew_services(app, node)
     _share_collateral(app, node)
+    _publish_outlook(app, node)
     _publish_advisories(app, node)
     _serve_ears(app, node)
     if node.info().grade_floor is Grade.SIMULATED:
@@ -145,6 +148,12 @@ def _share_collateral(app: FastAPI, node: Node) -> None:
             raise MalformedDocument(error.message, remedy=error.remedy) from error
         found = node.collateral.share_lists(named) if node.collateral is not None else EMPTY_BUNDLE
         return Response(found, media_type="application/json")
+
+
+def _publish_outlook(app: FastAPI, node: Node) -> None:
+    @app.get("/v1/outlook")
+    def outlook() -> Response:
+        return _json(node.collateral.outlook() if node.collateral is not None else Forecasts())
 
 
 def _publish_advisories(app: FastAPI, node: Node) -> None:

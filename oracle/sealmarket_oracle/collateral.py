@@ -31,13 +31,14 @@ from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.attestation.core.tee import Harvest
 from sealmarket.attestation.registry import CollateralDocument
 from sealmarket.http import HttpClient, HttpError
+from sealmarket.protocol.outlook import Forecasts
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket_enclave.protocol.codec import Shape
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_oracle.gate.collateral_rules import is_proven, kind_of
-from sealmarket_oracle.gate.inputs import AppraisalInput, Defer
-from sealmarket_oracle.outlook import Outlooks, OutlookView, Sighting
+from sealmarket_oracle.gate.inputs import AppraisalInput, Decided, Defer
+from sealmarket_oracle.outlook import Judged, Outlooks, OutlookView, Sighting
 
 REFRESH_SECONDS = 6 * 3600
 """Between two looks at a vendor's server, and at each peer: a quarter of the delay after which collateral counts."""
@@ -140,7 +141,7 @@ class _Kind:
 
 
 class CollateralKeeper:
-    """A node's own collateral. Any thread calls :meth:`counting`, :meth:`share` and :meth:`view`."""
+    """A node's own collateral. Any thread calls all but :meth:`turn`."""
 
     def __init__(
         self,
@@ -188,6 +189,14 @@ class CollateralKeeper:
     def saw(self, sighting: Sighting) -> None:
         """A job's evidence, for the forecast."""
         self._outlooks.saw(sighting)
+
+    def judged(self, judged: Judged) -> None:
+        """A platform whose evidence was proven for a job."""
+        self._outlooks.judged(judged)
+
+    def outlook(self) -> Forecasts:
+        """What is said to anyone of platforms that fall out."""
+        return self._outlooks.public(int(self._clock()))
 
     def awaits(self, tee: Tee, kind: PlatformKind | None) -> bool:
         """Whether a vendor or its cache is being asked for the first time: the answer may be better than none."""
@@ -372,10 +381,17 @@ def own_for(
     if kind is not None and is_proven(package, kind, roots):
         keeper.learn(kind)
         evidence = Evidence(tee=package.tee, raw=bytes(package.quote))
-        keeper.saw(Sighting(case.spec.provider, kind, evidence, case.quoted.timestamp))
+        keeper.saw(Sighting(case.spec.provider, case.job_id, kind, evidence, case.quoted.timestamp))
     if keeper.awaits(package.tee, kind) and case.at.timestamp <= case.patient_until:
         return Defer(f"asking for collateral of its own until {case.patient_until}")
     return keeper.counting(package.tee, kind, case.quoted.timestamp)
+
+
+def note_judged(keeper: CollateralKeeper | None, case: AppraisalInput, decided: Decided) -> None:
+    """Remember how long the collateral holds by which a job's platform was judged."""
+    if keeper is not None and decided.platform is not None and decided.holds_until:
+        spec = case.spec
+        keeper.judged(Judged(spec.provider, case.job_id, spec.tee, decided.platform, decided.holds_until))
 
 
 class HttpAskPeer:

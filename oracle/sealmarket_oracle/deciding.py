@@ -11,7 +11,7 @@ from sealmarket.chain.interface import ChainReader
 from sealmarket.store.interface import NodeStore
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade
-from sealmarket_oracle.collateral import CollateralKeeper, own_for
+from sealmarket_oracle.collateral import CollateralKeeper, note_judged, own_for
 from sealmarket_oracle.documents import DocumentCache, open_evidence, stored_evidence, with_promise
 from sealmarket_oracle.gate.decide import decide
 from sealmarket_oracle.gate.inputs import (
@@ -36,6 +36,7 @@ _UNKEPT = 1000
 class Appraised:
     """A decision that is not written yet, and the key of the enclave in the evidence (empty without evidence)."""
 
+    case: AppraisalInput
     decided: Decided
     enclave_key: bytes
 
@@ -78,13 +79,14 @@ class Deciding:
         decided = decide(case, documents, shown, self._keys.hpke, self._roots)
         if isinstance(decided, Defer):
             return decided
-        return Appraised(decided, shown.package.enclave_key if isinstance(shown, EvidenceShown) else b"")
+        return Appraised(case, decided, shown.package.enclave_key if isinstance(shown, EvidenceShown) else b"")
 
     def keep(self, appraised: Appraised) -> None:
         """Write a decision down. Raises :class:`JournalError`: it is not, and nothing is signed."""
         decided, decision = appraised.decided, appraised.decided.decision
         if self._recalls is not None:
             self._recalls.saw(decision.job_id, decided.machines)
+        note_judged(self._collateral, appraised.case, decided)
         own = self._journal.decide(decided, appraised.enclave_key)
         self._unkept.append(own.detail.canonical())
         reasons = ", ".join(finding.reason for finding in decided.detail.findings) or "no finding"

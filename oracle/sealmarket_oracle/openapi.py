@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from sealmarket.protocol.outlook import Forecasts
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.renewals import RenewalRequest
 from sealmarket.protocol.schema import json_schema
@@ -133,6 +134,12 @@ OPERATIONS = (
         "get",
         "The key that signs the node's attestation results, under the node's signature.",
         {200: ("The key.", EarKey)},
+    ),
+    Operation(
+        "/v1/outlook",
+        "get",
+        "The platforms that the node will refuse, and from when; by the jobs that they quoted for.",
+        {200: ("All of them, the soonest first.", Forecasts)},
     ),
     Operation(
         "/v1/advisories",

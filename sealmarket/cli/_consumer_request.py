@@ -39,7 +39,7 @@ from sealmarket.client.consumer import Consumer
 from sealmarket.client.errors import NotMatched, WaitedTooLong
 from sealmarket.client.owner import Owner
 from sealmarket.client.pending import Pending, PendingRequest, pending_request
-from sealmarket.client.quote import Quote, quote_of
+from sealmarket.client.quote import Quote
 from sealmarket.client.reading import Reading
 from sealmarket.client.requests import RequestHandle, UnsignedRequest, compose
 from sealmarket.client.secret_parameters import SecretParameters
@@ -74,7 +74,7 @@ def quote(
         progress("reading the chain, the owners' policies and the book")
         reading = Reading(chain, store, api)
         unsigned = compose(asked, address, [bytes(public)], chain, reading.output_rules(asked))
-        found = quote_of(unsigned, reading.facts(unsigned, gas_price_of(chain)))
+        found = reading.quote(unsigned, gas_price_of(chain))
     answer(quote_payload(found), quote_lines(found), as_json)
     raise typer.Exit(0 if found.taken else REFUSED)
 

@@ -9,9 +9,10 @@ from typing import Any
 from sealmarket.client.price import Price
 from sealmarket.client.quote import Nearest, Quote
 from sealmarket.protocol.amounts import written
+from sealmarket.protocol.market import TimesTaken
 from sealmarket.protocol.moments import duration
 from sealmarket.protocol.orders import Request
-from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import Address, to_builtins
 
 MOST_COLUMNS = 12
 """How many columns of one asset are shown; the rest are counted."""
@@ -29,7 +30,7 @@ _OPTIONS = {
 
 def quote_lines(quote: Quote) -> list[str]:
     """Price, time, columns, and each clause that would refuse the request with what to do."""
-    lines = [*price_lines(quote), *_time_lines(quote.request), *_column_lines(quote)]
+    lines = [*price_lines(quote), *_time_lines(quote.request), *_took_lines(quote.took), *_column_lines(quote)]
     lines += [f"note: {note}" for note in quote.notes]
     if quote.taken:
         return [*lines, "this would be taken now"]
@@ -80,6 +81,28 @@ def _time_lines(request: Request) -> list[str]:
     ]
 
 
+def _took_lines(took: TimesTaken | None) -> list[str]:
+    """What the market's jobs took, the most alike first, each with the number that it rests on."""
+    groups = (
+        ()
+        if took is None
+        else (
+            (took.both, "this workload at this provider"),
+            (took.workload, "this workload at any provider"),
+            (took.provider, "this provider, of any workload"),
+        )
+    )
+    lines = [
+        f"  {duration(one.median)}, and nine of ten within {duration(one.ninetieth)}: {one.jobs}"
+        f" settled job{'s' if one.jobs > 1 else ''} of {what}"
+        for one, what in groups
+        if one is not None
+    ]
+    if not lines:
+        return ["time, expected: not known, since no job of this workload or provider has settled here"]
+    return ["time, expected from what jobs took, by the backend's index (the middle one first)", *lines]
+
+
 def _column_lines(quote: Quote) -> Iterator[str]:
     for limit, columns in zip(quote.request.assets, quote.columns, strict=True):
         if columns:
@@ -111,6 +134,7 @@ def quote_payload(quote: Quote) -> dict[str, Any]:
             "settle": request.settle_window,
             "challenge": request.challenge_window,
         },
+        "took": None if quote.took is None else to_builtins(quote.took),
         "clauses": [asdict(clause) for clause in quote.clauses],
         "nearest": [
             {

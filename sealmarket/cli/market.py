@@ -146,9 +146,10 @@ def order_command(
 
 @app.command()
 def warnings(book: BookFile, rpc: RpcUrl, key_file: KeyFile, as_json: AsJson = False) -> None:
-    """What of yours ends within a week, or holds no more: terms, offers, requests, promises and epochs.
+    """What of yours ends within a week, or holds no more: terms, offers, requests, promises, epochs and platforms.
 
-    You sign in with your account: a backend shows it to no other. That it is all is the backend's statement.
+    You sign in with your account: a backend shows it to no other. That it is all is the backend's statement. Which
+    platform is refused, and from when, is what the oracle nodes say that it counts.
 
     Example: sealmarket market warnings --book market.json --rpc URL --key-file owner.key
     """
@@ -160,7 +161,8 @@ def warnings(book: BookFile, rpc: RpcUrl, key_file: KeyFile, as_json: AsJson = F
     for one in found:
         when = f"until {moment(one.until, now)}" if one.until else "now"
         version = f" version {one.version}" if one.version else ""
-        lines += [f"{one.kind.replace('_', ' ')} {one.subject}{version}, {when}", f"  {one.text}: {one.remedy}"]
+        named = "platform of job" if one.kind == "platform" else one.kind.replace("_", " ")
+        lines += [f"{named} {one.subject}{version}, {when}", f"  {one.text}: {one.remedy}"]
     answer({"warnings": to_builtins(found)}, lines or ["nothing of yours ends within a week"], as_json)
 
 

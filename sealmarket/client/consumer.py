@@ -24,7 +24,7 @@ from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
 from sealmarket.client.pending import Pending, PendingRequest
 from sealmarket.client.progress import OnProgress, quiet, step
-from sealmarket.client.quote import Quote, quote_of
+from sealmarket.client.quote import Quote
 from sealmarket.client.reading import Reading
 from sealmarket.client.requests import AssetWish, RequestHandle, UnsignedRequest, Wanted, compose, intent
 from sealmarket.client.results import fetch_evidence, fetch_result
@@ -132,7 +132,7 @@ class Consumer(Connected):
         Raises:
             ChainError, ServiceError: chain, store or book cannot be read.
         """
-        return quote_of(unsigned, self._reading.facts(unsigned, gas_price))
+        return self._reading.quote(unsigned, gas_price)
 
     def escrow(self, request: Request) -> Escrow:
         """The most that a match of a request locks of its payer's money."""

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from sealmarket.protocol.book import AddressBook, Committee, Member
+from sealmarket.protocol.outlook import Forecasts
 from sealmarket.protocol.signatures import require_signer
 from sealmarket.protocol.wire import SEALED_HEADER, SIGNATURE_HEADER, ChallengeStatus, NodeStatus, SignedDecision
 from sealmarket.sealing.evidence import SealedEvidence
@@ -68,6 +69,10 @@ class Nodes:
     def challenges(self, members: Sequence[Member], job_id: Bytes32) -> list[ChallengeStatus | None]:
         """What each member says of a job's challenge; as :meth:`statuses`."""
         return self._each(members, ("challenge", job_id), lambda node: node.challenge(job_id))
+
+    def outlooks(self, members: Sequence[Member]) -> list[Forecasts | None]:
+        """Which platforms each member will refuse, and from when; as :meth:`statuses`."""
+        return self._each(members, "outlook", lambda node: node.outlook())
 
     def _each(self, members: Sequence[Member], subject: Hashable, ask: Callable[[_Node], T | None]) -> list[T | None]:
         nodes = [self._node(member.url) for member in members]
@@ -159,19 +164,27 @@ class _Node:
         path = f"/v1/jobs/{job_id}/challenge"
         return self._said(job_id, lambda: self._connection.read(path, ChallengeStatus, what="challenge"))
 
+    def outlook(self) -> Forecasts | None:
+        """Which platforms the node will refuse; None if it does not answer properly."""
+        return self._answered("outlook", lambda: self._connection.read("/v1/outlook", Forecasts, what="outlook"))
+
     def _said(self, job_id: Bytes32, read: Callable[[], S]) -> S | None:
+        status = self._answered(f"job {job_id}", read)
+        return status if status is not None and status.job_id == job_id else None
+
+    def _answered(self, subject: str, read: Callable[[], T]) -> T | None:
         began = time.monotonic()
         try:
-            status = read()
+            answer = read()
         except ServiceError as error:
-            log.info("node %s does not answer for job %s: %s", self._connection.base, job_id, error)
+            log.info("node %s does not answer for %s: %s", self._connection.base, subject, error)
             return None
         except Exception:
-            log.exception("node %s answers for job %s what nothing foresaw", self._connection.base, job_id)
+            log.exception("node %s answers for %s what nothing foresaw", self._connection.base, subject)
             return None
         if time.monotonic() - began < self._patience:
             self._slow_until = 0.0
-        return status if status.job_id == job_id else None
+        return answer
 
 
 def node_status(url: str, job_id: Bytes32) -> NodeStatus:

@@ -24,6 +24,7 @@ from sealmarket.client.owners_clauses import owners_clauses
 from sealmarket.client.price import Price, price_of
 from sealmarket.client.requests import UnsignedRequest
 from sealmarket.protocol.fitting import Side, Unmet, unmet_by_request, unmet_by_version
+from sealmarket.protocol.market import TimesTaken
 from sealmarket.protocol.matching import Considered, OnSale, cheapest, consider
 from sealmarket.protocol.orders import Request
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
@@ -49,7 +50,8 @@ class Nearest:
 class Quote:
     """The answer. ``clauses`` is empty where the request would be taken now; ``notes`` refuse nothing.
 
-    ``nearest`` is empty where an offer fits. ``columns`` has those of each asset's data card.
+    ``nearest`` is empty where an offer fits. ``columns`` has those of each asset's data card. ``took`` is how long jobs
+    of this workload and of the provider whose offer fits took, by the backend's index; None where it does not say.
     """
 
     request: Request
@@ -58,6 +60,7 @@ class Quote:
     nearest: tuple[Nearest, ...]
     columns: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    took: TimesTaken | None = None
 
     @property
     def taken(self) -> bool:

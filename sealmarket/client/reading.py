@@ -6,7 +6,9 @@ the store every document, is their statement.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from sealmarket.attestation.policy.owners import OwnersPolicy, parsed_policy, reduced_list
@@ -16,12 +18,14 @@ from sealmarket.chain.events import VersionPublished
 from sealmarket.client.escrow import hold_of
 from sealmarket.client.market_facts import AssetFacts, MarketFacts, OfferFacts
 from sealmarket.client.offers import behind
+from sealmarket.client.quote import Quote, quote_of
 from sealmarket.client.requests import UnsignedRequest, Wanted
 from sealmarket.client.rules import rules_of
 from sealmarket.client.signing import digest
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.cards import NO_CARD, Card, read_card
 from sealmarket.protocol.fitting import Proof, Prover, lone_member
+from sealmarket.protocol.market import TimesTaken
 from sealmarket.protocol.matching import OnSale, consider
 from sealmarket.protocol.merkle import Tree
 from sealmarket.protocol.orders import AssetLimit, AssetOrder, ComputeOrder, Request
@@ -42,6 +46,7 @@ from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.shares import ShareSet
 
+log = logging.getLogger(__name__)
 ENOUGH_OFFERS, MOST_OFFERS = 8, 128
 """Of how many open offers the provider's stake is read, those first that fit best by what they sign: if one of them can
 be used, and until one can."""
@@ -55,6 +60,19 @@ class Reading:
     def __init__(self, chain: Chain, store: Store, api: MarketApi) -> None:
         self._chain, self._store, self._api = chain, store, api
         self._rules = rules_of(chain)
+
+    def quote(self, unsigned: UnsignedRequest, gas_price: int) -> Quote:
+        """Price a request, name every clause that would refuse it, and say how long such jobs took. Raises as
+        :meth:`facts`."""
+        found = quote_of(unsigned, self.facts(unsigned, gas_price))
+        return replace(found, took=self._took(unsigned.request, found.price.provider))
+
+    def _took(self, request: Request, provider: Address | None) -> TimesTaken | None:
+        try:
+            return self._api.jobs.times_taken(request.workload_digest, request.tee, provider)
+        except ServiceError as error:
+            log.info("the market's API does not say how long jobs took: %s", error)
+            return None
 
     def facts(self, unsigned: UnsignedRequest, gas_price: int) -> MarketFacts:
         """Everything about one request, at the head for which it was composed.

@@ -10,7 +10,7 @@ from typing import Literal
 from sealmarket.chain import Chain
 from sealmarket.client.errors import JobNotFound
 from sealmarket.client.jobs import JobRecord, read_job
-from sealmarket.client.quote import Quote, quote_of
+from sealmarket.client.quote import Quote
 from sealmarket.client.reading import Reading
 from sealmarket.client.requests import RequestHandle, UnsignedRequest
 from sealmarket.client.sent import SentRequests, State, state_of
@@ -129,7 +129,7 @@ class Standing:
                 result_keys=keys,
                 at=self._chain.head(),
             )
-            return quote_of(unsigned, Reading(self._chain, self._store, self._api).facts(unsigned, 0))
+            return Reading(self._chain, self._store, self._api).quote(unsigned, 0)
         except ServiceError:
             return None
 

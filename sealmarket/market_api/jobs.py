@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from sealmarket.market_api.paging import page_of
-from sealmarket.protocol.market import JobPage
+from sealmarket.protocol.market import JobPage, TimesTaken
 from sealmarket.protocol.orders import Acknowledgement
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import JobView, SignedAcknowledgement
 from sealmarket.service.connection import Connection
-from sealmarket_enclave.protocol.codec import Address, HexBytes
-from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
+from sealmarket_enclave.protocol.numbers import JobId, Tee
 
 
 class Jobs:
@@ -37,6 +37,12 @@ class Jobs:
         }
         page: JobPage = page_of(self._http, "/v1/jobs", JobPage, wanted, what="jobs")
         return page
+
+    def times_taken(self, workload: Bytes32, tee: Tee, provider: Address | None = None) -> TimesTaken:
+        """How long jobs of a workload, and of a provider, took on one kind of TEE; by the backend's index."""
+        wanted = {"workload": workload, "tee": tee.slug, "provider": provider}
+        found: TimesTaken = page_of(self._http, "/v1/times-taken", TimesTaken, wanted, what="times of jobs")
+        return found
 
     def view(self, job_id: JobId) -> JobView:
         """One job."""

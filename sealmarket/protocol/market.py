@@ -118,6 +118,23 @@ class JobPage(Shape, frozen=True, kw_only=True):
     next: Cursor | None = None
 
 
+class TimeTaken(Shape, frozen=True, kw_only=True):
+    """How long jobs took from their match to the settlement of their result, in seconds: so many jobs, the middle one,
+    and what nine of ten took at most."""
+
+    jobs: U32
+    median: U32
+    ninetieth: U32
+
+
+class TimesTaken(Shape, frozen=True, kw_only=True):
+    """Of jobs of one workload, of one provider, and of both together; null where none has settled."""
+
+    workload: TimeTaken | None = None
+    provider: TimeTaken | None = None
+    both: TimeTaken | None = None
+
+
 class AssetPage(Shape, frozen=True, kw_only=True):
     """Versions of assets that a search found, newest first. A page may hold less than asked for, and go on."""
 
@@ -133,14 +150,14 @@ class ProposalPage(Shape, frozen=True, kw_only=True):
     next: Cursor | None = None
 
 
-ExpiryKind = Literal["terms", "epoch", "request", "compute_offer", "asset_offer", "resting", "promise"]
+ExpiryKind = Literal["terms", "epoch", "request", "compute_offer", "asset_offer", "resting", "promise", "platform"]
 
 
 class Expiry(Shape, frozen=True, kw_only=True):
     """What of an account's ends soon, or holds no more.
 
-    ``subject`` is the asset, request, offer or capability document; ``until`` when it ends in seconds, 0 where it holds
-    no more already; ``version`` that of an asset, else 0.
+    ``subject`` is the asset, request, offer or capability document, or the last job of a platform; ``until`` when it
+    ends in seconds, 0 where it holds no more already; ``version`` that of an asset, else 0.
     """
 
     kind: ExpiryKind

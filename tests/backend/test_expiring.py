@@ -17,7 +17,7 @@ from sealmarket_backend.index import Index
 from sealmarket_backend.ledger import Ledger, StoreLimits
 from sealmarket_backend.standing import Standing
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Uint
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Uint
 from sealmarket_enclave.protocol.hashing import keccak
 from tests.backend.orders import (
     ASSET,
@@ -44,7 +44,7 @@ class Market:
     """A book, an index and a store, and what is said of what ends in them."""
 
     def __init__(self, database: Database, folder: Path) -> None:
-        self.chain = MemoryChain(BOOK)
+        self.database, self.chain = database, MemoryChain(BOOK)
         self.index = Index(database, self.chain, start=0)
         self.orders = OrderBook(database, keys_only(), RULES)
         self.blobs = Blobs(folder / "blobs", Ledger(database, StoreLimits(), folder))
@@ -147,6 +147,36 @@ def test_an_owner_is_warned_once_another_committee_is_announced(market: Market) 
     market.announce(indexed().seal.epoch + 1, SOON)
     assert market.said(OWNER) == [("epoch", SOON)]
     assert market.expiring.count(NOW)["epoch"] == 1
+
+
+def test_a_provider_is_told_of_its_platforms_among_the_rest(market: Market) -> None:
+    class Foretelling:
+        def of(self, provider: Address, until: int) -> list[Expiry]:
+            assert until == NOW + WARNS_AHEAD_SECONDS
+            ends = Expiry(kind="platform", subject=keccak(b"a job"), until=NOW + 3, text="it ends", remedy="renew it")
+            return [ends] if provider == account(PROVIDER) else []
+
+        def count(self, until: int) -> int:
+            return int(until == NOW + WARNS_AHEAD_SECONDS)
+
+    market.expiring = Expiring(market.database, market.blobs, Foretelling())  # type: ignore[arg-type]
+    assert (market.said(PROVIDER), market.said(STRANGER)) == ([("platform", NOW + 3)], [])
+    assert market.expiring.count(NOW)["platform"] == 1
+
+
+def test_nothing_is_said_of_a_version_that_another_one_superseded_until_that_is_revoked(market: Market) -> None:
+    market.publish(SOON)
+    market.orders.add_asset_order(asset_order(expiry=SOON), indexed(), 0)
+    market.announce(indexed().seal.epoch + 1, SOON)
+    assert market.said(OWNER) == [("asset_offer", SOON), ("terms", SOON), ("epoch", SOON)]
+    seal = replace(indexed().seal, epoch=indexed().seal.epoch + 1)
+    market.chain.publish(ASSET, account(OWNER), seal, replace(indexed().terms, expiry=LATE), version=2)
+    market.read()
+    assert market.said(OWNER) == []
+    assert market.expiring.count(NOW)["terms"] == market.expiring.count(NOW)["epoch"] == 0
+    market.chain.revoke(ASSET, 2)
+    market.read()
+    assert [kind for kind, _ in market.said(OWNER)] == ["asset_offer", "terms", "epoch"]
 
 
 def test_warnings_are_bounded_and_the_soonest_come_first(market: Market) -> None:

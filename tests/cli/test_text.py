@@ -16,8 +16,10 @@ from sealmarket.cli._asking import pasted, require_yes
 from sealmarket.cli._consumer_request import _matched
 from sealmarket.cli._options import Usage, answer
 from sealmarket.cli._plain import harmless
+from sealmarket.cli._quote_text import _took_lines
 from sealmarket.client.errors import NotMatched, WaitedTooLong
 from sealmarket.protocol.amounts import SMALLEST_IN_COINS, written
+from sealmarket.protocol.market import TimesTaken, TimeTaken
 from sealmarket.protocol.moments import beside, duration, moment
 
 
@@ -124,3 +126,16 @@ def test_every_moment_of_a_document_can_be_written(seconds: int) -> None:
 def test_a_moment_is_iso_8601_in_utc_beside_how_far_it_is() -> None:
     assert beside(1_700_003_600, 1_700_000_000) == "2023-11-14T23:13:20Z (in 1 hour)"
     assert beside(1_700_000_000, 1_700_000_060) == "2023-11-14T22:13:20Z (1 minute ago)"
+
+
+def test_how_long_jobs_took_is_said_with_their_number_or_that_it_is_not_known() -> None:
+    for unknown in (None, TimesTaken()):
+        assert _took_lines(unknown) == [
+            "time, expected: not known, since no job of this workload or provider has settled here"
+        ]
+    few, many = (TimeTaken(jobs=jobs, median=120, ninetieth=600) for jobs in (1, 23))
+    lines = _took_lines(TimesTaken(both=few, workload=many))
+    assert lines[1:] == [
+        "  2 minutes, and nine of ten within 10 minutes: 1 settled job of this workload at this provider",
+        "  2 minutes, and nine of ten within 10 minutes: 23 settled jobs of this workload at any provider",
+    ]

@@ -16,7 +16,7 @@ from sealmarket.client.browsing import Browser
 from sealmarket.client.provider import Offer
 from sealmarket.client.quote import Quote
 from sealmarket.client.reading import ENOUGH_OFFERS, Reading
-from sealmarket.protocol.market import AssetPage
+from sealmarket.protocol.market import AssetPage, TimesTaken, TimeTaken
 from sealmarket.protocol.wire import AssetView, SignedComputeOrder
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
@@ -135,3 +135,11 @@ def test_what_is_shown_of_an_asset_is_the_chains(stage: Stage, monkeypatch: pyte
     assert found.state.terms.price == TERMS.price
     assert (found.title, found.card.columns) == ("", ())
     assert list(found.not_on_sale(0)) == ["revoked by its owner"]
+
+
+def test_a_quote_says_how_long_jobs_took_and_is_made_without_it(stage: Stage) -> None:
+    offered(stage)
+    assert quoted(stage).took is None
+    found = TimesTaken(workload=TimeTaken(jobs=3, median=60, ninetieth=90))
+    stage.backend.answers["times-taken/"] = canonical_json(found)
+    assert quoted(stage).took == found

@@ -15,6 +15,7 @@ import uvicorn
 
 from sealmarket.attestation.collateral.bundle import Bundle, read_bundle
 from sealmarket.attestation.collateral.counting import Counting
+from sealmarket.attestation.collateral.own import OwnCollateral
 from sealmarket.attestation.collateral.store import describe
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.certificates import MAXIMUM_CHAIN_BYTES, load_crl
@@ -27,18 +28,19 @@ from sealmarket.attestation.policy.verify import authenticate
 from sealmarket.attestation.raw import parse_raw
 from sealmarket.http import HttpError
 from sealmarket.protocol.decisions import Decision, Outcome
+from sealmarket.protocol.outlook import MOST_OF_PROVIDER
 from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket.serving.start import listen, url_of
 from sealmarket_devices.tdx import VirtualTdx
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, HexBytes
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.collateral import REFRESH_SECONDS, RETRY_SECONDS, CollateralKeeper, HttpAskPeer
 from sealmarket_oracle.gate.collateral_rules import basis_of, excused, kind_of
 from sealmarket_oracle.gate.inputs import AppraisalInput, FaultRow, Violation
 from sealmarket_oracle.gate.notes import note_of
-from sealmarket_oracle.outlook import OutlookView
+from sealmarket_oracle.outlook import Judged, Outlooks, OutlookView
 from sealmarket_oracle.release import core_of
 from sealmarket_oracle.report import NodeReport
 from sealmarket_oracle.report_text import collateral_lines, is_well
@@ -544,6 +546,49 @@ def test_a_platform_that_newer_collateral_refuses_is_told_with_the_moment_from_w
     assert not is_well(_report_of(kept))
     text = "\n".join(collateral_lines(_report_of(kept)))
     assert "UpToDate -> OutOfDate in 19 hours" in text
+
+
+def test_anyone_reads_which_jobs_platform_falls_out_and_nothing_of_the_machine(
+    market: World, aged: VirtualTdx, old: IntelCollateral
+) -> None:
+    kept = keeper(market.folder / "own", market.roots, None, old, signed(aged, MOMENT - 5 * HOUR, 21, "OutOfDate"))
+    (shown,) = _foreseen(market, kept, old)
+    (found,) = kept.outlook().items
+    assert (found.kind, found.job_id, found.provider) == ("rating", market.job_id, market.spec.provider)
+    assert (found.until, found.status) == (NOW + 19 * 3600, "OutOfDate")
+    assert shown.platform.hex() not in kept.outlook().canonical().decode()
+
+
+@pytest.mark.parametrize(("days", "told"), [(20, False), (24, True), (29, True)])
+def test_a_platform_whose_collateral_lapses_within_a_week_is_told_with_the_moment(
+    market: World, aged: VirtualTdx, days: int, told: bool
+) -> None:
+    shown = signed(aged, MOMENT - days * DAY)
+    kept = keeper(market.folder / "own", market.roots)
+    assert _foreseen(market, kept, shown) == ()
+    found = kept.outlook().items
+    assert [(one.kind, one.job_id, one.until) for one in found] == (
+        [("lapse", market.job_id, NOW + (30 - days) * 86_400)] if told else []
+    )
+
+
+def test_of_one_provider_a_bounded_number_is_told_and_of_documents_that_hold_for_hours_nothing(
+    market: World,
+) -> None:
+    outlooks = Outlooks(OwnCollateral(market.folder / "own", market.roots), market.roots)
+
+    def judge(number: int, provider: int, tee: Tee = Tee.SNP) -> None:
+        platform, job_id = (Bytes32(bytes([tee, kind]) + number.to_bytes(30, "big")) for kind in (1, 2))
+        outlooks.judged(Judged(Address(bytes([provider]) * 20), JobId(job_id), tee, platform, NOW + number))
+
+    for number in range(100):
+        judge(number, 1)
+        judge(number, 2, Tee.NITRO)
+    judge(200, 3)
+    found = outlooks.public(NOW).items
+    assert [one.until for one in found] == [*range(NOW, NOW + MOST_OF_PROVIDER), NOW + 200]
+    assert {one.provider for one in found} == {Address(bytes([1]) * 20), Address(bytes([3]) * 20)}
+    assert outlooks.public(NOW + 30 * 86_400).items == (), "a platform that was not seen for long"
 
 
 def test_a_platform_that_newer_collateral_takes_is_not_told(

@@ -28,6 +28,7 @@ from sealmarket.protocol.market import (
     ProposalPage,
     Readiness,
     RequestState,
+    TimesTaken,
     Warnings,
 )
 from sealmarket.protocol.problems import Problem
@@ -50,7 +51,7 @@ SHAPES = (
     Accepted, AcceptedOrder, AcceptedProposal, AcceptedRequest, AddressBook, AnswerPage, AssetOrderPage, AssetPage,
     ComputeOrderPage, JobPage, JobView, Nonce, OrderState, Parameters, PostedRequest, PostedResult,
     Problem, ProposalPage, Readiness, RequestState, Session, SignedAcknowledgement, SignedAnswer, SignedAssetOrder,
-    SignedComputeOrder, SignedMessage, SignedProposal, Warnings,
+    SignedComputeOrder, SignedMessage, SignedProposal, TimesTaken, Warnings,
 )  # fmt: skip
 Tags = list[str | Enum]
 Responses = dict[int | str, dict[str, Any]]

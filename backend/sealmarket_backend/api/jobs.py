@@ -8,19 +8,31 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from sealmarket.protocol.limits import MAXIMUM_PACKAGE
-from sealmarket.protocol.market import MOST_JOBS, Accepted, JobPage
+from sealmarket.protocol.market import MOST_JOBS, Accepted, JobPage, TimesTaken
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import JobView, PostedResult, SignedAcknowledgement
 from sealmarket.serving.requests import peer_in
 from sealmarket_backend.api.answers import answer, body_of, page_of
 from sealmarket_backend.api.cursors import cursor_of, places_in
-from sealmarket_backend.api.documents import Account, Hash, PageCursor, Tags, gives, reads, reads_bytes, refuses
+from sealmarket_backend.api.documents import (
+    Account,
+    Hash,
+    PageCursor,
+    QueryHash,
+    Tags,
+    gives,
+    reads,
+    reads_bytes,
+    refuses,
+)
 from sealmarket_backend.api.posting import CREATED, Posting
 from sealmarket_backend.api.store import BYTES
 from sealmarket_backend.listing import Listings
 from sealmarket_backend.service import Backend
+from sealmarket_backend.times_taken import times_taken
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.numbers import Tee
 
 TAGS: Tags = ["jobs"]
 
@@ -56,6 +68,16 @@ def _jobs(app: FastAPI, backend: Backend, listings: Listings) -> None:
             status=_status(status) if status else None,
         )
         return page_of(found.documents, None if found.place is None else cursor_of(query, found.place))
+
+    @app.get("/v1/times-taken", tags=TAGS, summary="How long jobs took", responses=gives(TimesTaken))
+    def get_times_taken(
+        workload: QueryHash,
+        tee: Annotated[str, Query(max_length=20, description="sgx, tdx, snp, cca or nitro.")],
+        provider: Account | None = None,
+    ) -> Response:
+        """From match to settlement, the newest that are alike: of the workload, of the provider, and of both."""
+        named = Address.parse(provider) if provider else None
+        return answer(times_taken(backend.database, Bytes32.parse(workload), _tee(tee), named))
 
     @app.get("/v1/jobs/{job_id}", tags=TAGS, summary="One job", responses=gives(JobView))
     def get_job(job_id: Hash) -> Response:
@@ -119,6 +141,13 @@ def _results(app: FastAPI, backend: Backend, posting: Posting) -> None:
     async def post_acknowledgement(request: Request) -> Response:
         """Signed by the job's consumer; the backend's keeper submits it to the chain."""
         return await posting.post(request, SignedAcknowledgement, backend.add_acknowledgement)
+
+
+def _tee(slug: str) -> Tee:
+    known = {one.slug: one for one in Tee}
+    if slug not in known:
+        raise MalformedDocument(f"expected one of {', '.join(known)}, found {slug[:40]!r}")
+    return known[slug]
 
 
 def _status(name: str) -> Status:

@@ -53,7 +53,7 @@ def add_routes(app: FastAPI, backend: Backend, settings: ApiSettings, metrics: M
             int, Query(ge=0, le=MOST_AHEAD_SECONDS, description="How many seconds ahead.")
         ] = WARNS_AHEAD_SECONDS,
     ) -> Response:
-        """Terms, offers, requests, promises and epochs that end, or hold no more. Private to the account."""
+        """Terms, offers, requests, promises, epochs and platforms that end, or hold no more. Private to the account."""
         named = Address.parse(account)
         require_account(backend.sessions, credentials, named)
         return answer(Warnings(items=backend.expiring.of(named, now(), within)))

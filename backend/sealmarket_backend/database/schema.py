@@ -28,11 +28,13 @@ ORDERS = {"requests": "request_hash", "compute_orders": "order_hash", "asset_ord
 metadata = MetaData()
 _OPEN = text("state = 'open'")
 _UNFINISHED = text("status IN (1, 2, 3, 4, 6)")
+_SETTLED = text("settled_at > 0")
 _COUNTED = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _bytes(name: str, *, key: bool = False, empty: bool = False) -> Column[bytes]:
-    return Column(name, LargeBinary, primary_key=key, nullable=empty)
+def _bytes(name: str, default: str | None = None, *, key: bool = False, empty: bool = False) -> Column[bytes]:
+    given = None if default is None else text(f"'{default}'")
+    return Column(name, LargeBinary, primary_key=key, nullable=empty, server_default=given)
 
 
 def _words(name: str, default: str | None = None, *, key: bool = False) -> Column[str]:
@@ -55,7 +57,7 @@ requests = Table(
     Index("requests_by_sequence", "sequence", unique=True),
     Index("open_requests_by_expiry", "expiry", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )  # fmt: skip
-senders = Table("senders", metadata, _bytes("request_hash", key=True), _words("peer"))
+senders = Table("senders", metadata, _bytes("request_hash", key=True), _words("peer"), _number("bytes", 0))
 compute_orders = Table(
     "compute_orders", metadata,
     _bytes("order_hash", key=True), _bytes("body"), _bytes("account"), _words("state", "open"), _number("sequence"),
@@ -79,12 +81,17 @@ jobs = Table(
     "jobs", metadata,
     _bytes("job_id", key=True), _bytes("request_hash"), _bytes("provider"), _bytes("consumer"), _number("status"),
     _bytes("spec"), _bytes("facts"), _number("sequence"),
+    _bytes("workload", ""), _number("tee", 0), _number("matched_at", 0), _number("settled_at", 0),
     UniqueConstraint("request_hash", name="jobs_by_request"),
     Index("jobs_of_provider", "provider", "sequence"),
     Index("jobs_of_consumer", "consumer", "sequence"),
     Index("jobs_by_status", "status", "sequence"),
     Index("unfinished_jobs", "sequence", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     Index("jobs_by_sequence", "sequence", unique=True),
+    Index("settled_of_workload", "workload", "tee", "sequence", sqlite_where=_SETTLED, postgresql_where=_SETTLED),
+    Index("settled_of_provider", "provider", "tee", "sequence", sqlite_where=_SETTLED, postgresql_where=_SETTLED),
+    Index("settled_of_both", "workload", "provider", "tee", "sequence",
+          sqlite_where=_SETTLED, postgresql_where=_SETTLED),
 )  # fmt: skip
 _SUBJECT, _ACCOUNT, _OTHER = (text(f"{one} IS NOT NULL") for one in ("subject", "account", "counterpart"))
 _ANNOUNCED = text("name = 'EpochAnnounced'")
@@ -136,7 +143,9 @@ recording = Table(
 parameters = Table("parameters", metadata, _bytes("request_hash", key=True), _bytes("body"))
 envelopes = Table(
     "envelopes", metadata, _bytes("job_id"), _bytes("evidence_hash"), _bytes("body"), _number("sequence"),
+    _words("peer", ""), _number("bytes", 0), _number("stored_at", 0),
     PrimaryKeyConstraint("job_id", "evidence_hash"),
+    Index("envelopes_of_peer", "peer", "bytes"), Index("envelopes_by_age", "stored_at"),
 )  # fmt: skip
 results = Table("results", metadata, _bytes("job_id", key=True), _bytes("body"))
 acknowledgements = Table("acknowledgements", metadata, _bytes("job_id", key=True), _bytes("body"))
@@ -185,7 +194,7 @@ nonces = Table(
     Index("nonces_by_expiry", "expires"),
 )  # fmt: skip
 sessions = Table(
-    "sessions", metadata, _counted(), _bytes("digest"), _bytes("account"), _number("expires"),
+    "sessions", metadata, _counted(), _bytes("digest"), _bytes("account"), _words("peer"), _number("expires"),
     UniqueConstraint("digest", name="sessions_by_digest"), Index("sessions_of_account", "account", "id"),
     Index("sessions_by_expiry", "expires"),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from sealmarket_backend.database.schema import metadata
 
 FOLLOWED: dict[str, tuple[str, ...]] = {
     "assets": ("owner", "seal", "terms", "terms_version", "revoked", "suspended"),
-    "jobs": ("status", "facts"),
+    "jobs": ("status", "facts", "settled_at"),
     "interruptions": ("stopped", "excluded", "posted", "shares_deadline", "settle_deadline", "returned"),
     "unreadable": ("reason",),
     "requests": ("state", "explanation", "job_id"),

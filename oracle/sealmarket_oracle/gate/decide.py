@@ -44,6 +44,7 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+from sealmarket.attestation.core.model import AuthenticReport
 from sealmarket.attestation.policy.owners import OwnersPolicy
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import reason_bits
@@ -172,7 +173,15 @@ def _decided(
         expiry=expiry,
         detail=keccak(detail.canonical()),
     )
-    return Decided(decision, detail, appraised.machines)
+    return Decided(decision, detail, appraised.machines, *_lasting(appraised.report))
+
+
+def _lasting(report: AuthenticReport | None) -> tuple[Bytes32 | None, int]:
+    """The platform that a report names, and when the collateral ends by which it was judged."""
+    if report is None:
+        return None, 0
+    ends = report.tcb.expires
+    return report.platform.digest(report.tee), int(ends.timestamp()) if ends is not None else 0
 
 
 def _enclave(shown: EvidenceShown | EvidenceUnavailable, appraised: Appraised) -> tuple[Address, Bytes32, int]:

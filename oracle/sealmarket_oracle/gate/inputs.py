@@ -167,9 +167,13 @@ class Defer:
 class Decided:
     """A decision that is not yet journaled or signed. ``decision.detail`` is the hash of ``detail``.
 
-    ``machines`` is what proven evidence shows of the CPU's and its devices' hardware, for the operator alone.
+    ``machines`` is what proven evidence shows of the CPU's and its devices' hardware, ``platform`` the digest of the
+    CPU's, both for the operator alone. ``holds_until``: when the collateral ends by which the evidence was judged, in
+    seconds since 1970 UTC; 0 where that is not known.
     """
 
     decision: Decision
     detail: DecisionDetail
     machines: tuple[PlatformSeen, ...] = ()
+    platform: Bytes32 | None = None
+    holds_until: int = 0

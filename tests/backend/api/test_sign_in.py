@@ -167,6 +167,38 @@ def test_a_peer_that_signs_in_too_often_waits_and_no_other_does(
     assert len(database.rows("SELECT id FROM nonces WHERE peer != ''")) == 1, "what ended is kept"
 
 
+def test_however_many_addresses_sign_in_the_used_nonces_are_bounded_and_none_counts_twice(
+    sessions: Sessions, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nonces, "MOST_USED", 8)
+    monkeypatch.setattr(nonces, "FORGOTTEN_AT_ONCE", 3)
+    texts = []
+    for stranger in range(40):
+        clock.now += stranger % 2
+        texts.append(message(sessions.nonce().nonce, issued_at=clock.now, expiration=clock.now + 99).text())
+        assert sessions.sign_in(signed(texts[-1]), f"10.0.1.{stranger}"), "the newest counts"
+        assert len(database.rows("SELECT id FROM nonces WHERE peer <> ''")) <= 8
+        for text in texts:
+            with pytest.raises(SignInRefused):
+                sessions.sign_in(signed(text), PEER)
+
+
+def test_a_nonce_that_waited_while_others_were_forgotten_is_refused_and_the_next_one_counts(
+    sessions: Sessions, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nonces, "MOST_USED", 4)
+    monkeypatch.setattr(nonces, "FORGOTTEN_AT_ONCE", 2)
+    early = sessions.nonce().nonce
+    for stranger in range(6):
+        clock.now += 1
+        text = message(sessions.nonce().nonce, issued_at=clock.now, expiration=clock.now + 99).text()
+        sessions.sign_in(signed(text), f"10.0.1.{stranger}")
+    with pytest.raises(SignInRefused, match="a nonce that this server gave"):
+        sessions.sign_in(signed(message(early).text()), PEER)
+    clock.now += 1
+    assert sessions.sign_in(signed(message(sessions.nonce().nonce).text()), PEER)
+
+
 @given(st.integers(0, 57), st.sampled_from("0123456789abcdefA"))
 @settings(max_examples=60)
 def test_a_nonce_of_which_one_sign_is_another_is_refused(at: int, sign_: str) -> None:
@@ -240,6 +272,23 @@ def test_of_an_accounts_sessions_the_newest_are_kept(sessions: Sessions, monkeyp
     with pytest.raises(SignInNeeded):
         sessions.account(tokens[0])
     assert all(sessions.account(token) for token in tokens[1:])
+
+
+def test_sessions_are_bounded_in_all_and_end_for_the_peers_that_have_the_most(
+    sessions: Sessions, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "MOST_SESSIONS", 12)
+    monkeypatch.setattr(rules, "ENDED_AT_ONCE", 4)
+
+    def begin(peer: str, key: coincurve.PrivateKey) -> str:
+        return sessions.sign_in(signed(message(sessions.nonce().nonce, key).text(), key), peer).token
+
+    mine = begin(PEER, OWNER)
+    for number in range(60):
+        begin(f"10.0.2.{number % 5}", coincurve.PrivateKey((number + 1).to_bytes(32, "big")))
+        assert len(database.rows("SELECT id FROM sessions")) <= 12
+    assert sessions.account(mine) == account(OWNER), "a flood from a few peers ended the session of another"
+    assert sessions.account(begin("10.0.9.9", CONSUMER)) == account(CONSUMER)
 
 
 def test_no_token_and_no_nonce_is_on_disk(sessions: Sessions, database: Database) -> None:

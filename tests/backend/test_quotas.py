@@ -1,0 +1,177 @@
+"""Nobody fills the tables for others: bytes count for who sends them, and what is over leaves."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sealmarket.chain.memory import MemoryChain
+from sealmarket_backend.book import OrderBook
+from sealmarket_backend.errors import NotFound, StoreFull
+from sealmarket_backend.index import Index
+from sealmarket_backend.ledger import StoreLimits
+from sealmarket_backend.quotas import COUNT_SECONDS, ROW, SHARE, Quotas
+from sealmarket_backend.retention import forget
+from sealmarket_backend.standing import Standing
+from sealmarket_backend.tables import Database
+from sealmarket_enclave.protocol.codec import Bytes32, Uint
+from tests.backend.orders import BOOK, NOW, RULES, asset_order, compute, indexed, keys_only, posted_request
+from tests.backend.test_index import spec
+
+ALICE, MALLORY = "192.0.2.1", "203.0.113.9"
+DAY = 86_400
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def quotas(database: Database, folder: Path, clock: Clock, **limits: int) -> Quotas:
+    return Quotas(database, StoreLimits(**{"spare_bytes": 0, **limits}), folder, clock)
+
+
+def fill(one: Quotas, peer: str, size: int) -> int:
+    """Count rows until there is no room; how many there was room for."""
+    held = 0
+    with suppress(StoreFull):
+        while True:
+            one.count(peer, size)
+            held += 1
+    return held
+
+
+def test_a_peer_beyond_its_quota_is_refused_and_another_is_not(database: Database, tmp_path: Path) -> None:
+    one = quotas(database, tmp_path, Clock(), peer_table_bytes=2 * ROW)
+    one.count(MALLORY, ROW)
+    with pytest.raises(StoreFull, match=rf"203\.0\.113\.9 has put {2 * ROW} bytes .*, and may put {2 * ROW}"):
+        one.count(MALLORY, 1)
+    one.count(ALICE, ROW)
+
+
+@settings(max_examples=25, deadline=None)
+@given(floods=st.lists(st.integers(1, 40), min_size=1, max_size=30))
+def test_however_many_addresses_write_as_much_as_they_may_one_that_wrote_nothing_still_may(
+    floods: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    with Database(None) as database:
+        one = quotas(database, folder, Clock(), table_bytes=10_000 * ROW, peer_table_bytes=10_000 * ROW)
+        for stranger, times in enumerate(floods):
+            fill(one, f"10.0.0.{stranger}", times * ROW)
+        one.count(ALICE, 0)
+
+
+def test_an_eighth_of_what_is_free_is_the_most_that_one_peer_holds(database: Database, tmp_path: Path) -> None:
+    one = quotas(database, tmp_path, Clock(), table_bytes=90 * ROW, peer_table_bytes=90 * ROW)
+    assert fill(one, MALLORY, 0) == 90 // (SHARE + 1)
+
+
+def test_what_another_process_wrote_counts_from_the_next_count_and_a_flood_is_never_counted_too_low(
+    database: Database, tmp_path: Path
+) -> None:
+    clock = Clock()
+    one, other = (quotas(database, tmp_path, clock, peer_table_bytes=3 * ROW) for _ in range(2))
+    book = OrderBook(database, keys_only(), RULES, count=one.count)
+    other.count(ALICE, 0)
+    for salt in range(2):
+        book.add_request(posted_request(salt=Uint(salt)), NOW, MALLORY)
+    with database.write() as connection:
+        connection.execute("UPDATE senders SET bytes = ?", (2 * ROW,))
+    other.count(MALLORY, 0)
+    clock.now += COUNT_SECONDS
+    with pytest.raises(StoreFull):
+        other.count(MALLORY, 0)
+
+
+def test_a_request_that_finds_no_room_is_kept_in_no_part(database: Database, tmp_path: Path) -> None:
+    one = quotas(database, tmp_path, Clock(), peer_table_bytes=ROW)
+    book = OrderBook(database, keys_only(), RULES, count=one.count)
+    with pytest.raises(StoreFull):
+        book.add_request(posted_request(), NOW, MALLORY)
+    assert [database.rows(f"SELECT * FROM {table}") for table in ("requests", "parameters", "senders")] == [[]] * 3
+
+
+def test_what_is_over_leaves_after_a_week_with_its_parameters_and_the_newest_number_stays(database: Database) -> None:
+    book, expiry = OrderBook(database, keys_only(), RULES), NOW + 10
+    keys = [book.add_request(posted_request(expiry=expiry, salt=Uint(salt)), NOW, ALICE) for salt in range(3)]
+    for salt in range(2):
+        book.add_compute_order(compute(expiry=expiry, salt=Uint(salt)), NOW)
+        book.add_asset_order(asset_order(expiry=expiry, salt=Uint(salt)), indexed(), NOW)
+    late = expiry + StoreLimits().closed_seconds
+    assert forget(database, StoreLimits(), late) == 0, "an open order left"
+    book.close_expired(expiry)
+    assert forget(database, StoreLimits(), late - 1) == 0
+    assert forget(database, StoreLimits(), late) == 4
+    with pytest.raises(NotFound):
+        book.request_state(keys[0])
+    with pytest.raises(NotFound):
+        book.parameters(keys[0])
+    assert book.request_state(keys[2]).state == "expired"
+    assert [row[0] for row in database.rows("SELECT request_hash FROM senders")] == [keys[2]]
+    book.add_request(posted_request(salt=Uint(9)), NOW)
+    assert [row[0] for row in database.rows("SELECT sequence FROM requests ORDER BY sequence")] == [3, 4]
+
+
+def test_an_order_that_rests_or_waits_does_not_leave(database: Database) -> None:
+    book = OrderBook(database, keys_only(), RULES)
+    book.add_request(posted_request(), NOW)
+    key = book.add_compute_order(compute(), NOW)
+    book.stand("compute_orders", {key: Standing(reason="its provider has no stake", used=0)})
+    assert forget(database, StoreLimits(), NOW + 10_000 * DAY) == 0
+
+
+def test_a_matched_request_counts_for_no_quota_any_more_and_keeps_its_parameters(database: Database) -> None:
+    book = OrderBook(database, keys_only(), RULES)
+    key = book.add_request(posted_request(), NOW, ALICE)
+    with database.write() as connection:
+        connection.execute("UPDATE requests SET state = 'matched', job_id = ?", (bytes(32),))
+    forget(database, StoreLimits(), NOW + 10_000 * DAY)
+    assert database.rows("SELECT * FROM senders") == []
+    assert book.parameters(key)
+
+
+def envelope(database: Database, job_id: Bytes32, evidence: int, stored_at: int) -> None:
+    with database.write() as connection:
+        connection.execute(
+            "INSERT INTO envelopes (job_id, evidence_hash, body, sequence, stored_at) VALUES (?, ?, ?, 1, ?)",
+            (job_id, bytes([evidence]) * 32, b"a package", stored_at),
+        )
+
+
+def kept(database: Database) -> list[int]:
+    return sorted(row[0][0] for row in database.rows("SELECT evidence_hash FROM envelopes"))
+
+
+def test_evidence_leaves_after_its_time(database: Database) -> None:
+    job_id, lasts = Bytes32(b"j" * 32), StoreLimits().evidence_seconds
+    envelope(database, job_id, 1, NOW)
+    envelope(database, job_id, 2, NOW + 1)
+    assert forget(database, StoreLimits(), NOW + lasts - 1) == 0
+    assert forget(database, StoreLimits(), NOW + lasts) == 1
+    assert kept(database) == [2]
+
+
+def test_once_the_chain_names_a_jobs_evidence_other_packages_leave(database: Database) -> None:
+    chain = MemoryChain(BOOK)
+    index = Index(database, chain, start=0)
+    job_id = chain.match(spec())
+    chain.finalise()
+    index.advance()
+    for evidence in (1, 2, 3):
+        envelope(database, job_id, evidence, NOW)
+    assert forget(database, StoreLimits(), NOW) == 0
+    chain.quote(job_id, Bytes32(b"\x02" * 32))
+    chain.finalise()
+    index.advance()
+    assert forget(database, StoreLimits(), NOW) == 2
+    assert kept(database) == [2]
