@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
@@ -28,6 +27,7 @@ from sealmarket_backend.offers.resting import RestingOffers
 from sealmarket_backend.rota import Waiting
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.standing import Standing
+from sealmarket_backend.states import OrderState, RequestState, order_states, request_states
 from sealmarket_backend.tables import Connection, Database, readable
 from sealmarket_backend.together import Together
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
@@ -56,26 +56,6 @@ _ADDED = {
     for table in ("requests", "compute_orders")
 }
 """Keeps an order, and gives its place; nothing where it is kept already."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestState:
-    """Where a request stands. ``explanation`` says why it is not matched yet, a line for each reason."""
-
-    request_hash: Bytes32
-    state: str
-    explanation: tuple[str, ...]
-    job_id: Bytes32 | None
-
-
-@dataclass(frozen=True, slots=True)
-class OrderState:
-    """Where an offer stands: ``open``, ``filled``, ``cancelled`` or ``expired``. ``reason`` says why it cannot be
-    matched, now or ever."""
-
-    order_hash: Bytes32
-    state: str
-    reason: str
 
 
 class OrderBook:
@@ -290,11 +270,9 @@ class OrderBook:
 
     def order_state(self, key: Bytes32) -> OrderState:
         """Where an offer of either kind stands. Raises :class:`NotFound`."""
-        for table in ("compute_orders", "asset_orders"):
-            row = self._database.row(f"SELECT state, reason FROM {table} WHERE order_hash = ?", key)  # noqa: S608 - ours
-            if row is not None:
-                return OrderState(key, row["state"], row["reason"])
-        raise NotFound(f"no order {key}", remedy="post it first")
+        if (found := order_states(self._database, [key]).get(key)) is None:
+            raise NotFound(f"no order {key}", remedy="post it first")
+        return found
 
     def add_asset_order(
         self, signed: SignedAssetOrder, asset: IndexedAsset, now: int, peer: str = UNKNOWN_PEER
@@ -392,14 +370,9 @@ class OrderBook:
 
     def request_state(self, request_hash: Bytes32) -> RequestState:
         """Where a request stands. Raises :class:`NotFound`."""
-        row = self._database.row("SELECT * FROM requests WHERE request_hash = ?", request_hash)
-        if row is None:
+        if (found := request_states(self._database, [request_hash]).get(request_hash)) is None:
             raise NotFound(f"no request {request_hash}", remedy="post it first")
-        job_id = row["job_id"]
-        explanation = tuple(json.loads(row["explanation"]))
-        if row["state"] == "expired":
-            explanation += ("the request expired before it was matched: sign a new one",)
-        return RequestState(request_hash, row["state"], explanation, Bytes32(job_id) if job_id else None)
+        return found
 
     def _insert(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from sealmarket.protocol.proposals import SignedProposal
@@ -20,6 +21,8 @@ from sealmarket_enclave.protocol.codec import Address, Bytes32, decode
 T = TypeVar("T")
 Document = bytes
 _NEWEST = 2**62
+MOST_READ = 4096
+"""Documents, of about 1 KB each, that are known to read."""
 _BY_TURNS = """
 SELECT body, place FROM (
     SELECT body, ROW_NUMBER() OVER (ORDER BY turn, sequence DESC) AS place FROM (
@@ -120,7 +123,14 @@ def _listed(rows: list[Row], limit: int, document: Callable[[Row], Document]) ->
 
 def _as_kept(kind: type[T]) -> Callable[[Row], Document]:
     def document(row: Row) -> Document:
-        decode(kind, row["body"])
-        return bytes(row["body"])
+        body = bytes(row["body"])
+        _require_reads(kind, body)
+        return body
 
     return document
+
+
+@lru_cache(MOST_READ)
+def _require_reads(kind: type[T], body: Document) -> None:
+    """Raises what :func:`decode` raises; of what is listed again and again, once."""
+    decode(kind, body)

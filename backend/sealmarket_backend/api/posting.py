@@ -48,4 +48,4 @@ class Posting:
         def once() -> KeptAnswer:
             return KeptAnswer(CREATED, msgspec.json.encode(do(decode(kind, body), peer) or {}))
 
-        return self._keys.once(request.url.path, request.headers.get(HEADER), body, peer, once)
+        return self._keys.once(request.scope["path"], request.headers.get(HEADER), body, peer, once)
