@@ -8,7 +8,7 @@ around it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
@@ -31,6 +31,7 @@ from sealmarket_backend.states import OrderState, RequestState, order_states, re
 from sealmarket_backend.tables import Connection, Database, readable
 from sealmarket_backend.together import Together
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
+from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 
 T = TypeVar("T")
@@ -51,11 +52,26 @@ _NEW = (
     " WHERE sequence > ? ORDER BY sequence LIMIT ?"
 )
 _ADDED = {
-    table: f"INSERT INTO {table} ({ORDERS[table]}, body, account, expiry, salt, sequence) VALUES (?, ?, ?, ?, ?,"  # noqa: S608 - ours
-    f" (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table})) ON CONFLICT DO NOTHING RETURNING sequence"
+    table: f"INSERT INTO {table} ({ORDERS[table]}, body, account, expiry, salt, sequence) SELECT ?, ?, ?, ?, ?,"  # noqa: S608 - ours
+    f" (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table})"
+    f" WHERE (SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open') < ?"
+    " ON CONFLICT DO NOTHING RETURNING sequence"
     for table in ("requests", "compute_orders")
 }
-"""Keeps an order, and gives its place; nothing where it is kept already."""
+"""Keeps an order, and gives its place; nothing where it is kept already, and where its account has too many."""
+Note = Callable[[Connection, Bytes32], None]
+"""Writes more about an order, by its hash, in the transaction that keeps it."""
+
+
+_PARAMETERS = (
+    "INSERT INTO parameters (request_hash, body) VALUES (?, ?)"
+    " ON CONFLICT (request_hash) DO UPDATE SET body = excluded.body"
+)
+_SENDER = "INSERT INTO senders (request_hash, peer) VALUES (?, ?) ON CONFLICT DO NOTHING"
+
+
+def _no_note(_connection: Connection, _order_hash: Bytes32) -> None:
+    """Nothing more to write."""
 
 
 class OrderBook:
@@ -92,7 +108,7 @@ class OrderBook:
         if leading:
             self.load()
 
-    def add_request(self, posted: PostedRequest, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
+    def add_request(self, posted: PostedRequest, now: int, peer: str = UNKNOWN_PEER, note: Note = _no_note) -> Bytes32:
         """Accept a request with its parameters: both are kept, or neither. Posting it twice is the same as once, also
         after it was matched or has expired. ``peer`` is who sent it.
 
@@ -105,29 +121,40 @@ class OrderBook:
         request = signed.request
         require_digest(posted.parameters, request.parameters_digest)
         key = request.struct_hash()
-        if self._is_known(key):
-            return key
+
+        def keep_rest(connection: Connection, _sequence: int) -> None:
+            connection.later(_PARAMETERS, (key, canonical_json(posted.parameters)))
+            connection.later(_SENDER, (key, peer))
+            note(connection, key)
+
+        try:
+            by_contract = self._require_acceptable(signed, key, now, peer)
+        except SealmarketError:
+            if not self._is_known(key):
+                raise
+            self.together.write(lambda connection: note(connection, key))
+        else:
+            self._insert("requests", key, signed, request, request.consumer, by_contract, keep_rest)
+        return key
+
+    def _require_acceptable(self, signed: SignedRequest, key: Bytes32, now: int, peer: str) -> bool:
+        """Refuse a request that could not be matched; returns whether a contract signed it."""
+        request = signed.request
         self._require_current(request.expiry, now)
         _require_kept(unmet_by_request(request, self._rules, now))
         by_contract = self._signatures.require(request, signed.signature, request.consumer, peer, key)
         if request.payer != request.consumer:
             self._signatures.require(request, signed.payer_signature, request.payer, peer)
-
-        def keep_parameters(connection: Connection, _sequence: int) -> None:
-            _keep_parameters(connection, key, posted.parameters)
-            connection.execute(
-                "INSERT INTO senders (request_hash, peer) VALUES (?, ?) ON CONFLICT DO NOTHING", (key, peer)
-            )
-
-        self._insert("requests", key, signed, request, request.consumer, by_contract, keep_parameters)
-        return key
+        return by_contract
 
     def _is_known(self, request_hash: Bytes32) -> bool:
         """Whether request and parameters are both kept."""
         query = "SELECT 1 FROM requests JOIN parameters USING (request_hash) WHERE request_hash = ?"
         return self._database.row(query, request_hash) is not None
 
-    def add_compute_order(self, signed: SignedComputeOrder, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
+    def add_compute_order(
+        self, signed: SignedComputeOrder, now: int, peer: str = UNKNOWN_PEER, note: Note = _no_note
+    ) -> Bytes32:
         """Accept a provider's offer. Raises :class:`Rejected`, also for what this market takes of no order, and where
         the provider has not staked the penalty."""
         self._require_current(signed.order.expiry, now)
@@ -139,8 +166,9 @@ class OrderBook:
         mine: list[Bytes32] = []
 
         def rest(connection: Connection, sequence: int) -> None:
+            note(connection, key)
             if sequence and used:
-                connection.execute("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (used, key))
+                connection.later("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (used, key))
             if sequence and self._leading:
                 mine.append(key)
                 self._own.add(key)
@@ -268,11 +296,9 @@ class OrderBook:
         )
         return [Bytes32(row["asset_id"]) for row in rows]
 
-    def order_state(self, key: Bytes32) -> OrderState:
-        """Where an offer of either kind stands. Raises :class:`NotFound`."""
-        if (found := order_states(self._database, [key]).get(key)) is None:
-            raise NotFound(f"no order {key}", remedy="post it first")
-        return found
+    def order_states(self, keys: Sequence[Bytes32]) -> dict[Bytes32, OrderState]:
+        """Where offers of either kind stand; those that are not kept are left out."""
+        return order_states(self._database, keys)
 
     def add_asset_order(
         self, signed: SignedAssetOrder, asset: IndexedAsset, now: int, peer: str = UNKNOWN_PEER
@@ -304,7 +330,7 @@ class OrderBook:
     def add_parameters(self, request_hash: Bytes32, parameters: Parameters) -> None:
         """Keep a request's parameters; their reader compares them with the digest that the consumer signed."""
         with self._database.write() as connection:
-            _keep_parameters(connection, request_hash, parameters)
+            connection.execute(_PARAMETERS, (request_hash, canonical_json(parameters)))
 
     def has_parameters(self, request_hash: Bytes32) -> bool:
         """Whether a request's parameters are kept."""
@@ -368,11 +394,9 @@ class OrderBook:
                 (json.dumps(lines), request_hash),
             )
 
-    def request_state(self, request_hash: Bytes32) -> RequestState:
-        """Where a request stands. Raises :class:`NotFound`."""
-        if (found := request_states(self._database, [request_hash]).get(request_hash)) is None:
-            raise NotFound(f"no request {request_hash}", remedy="post it first")
-        return found
+    def request_states(self, keys: Sequence[Bytes32]) -> dict[Bytes32, RequestState]:
+        """Where requests stand; those that are not kept are left out."""
+        return request_states(self._database, keys)
 
     def _insert(
         self,
@@ -385,20 +409,20 @@ class OrderBook:
         then: Callable[[Connection, int], None],
     ) -> None:
         """Keep an order with what belongs to it, unless it is kept already: ``then`` gets its place, or 0."""
-        document, values = body.canonical(), (account, min(order.expiry, NEVER), str(order.salt))
+        values = (key, body.canonical(), account, min(order.expiry, NEVER), str(order.salt))
 
-        def keep(connection: Connection) -> None:
-            if by_contract:
-                _require_new_salt(connection, table, key, account, order.salt)
-            kept = connection.execute(_ADDED[table], (key, document, *values)).fetchall()
-            if kept:
-                query = f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'"  # noqa: S608
-                if connection.execute(query, (account,)).fetchone()[0] > MAX_OPEN_ORDERS_PER_ACCOUNT:
-                    raise _no_room(account.checksum)
+        def keep(connection: Connection) -> Rejected | None:
+            if by_contract and _has_salt(connection, table, key, account, order.salt):
+                return _salt_taken(account, order.salt)
+            kept = connection.execute(_ADDED[table], (*values, account, MAX_OPEN_ORDERS_PER_ACCOUNT)).fetchall()
+            if not kept and not _has(connection, table, key):
+                return _no_room(account.checksum)
             then(connection, kept[0][0] if kept else 0)
             self._tell(connection)
+            return None
 
-        self.together.write(keep)
+        if refusal := self.together.write(keep):
+            raise refusal
 
     def _require_current(self, expiry: int, now: int) -> None:
         if expiry <= now:
@@ -423,16 +447,22 @@ def _no_room(whose: str) -> Rejected:
     )
 
 
-def _require_new_salt(connection: Connection, table: str, key: Bytes32, account: Address, salt: Uint) -> None:
+def _has(connection: Connection, table: str, key: Bytes32) -> bool:
+    query = f"SELECT 1 FROM {table} WHERE {ORDERS[table]} = ?"  # noqa: S608 - ours
+    return connection.execute(query, (key,)).fetchone() is not None
+
+
+def _has_salt(connection: Connection, table: str, key: Bytes32, account: Address, salt: Uint) -> bool:
+    """Whether an account has another open order with a salt."""
+    query = f"SELECT 1 FROM {table} WHERE account = ? AND state = 'open' AND {ORDERS[table]} != ? AND salt = ?"  # noqa: S608 - ours
+    return connection.execute(query, (account, key, str(salt))).fetchone() is not None
+
+
+def _salt_taken(account: Address, salt: Uint) -> Rejected:
     """One order a salt for contracts: what one of them accepts may be more than it meant to sign."""
-    found = connection.execute(
-        f"SELECT 1 FROM {table} WHERE account = ? AND state = 'open' AND {ORDERS[table]} != ? AND salt = ?",  # noqa: S608 - ours
-        (account, key, str(salt)),
-    ).fetchone()
-    if found:
-        raise Rejected(
-            f"{account.checksum} has an open order with salt {salt} already", remedy="cancel it, or use another salt"
-        )
+    return Rejected(
+        f"{account.checksum} has an open order with salt {salt} already", remedy="cancel it, or use another salt"
+    )
 
 
 def _offer_in(row: Row) -> tuple[Key, bytes, OfferRow, int]:
@@ -456,11 +486,3 @@ def require_digest(parameters: Parameters, expected: Bytes32) -> None:
     found = parameters_digest(parameters.salt, canonical_json(parameters.values))
     if found != expected:
         raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
-
-
-def _keep_parameters(connection: Connection, request_hash: Bytes32, parameters: Parameters) -> None:
-    connection.execute(
-        "INSERT INTO parameters (request_hash, body) VALUES (?, ?)"
-        " ON CONFLICT (request_hash) DO UPDATE SET body = excluded.body",
-        (request_hash, canonical_json(parameters)),
-    )

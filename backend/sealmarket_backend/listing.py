@@ -56,7 +56,7 @@ class Listings:
             after,
             limit + 1,
         )
-        return _listed(rows, limit, _as_kept(SignedComputeOrder))
+        return _listed(rows, limit, _COMPUTE_ORDER)
 
     def asset_orders(self, asset_id: Bytes32, version: int, after: int, limit: int) -> Listed:
         """Open offers of one version, oldest first."""
@@ -68,7 +68,7 @@ class Listings:
             after,
             limit + 1,
         )
-        return _listed(rows, limit, _as_kept(SignedAssetOrder))
+        return _listed(rows, limit, _ASSET_ORDER)
 
     def jobs(
         self,
@@ -122,15 +122,17 @@ def _listed(rows: list[Row], limit: int, document: Callable[[Row], Document]) ->
 
 
 def _as_kept(kind: type[T]) -> Callable[[Row], Document]:
+    @lru_cache(MOST_READ)
+    def reads(body: Document) -> None:
+        """Raises what :func:`decode` raises; of what is listed again and again, once."""
+        decode(kind, body)
+
     def document(row: Row) -> Document:
         body = bytes(row["body"])
-        _require_reads(kind, body)
+        reads(body)
         return body
 
     return document
 
 
-@lru_cache(MOST_READ)
-def _require_reads(kind: type[T], body: Document) -> None:
-    """Raises what :func:`decode` raises; of what is listed again and again, once."""
-    decode(kind, body)
+_COMPUTE_ORDER, _ASSET_ORDER = _as_kept(SignedComputeOrder), _as_kept(SignedAssetOrder)

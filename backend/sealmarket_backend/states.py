@@ -68,4 +68,4 @@ def _rows(database: Database, query: str, keys: Sequence[Bytes32]) -> Iterator[R
         asked = keys[first : first + MOST_ASKED]
         size = next(size for size in _SIZES if size >= len(asked))
         places = ", ".join("?" * size)
-        yield from database.rows(f"{query} ({places})", *asked, *asked[-1:] * (size - len(asked)))
+        yield from database.rows(f"{query} ({places})", *asked, *[asked[-1]] * (size - len(asked)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Request, Response
@@ -22,11 +21,11 @@ from sealmarket_backend.api.answers import MAX_POSTED, answer, now, page_of
 from sealmarket_backend.api.cursors import cursor_of, places_in
 from sealmarket_backend.api.documents import Hash, PageCursor, QueryHash, Tags, gives, reads
 from sealmarket_backend.api.gathered import Gathered
-from sealmarket_backend.api.posting import CREATED, Posting
+from sealmarket_backend.api.posting import CREATED, Note, Posting
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.listing import Listed, Listings
 from sealmarket_backend.service import Backend
-from sealmarket_backend.states import MOST_ASKED, order_states, request_states
+from sealmarket_backend.states import MOST_ASKED
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import Parameters
 
@@ -57,12 +56,15 @@ def _requests(app: FastAPI, backend: Backend, posting: Posting) -> None:
     async def post_request(request: Request) -> Response:
         """Request and parameters are both kept, or neither. Twice is the same as once."""
 
-        def add(posted: PostedRequest, peer: str) -> dict[str, str]:
-            return {"requestHash": str(backend.orders.add_request(posted, now(), peer))}
+        def add(posted: PostedRequest, peer: str, note: Note) -> dict[str, str]:
+            return named(backend.orders.add_request(posted, now(), peer, lambda at, key: note(at, named(key))))
 
-        return await posting.post(request, PostedRequest, add, MAX_POSTED)
+        def named(key: Bytes32) -> dict[str, str]:
+            return {"requestHash": str(key)}
 
-    states = Gathered(partial(request_states, backend.database), MOST_ASKED, "request-states")
+        return await posting.post_in_one(request, PostedRequest, add, MAX_POSTED)
+
+    states = Gathered(backend.orders.request_states, MOST_ASKED, "request-states")
 
     @app.get("/v1/requests/{request_hash}", tags=TAGS, summary="Where a request stands", responses=gives(RequestState))
     async def get_request(request_hash: Hash) -> Response:
@@ -110,10 +112,13 @@ def _offers(app: FastAPI, backend: Backend, posting: Posting) -> None:
     async def post_compute_order(request: Request) -> Response:
         """It is kept if its provider has staked the penalty and it is not used up."""
 
-        def add(signed: SignedComputeOrder, peer: str) -> dict[str, str]:
-            return {"orderHash": str(backend.orders.add_compute_order(signed, now(), peer))}
+        def add(signed: SignedComputeOrder, peer: str, note: Note) -> dict[str, str]:
+            return named(backend.orders.add_compute_order(signed, now(), peer, lambda at, key: note(at, named(key))))
 
-        return await posting.post(request, SignedComputeOrder, add)
+        def named(key: Bytes32) -> dict[str, str]:
+            return {"orderHash": str(key)}
+
+        return await posting.post_in_one(request, SignedComputeOrder, add)
 
     @app.post(
         "/v1/asset-orders",
@@ -131,7 +136,7 @@ def _offers(app: FastAPI, backend: Backend, posting: Posting) -> None:
 
         return await posting.post(request, SignedAssetOrder, add)
 
-    states = Gathered(partial(order_states, backend.database), MOST_ASKED, "order-states")
+    states = Gathered(backend.orders.order_states, MOST_ASKED, "order-states")
 
     @app.get("/v1/orders/{order_hash}", tags=TAGS, summary="Where an offer stands", responses=gives(OrderState))
     async def get_order(order_hash: Hash) -> Response:
