@@ -8,8 +8,7 @@ around it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
@@ -28,9 +27,11 @@ from sealmarket_backend.offers.resting import RestingOffers
 from sealmarket_backend.rota import Waiting
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.standing import Standing
+from sealmarket_backend.states import OrderState, RequestState, order_states, request_states
 from sealmarket_backend.tables import Connection, Database, readable
 from sealmarket_backend.together import Together
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
+from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
 
 T = TypeVar("T")
@@ -48,34 +49,26 @@ _NEW = (
     " WHERE sequence > ? ORDER BY sequence LIMIT ?"
 )
 _ADDED = {
-    table: f"INSERT INTO {table} ({ORDERS[table]}, body, account, expiry, salt, sequence) VALUES (?, ?, ?, ?, ?,"  # noqa: S608 - ours
-    f" (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table})) ON CONFLICT DO NOTHING RETURNING sequence"
+    table: f"INSERT INTO {table} ({ORDERS[table]}, body, account, expiry, salt, sequence) SELECT ?, ?, ?, ?, ?,"  # noqa: S608 - ours
+    f" (SELECT COALESCE(MAX(sequence), 0) + 1 FROM {table})"
+    f" WHERE (SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open') < ?"
+    " ON CONFLICT DO NOTHING RETURNING sequence"
     for table in ("requests", "compute_orders")
 }
-"""Keeps an order, and gives its place; nothing where it is kept already."""
+"""Keeps an order, and gives its place; nothing where it is kept already, and where its account has too many."""
+Note = Callable[[Connection, Bytes32], None]
+"""Writes more about an order, by its hash, in the transaction that keeps it."""
 
 
+_PARAMETERS = (
+    "INSERT INTO parameters (request_hash, body) VALUES (?, ?)"
+    " ON CONFLICT (request_hash) DO UPDATE SET body = excluded.body"
+)
 _SENDER = "INSERT INTO senders (request_hash, peer, bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 
-@dataclass(frozen=True, slots=True)
-class RequestState:
-    """Where a request stands. ``explanation`` says why it is not matched yet, a line for each reason."""
-
-    request_hash: Bytes32
-    state: str
-    explanation: tuple[str, ...]
-    job_id: Bytes32 | None
-
-
-@dataclass(frozen=True, slots=True)
-class OrderState:
-    """Where an offer stands: ``open``, ``filled``, ``cancelled`` or ``expired``. ``reason`` says why it cannot be
-    matched, now or ever."""
-
-    order_hash: Bytes32
-    state: str
-    reason: str
+def _no_note(_connection: Connection, _order_hash: Bytes32) -> None:
+    """Nothing more to write."""
 
 
 class OrderBook:
@@ -113,7 +106,7 @@ class OrderBook:
         if leading:
             self.load()
 
-    def add_request(self, posted: PostedRequest, now: int, peer: str = UNKNOWN_PEER) -> Bytes32:
+    def add_request(self, posted: PostedRequest, now: int, peer: str = UNKNOWN_PEER, note: Note = _no_note) -> Bytes32:
         """Accept a request with its parameters: both are kept, or neither. Posting it twice is the same as once, also
         after it was matched or has expired. ``peer`` is who sent it.
 
@@ -127,30 +120,41 @@ class OrderBook:
         request = signed.request
         require_digest(posted.parameters, request.parameters_digest)
         key = request.struct_hash()
-        if self._is_known(key):
-            return key
+        document = canonical_json(posted.parameters)
+        size = len(document) + len(signed.signature) + len(signed.payer_signature)
+
+        def keep_rest(connection: Connection, _sequence: int) -> None:
+            connection.later(_PARAMETERS, (key, document))
+            connection.later(_SENDER, (key, peer, size))
+            note(connection, key)
+
+        try:
+            by_contract = self._require_acceptable(signed, key, now, peer)
+            self._count(peer, size)
+        except SealmarketError:
+            if not self._is_known(key):
+                raise
+            self.together.write(lambda connection: note(connection, key))
+        else:
+            self._insert("requests", key, signed, request, request.consumer, by_contract, keep_rest)
+        return key
+
+    def _require_acceptable(self, signed: SignedRequest, key: Bytes32, now: int, peer: str) -> bool:
+        """Refuse a request that could not be matched; returns whether a contract signed it."""
+        request = signed.request
         self._require_current(request.expiry, now)
         _require_kept(unmet_by_request(request, self._rules, now))
         by_contract = self._signatures.require(request, signed.signature, request.consumer, peer, key)
         if request.payer != request.consumer:
             self._signatures.require(request, signed.payer_signature, request.payer, peer)
-        document = canonical_json(posted.parameters)
-        size = len(document) + len(signed.signature) + len(signed.payer_signature)
-        self._count(peer, size)
-
-        def keep_parameters(connection: Connection, _sequence: int) -> None:
-            _keep_parameters(connection, key, document)
-            connection.execute(_SENDER, (key, peer, size))
-
-        self._insert("requests", key, signed, request, request.consumer, by_contract, keep_parameters)
-        return key
+        return by_contract
 
     def _is_known(self, request_hash: Bytes32) -> bool:
         """Whether request and parameters are both kept."""
         query = "SELECT 1 FROM requests JOIN parameters USING (request_hash) WHERE request_hash = ?"
         return self._database.row(query, request_hash) is not None
 
-    def add_compute_order(self, signed: SignedComputeOrder, now: int) -> Bytes32:
+    def add_compute_order(self, signed: SignedComputeOrder, now: int, note: Note = _no_note) -> Bytes32:
         """Accept a provider's offer. Raises :class:`Rejected`, also for what this market takes of no order, and where
         the provider has not staked the penalty, or is a contract: oracle nodes take evidence that a key signed, so that
         such a provider could show none, and would lose its stake job by job."""
@@ -163,8 +167,9 @@ class OrderBook:
         mine: list[Bytes32] = []
 
         def rest(connection: Connection, sequence: int) -> None:
+            note(connection, key)
             if sequence and used:
-                connection.execute("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (used, key))
+                connection.later("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (used, key))
             if sequence and self._leading:
                 mine.append(key)
                 self._own.add(key)
@@ -292,13 +297,9 @@ class OrderBook:
         )
         return [Bytes32(row["asset_id"]) for row in rows]
 
-    def order_state(self, key: Bytes32) -> OrderState:
-        """Where an offer of either kind stands. Raises :class:`NotFound`."""
-        for table in ("compute_orders", "asset_orders"):
-            row = self._database.row(f"SELECT state, reason FROM {table} WHERE order_hash = ?", key)  # noqa: S608 - ours
-            if row is not None:
-                return OrderState(key, row["state"], row["reason"])
-        raise NotFound(f"no order {key}", remedy="post it first")
+    def order_states(self, keys: Sequence[Bytes32]) -> dict[Bytes32, OrderState]:
+        """Where offers of either kind stand; those that are not kept are left out."""
+        return order_states(self._database, keys)
 
     def add_asset_order(
         self, signed: SignedAssetOrder, asset: IndexedAsset, now: int, peer: str = UNKNOWN_PEER
@@ -332,7 +333,7 @@ class OrderBook:
         document = canonical_json(parameters)
         self._count(peer, len(document))
         with self._database.write() as connection:
-            _keep_parameters(connection, request_hash, document)
+            connection.execute(_PARAMETERS, (request_hash, document))
             connection.execute(_SENDER, (request_hash, peer, len(document)))
 
     def has_parameters(self, request_hash: Bytes32) -> bool:
@@ -397,16 +398,9 @@ class OrderBook:
                 (json.dumps(lines), request_hash),
             )
 
-    def request_state(self, request_hash: Bytes32) -> RequestState:
-        """Where a request stands. Raises :class:`NotFound`."""
-        row = self._database.row("SELECT * FROM requests WHERE request_hash = ?", request_hash)
-        if row is None:
-            raise NotFound(f"no request {request_hash}", remedy="post it first")
-        job_id = row["job_id"]
-        explanation = tuple(json.loads(row["explanation"]))
-        if row["state"] == "expired":
-            explanation += ("the request expired before it was matched: sign a new one",)
-        return RequestState(request_hash, row["state"], explanation, Bytes32(job_id) if job_id else None)
+    def request_states(self, keys: Sequence[Bytes32]) -> dict[Bytes32, RequestState]:
+        """Where requests stand; those that are not kept are left out."""
+        return request_states(self._database, keys)
 
     def _insert(
         self,
@@ -419,20 +413,20 @@ class OrderBook:
         then: Callable[[Connection, int], None],
     ) -> None:
         """Keep an order with what belongs to it, unless it is kept already: ``then`` gets its place, or 0."""
-        document, values = body.canonical(), (account, min(order.expiry, NEVER), str(order.salt))
+        values = (key, body.canonical(), account, min(order.expiry, NEVER), str(order.salt))
 
-        def keep(connection: Connection) -> None:
-            if by_contract:
-                _require_new_salt(connection, table, key, account, order.salt)
-            kept = connection.execute(_ADDED[table], (key, document, *values)).fetchall()
-            if kept:
-                query = f"SELECT COUNT(*) FROM {table} WHERE account = ? AND state = 'open'"  # noqa: S608
-                if connection.execute(query, (account,)).fetchone()[0] > MAX_OPEN_ORDERS_PER_ACCOUNT:
-                    raise _no_room(account.checksum)
+        def keep(connection: Connection) -> Rejected | None:
+            if by_contract and _has_salt(connection, table, key, account, order.salt):
+                return _salt_taken(account, order.salt)
+            kept = connection.execute(_ADDED[table], (*values, account, MAX_OPEN_ORDERS_PER_ACCOUNT)).fetchall()
+            if not kept and not _has(connection, table, key):
+                return _no_room(account.checksum)
             then(connection, kept[0][0] if kept else 0)
             self._tell(connection)
+            return None
 
-        self.together.write(keep)
+        if refusal := self.together.write(keep):
+            raise refusal
 
     def _require_current(self, expiry: int, now: int) -> None:
         if expiry <= now:
@@ -457,16 +451,22 @@ def _no_room(whose: str) -> Rejected:
     )
 
 
-def _require_new_salt(connection: Connection, table: str, key: Bytes32, account: Address, salt: Uint) -> None:
+def _has(connection: Connection, table: str, key: Bytes32) -> bool:
+    query = f"SELECT 1 FROM {table} WHERE {ORDERS[table]} = ?"  # noqa: S608 - ours
+    return connection.execute(query, (key,)).fetchone() is not None
+
+
+def _has_salt(connection: Connection, table: str, key: Bytes32, account: Address, salt: Uint) -> bool:
+    """Whether an account has another open order with a salt."""
+    query = f"SELECT 1 FROM {table} WHERE account = ? AND state = 'open' AND {ORDERS[table]} != ? AND salt = ?"  # noqa: S608 - ours
+    return connection.execute(query, (account, key, str(salt))).fetchone() is not None
+
+
+def _salt_taken(account: Address, salt: Uint) -> Rejected:
     """One order a salt for contracts: what one of them accepts may be more than it meant to sign."""
-    found = connection.execute(
-        f"SELECT 1 FROM {table} WHERE account = ? AND state = 'open' AND {ORDERS[table]} != ? AND salt = ?",  # noqa: S608 - ours
-        (account, key, str(salt)),
-    ).fetchone()
-    if found:
-        raise Rejected(
-            f"{account.checksum} has an open order with salt {salt} already", remedy="cancel it, or use another salt"
-        )
+    return Rejected(
+        f"{account.checksum} has an open order with salt {salt} already", remedy="cancel it, or use another salt"
+    )
 
 
 def _offer_in(row: Row) -> tuple[Key, bytes, OfferRow, int]:
@@ -490,11 +490,3 @@ def require_digest(parameters: Parameters, expected: Bytes32) -> None:
     found = parameters_digest(parameters.salt, canonical_json(parameters.values))
     if found != expected:
         raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
-
-
-def _keep_parameters(connection: Connection, request_hash: Bytes32, document: bytes) -> None:
-    connection.execute(
-        "INSERT INTO parameters (request_hash, body) VALUES (?, ?)"
-        " ON CONFLICT (request_hash) DO UPDATE SET body = excluded.body",
-        (request_hash, document),
-    )

@@ -31,7 +31,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from sealmarket_backend.database.dialects import Dialect, Result, Row, dialect_of
 from sealmarket_backend.database.migrate import migrate
-from sealmarket_backend.errors import DiskFailed, StorageFailed
+from sealmarket_backend.errors import Deposed, DiskFailed, StorageFailed
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 T = TypeVar("T")
@@ -58,6 +58,7 @@ class Connection:
         """What to do once it is committed."""
         self.notified: set[str] = set()
         """The topics of which others will hear once it is."""
+        self._last: dict[str, dict[tuple[object, ...], None]] = {}
 
     @property
     def kind(self) -> str:
@@ -75,6 +76,37 @@ class Connection:
         """Run one statement for each of some rows. Raises :class:`StorageFailed`."""
         try:
             self._dialect.execute_many(self.raw, query, rows)
+        except self._failures as error:
+            raise _failed(error) from error
+
+    def later(self, query: str, values: Sequence[object] = ()) -> None:
+        """Run a statement whose result nobody needs before the commit, together with others like it and in any order
+        among them; of equal ones, one."""
+        self._last.setdefault(query, {})[tuple(values)] = None
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """A part of the transaction that is taken back alone where the block raises."""
+        last = {query: dict(rows) for query, rows in self._last.items()}
+        after, notified = len(self.after), set(self.notified)
+        self.execute("SAVEPOINT one")
+        try:
+            yield
+        except (StorageFailed, Deposed):
+            raise  # it concerns the whole transaction
+        except BaseException:
+            self.execute("ROLLBACK TO one")
+            self._last, self.notified = last, notified
+            del self.after[after:]
+            self.execute("RELEASE one")
+            raise
+        self.execute("RELEASE one")
+
+    def commit(self) -> None:
+        """End the transaction, after what was left for later. Raises :class:`StorageFailed`."""
+        last = [(query, list(rows)) for query, rows in self._last.items()]
+        try:
+            self._dialect.commit(self.raw, last)
         except self._failures as error:
             raise _failed(error) from error
 
@@ -131,7 +163,7 @@ class Database:
             self._mine.connection = connection
             try:
                 yield connection
-                connection.execute("COMMIT")
+                connection.commit()
             except BaseException:
                 self._roll_back(connection)
                 raise

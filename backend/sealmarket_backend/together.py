@@ -9,6 +9,9 @@
    its own where there is none.
 4. Each change stands for itself: one that is refused is taken back alone. All of them are on disk when their callers go
    on, or none is.
+5. Changes are made one after the other, and what one of them raises takes all back; then they are made again, each
+   behind a savepoint. So a change may be made twice, and one that refuses before it changed anything returns its
+   refusal: whoever can be refused at will must not have others' changes made twice.
 """
 
 from __future__ import annotations
@@ -161,14 +164,15 @@ class Together:
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
 
     def _carry_out(self, changes: list[_Change[Any]]) -> None:
-        made: list[tuple[_Change[Any], Any]] = []
         try:
-            with self._around(), self._database.write() as connection:
+            try:
+                made = self._made(changes)
+            except (StorageFailed, Deposed):
+                raise
+            except Exception:
                 if len(changes) == 1:
-                    made.append((changes[0], changes[0].make(connection)))  # its refusal takes all back
-                else:
-                    for change in changes:
-                        self._make(connection, change, made)
+                    raise  # its refusal took all back
+                made = self._made_apart(changes)
         except BaseException as error:  # noqa: BLE001 - each caller gets it
             for change in changes:
                 change.error = change.error or error
@@ -176,15 +180,20 @@ class Together:
         for change, result in made:
             change.made.append(result)
 
-    @staticmethod
-    def _make(connection: Connection, change: _Change[Any], made: list[tuple[_Change[Any], Any]]) -> None:
-        """One change within the transaction; its own refusal concerns it alone, the disk's all of them."""
-        connection.execute("SAVEPOINT one")
-        try:
-            made.append((change, change.make(connection)))
-        except (StorageFailed, Deposed):
-            raise
-        except Exception as error:  # noqa: BLE001 - it is its caller's, who gets it
-            change.error = error
-            connection.execute("ROLLBACK TO one")
-        connection.execute("RELEASE one")
+    def _made(self, changes: list[_Change[Any]]) -> list[tuple[_Change[Any], Any]]:
+        with self._around(), self._database.write() as connection:
+            return [(change, change.make(connection)) for change in changes]
+
+    def _made_apart(self, changes: list[_Change[Any]]) -> list[tuple[_Change[Any], Any]]:
+        """Each within the transaction alone; its own refusal concerns it alone, the disk's all of them."""
+        made: list[tuple[_Change[Any], Any]] = []
+        with self._around(), self._database.write() as connection:
+            for change in changes:
+                try:
+                    with connection.apart():
+                        made.append((change, change.make(connection)))
+                except (StorageFailed, Deposed):
+                    raise
+                except Exception as error:  # noqa: BLE001 - it is its caller's, who gets it
+                    change.error = error
+        return made

@@ -89,7 +89,7 @@ class Connections:
 
     async def flush(self, endpoint: Endpoint, seconds: float) -> None:
         """Wait until a reader took what was written, at most so long. Raises TimeoutError, or for a stall."""
-        if one := self._open.get(endpoint):
+        if (one := self._open.get(endpoint)) and one.is_behind:
             async with asyncio.timeout(seconds):
                 await one.flush(self.limits.stall_seconds)
 
@@ -193,10 +193,15 @@ class Guarded(asyncio.Protocol):
         if self._inner is not None:
             self._inner.resume_writing()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the reader has not taken what was written, but for a little."""
+        return not self._writable.is_set()
+
     async def flush(self, stall_seconds: float) -> None:
         """Wait until little is left to write. Raises TimeoutError where the reader takes nothing for so long."""
         left = self._unwritten()
-        while not self._writable.is_set():
+        while self.is_behind:
             try:
                 await asyncio.wait_for(self._writable.wait(), stall_seconds)
             except TimeoutError:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 
 MOST_PEERS = 10_000
 """Beyond it, the peer that was idle longest starts with a full bucket again."""
@@ -46,6 +47,7 @@ class Rates:
             self._buckets.popitem(last=False)
 
 
+@lru_cache(MOST_PEERS)
 def peer_of(address: str) -> str:
     """Who counts as one peer: an IPv4 address, or the /64 of an IPv6 address, of which one host has plenty."""
     try:

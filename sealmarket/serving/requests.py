@@ -110,7 +110,8 @@ class _Exchange:
     async def receive(self) -> Message:
         """A piece of the body, in time and within the size; else the end of the connection."""
         try:
-            message = await asyncio.wait_for(self._receive(), self._patience())
+            async with asyncio.timeout(self._patience()):
+                message = await self._receive()
         except TimeoutError:
             return self.refuse(408, "the body came too slowly", 1)
         if message["type"] != "http.request":

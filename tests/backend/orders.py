@@ -11,8 +11,10 @@ from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Membe
 from sealmarket.protocol.fitting import Rules
 from sealmarket.protocol.orders import AssetOrder, Request
 from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder, SignedRequest
+from sealmarket_backend.book import OrderBook
 from sealmarket_backend.index import IndexedAsset
 from sealmarket_backend.signatures import Signatures
+from sealmarket_backend.states import OrderState, RequestState
 from sealmarket_enclave.protocol.codec import (
     ZERO_ADDRESS,
     ZERO_HASH,
@@ -128,6 +130,16 @@ def asset_order(key: coincurve.PrivateKey = OWNER, **changes: object) -> SignedA
     }
     order = AssetOrder(**{**base, **changes})  # type: ignore[arg-type]
     return SignedAssetOrder(order=order, signature=signature(order, key))
+
+
+def state_of(book: OrderBook, request_hash: Bytes32) -> RequestState:
+    """Where a request stands that the book keeps."""
+    return book.request_states([request_hash])[request_hash]
+
+
+def offer_state(book: OrderBook, order_hash: Bytes32) -> OrderState:
+    """Where an offer of either kind stands that the book keeps."""
+    return book.order_states([order_hash])[order_hash]
 
 
 def indexed(*, terms_version: int = 1, revoked: bool = False, suspended: bool = False, **terms: object) -> IndexedAsset:

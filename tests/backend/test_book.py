@@ -1,5 +1,6 @@
 """Orders are accepted with a signature that holds, and not otherwise; accepted ones survive a restart."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,9 @@ import pytest
 
 from sealmarket_backend import book as book_module
 from sealmarket_backend.book import OrderBook
-from sealmarket_backend.errors import NotFound, Rejected
-from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Address, Wei
+from sealmarket_backend.errors import Rejected
+from sealmarket_backend.tables import Connection, Database
+from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, Wei
 from sealmarket_enclave.protocol.job import MAX_ASSETS
 from tests.backend.orders import (
     ASSET,
@@ -28,6 +29,7 @@ from tests.backend.orders import (
     request,
     signature,
     signed_request,
+    state_of,
 )
 
 STRANGERS_TOKEN = Address(b"\x77" * 20)
@@ -120,9 +122,49 @@ def test_an_account_cannot_fill_the_book(monkeypatch: pytest.MonkeyPatch, databa
     assert len(book.open_requests()) == 2
 
 
+def test_an_account_with_too_many_orders_has_no_others_order_written_twice(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    monkeypatch.setattr(book_module, "MAX_OPEN_ORDERS_PER_ACCOUNT", 1)
+    book = orders(database)
+    book.add_request(posted_request(), NOW)
+    seen: list[object] = []
+    write = book.together.write
+
+    def watched(make: Callable[[Connection], object]) -> object:
+        seen.append(write(make))  # a change that raises has all changes of its transaction made again
+        return seen[-1]
+
+    monkeypatch.setattr(book.together, "write", watched)
+    with pytest.raises(Rejected, match="open orders already"):
+        book.add_request(posted_request(expiry=NOW + 1), NOW)
+    assert isinstance(seen[0], Rejected)
+    assert book.add_request(posted_request(), NOW) == posted_request().request.request.struct_hash()
+
+
+def test_a_request_that_is_kept_is_accepted_again_after_its_end_and_no_other(database: Database) -> None:
+    book = orders(database)
+    key = book.add_request(posted_request(), NOW)
+    noted: list[Bytes32] = []
+    assert book.add_request(posted_request(), NOW + 5000, note=lambda _at, one: noted.append(one)) == key
+    assert noted == [key]
+    with pytest.raises(Rejected, match="expired"):
+        book.add_request(posted_request(expiry=NOW + 1), NOW + 5000)
+
+
+def test_where_many_orders_stand_is_answered_at_once_and_unknown_ones_are_left_out(database: Database) -> None:
+    book = orders(database)
+    keys = [book.add_request(posted_request(salt=Uint(salt)), NOW) for salt in range(70)]
+    unknown = Bytes32(b"\x77" * 32)
+    assert set(book.request_states([*keys, unknown])) == set(keys)
+    offer, asset = book.add_compute_order(compute(), NOW), book.add_asset_order(asset_order(), indexed(), NOW)
+    found = book.order_states([offer, unknown, asset])
+    assert {key: one.state for key, one in found.items()} == {offer: "open", asset: "open"}
+    assert book.order_states([]) == {}
+
+
 def test_an_unknown_request_is_not_found(database: Database) -> None:
-    with pytest.raises(NotFound):
-        orders(database).request_state(request().struct_hash())
+    assert orders(database).request_states([request().struct_hash()]) == {}
 
 
 def test_what_expired_leaves_the_book_and_says_so(database: Database) -> None:
@@ -134,7 +176,7 @@ def test_what_expired_leaves_the_book_and_says_so(database: Database) -> None:
     assert len(book.open_requests()) == len(book.open_compute_orders()) == len(book.open_asset_orders(ASSET, 1)) == 1
     book.close_expired(NOW + 1000)
     assert not any((book.open_requests(), book.open_compute_orders(), book.open_asset_orders(ASSET, 1)))
-    state = book.request_state(key)
+    state = state_of(book, key)
     assert (state.state, state.explanation) == (
         "expired",
         ("the request expired before it was matched: sign a new one",),
@@ -155,7 +197,7 @@ def test_an_accepted_order_is_there_after_a_restart(place: Path | str) -> None:
         key = orders(first).add_request(posted_request(), NOW)
         with Database(place) as second:  # the first is still open: as after a crash
             again = orders(second)
-            assert again.request_state(key).state == "open"
+            assert state_of(again, key).state == "open"
             assert again.open_requests() == [signed_request()]
 
 
@@ -169,4 +211,4 @@ def test_an_open_request_says_why_it_waits(database: Database) -> None:
     book = orders(database)
     key = book.add_request(posted_request(), NOW)
     book.explain(key, ("no provider offers compute yet: wait for one",))
-    assert book.request_state(key).explanation == ("no provider offers compute yet: wait for one",)
+    assert state_of(book, key).explanation == ("no provider offers compute yet: wait for one",)

@@ -9,7 +9,7 @@ from sealmarket.chain.ledger_events import OrderCancelled, OrderUsed
 from sealmarket.chain.model import EventRef
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32, Uint
-from tests.backend.orders import NOW, PROVIDER, account, compute, posted_request
+from tests.backend.orders import NOW, PROVIDER, account, compute, offer_state, posted_request
 from tests.backend.test_honesty import LATER, NEVER_AGAIN, Market
 from tests.backend.test_index import EVIDENCE, spec
 
@@ -44,7 +44,7 @@ class Flow(Market):
         self.settle()
 
     def states(self) -> list[tuple[str, int]]:
-        return [(self.orders.order_state(key).state, self.orders.offers.left(key)) for key in self.keys]
+        return [(offer_state(self.orders, key).state, self.orders.offers.left(key)) for key in self.keys]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from tests.backend.orders import (
     compute,
     indexed,
     keys_only,
+    offer_state,
 )
 
 LATER = 1 << 40
@@ -93,7 +94,7 @@ def test_an_offer_whose_stake_is_withdrawn_cannot_be_matched_until_it_is_back(ma
     assert market.open() == [signed]  # nothing was heard yet
     market.hears("Unstaked", token=ZERO_ADDRESS, holder=account(PROVIDER), amount=1)
     assert market.open() == []
-    state = market.orders.order_state(key)
+    state = offer_state(market.orders, key)
     assert (state.state, state.reason) == (
         "open",
         "its provider has 0 coin staked outside of running jobs, expected the penalty, 10 wei",
@@ -101,7 +102,7 @@ def test_an_offer_whose_stake_is_withdrawn_cannot_be_matched_until_it_is_back(ma
     market.stakes(STAKED)
     market.hears("Staked", token=ZERO_ADDRESS, holder=account(PROVIDER), amount=1)
     assert market.open() == [signed]
-    assert market.orders.order_state(key).reason == ""
+    assert offer_state(market.orders, key).reason == ""
 
 
 def test_an_offer_of_an_earlier_generation_leaves_for_good(market: Market) -> None:
@@ -109,7 +110,7 @@ def test_an_offer_of_an_earlier_generation_leaves_for_good(market: Market) -> No
     market.stakes(Account(Wei(0), Wei(10**18), generation=1))
     market.hears("AllOrdersCancelled", token=ZERO_ADDRESS, signer=account(PROVIDER), generation=1)
     assert market.open() == []
-    state = market.orders.order_state(key)
+    state = offer_state(market.orders, key)
     assert (state.state, state.reason) == ("cancelled", "its signer cancelled all orders of generation 0 and is at 1")
 
 
@@ -126,7 +127,7 @@ def test_an_offer_that_is_used_up_leaves_for_good(used: int, state: str, reason:
     market.chain.set_order_used(account(PROVIDER), key, used)
     market.hears("OrderUsed", signer=account(PROVIDER), order_hash=key)
     assert market.open() == []
-    found = market.orders.order_state(key)
+    found = offer_state(market.orders, key)
     assert (found.state, found.reason) == (state, reason)
 
 
@@ -134,12 +135,12 @@ def test_an_owners_offer_leaves_with_its_version_its_generation_or_its_volume(ma
     keys = [market.orders.add_asset_order(asset_order(expiry=LATER, salt=Uint(n)), indexed(), 0) for n in range(2)]
     market.chain.set_order_used(account(OWNER), keys[0], NEVER_AGAIN)
     market.hears("OrderCancelled", signer=account(OWNER), order_hash=keys[0])
-    assert [market.orders.order_state(key).state for key in keys] == ["cancelled", "open"]
+    assert [offer_state(market.orders, key).state for key in keys] == ["cancelled", "open"]
     market.chain.revoke(ASSET, 1)
     market.chain.finalise()
     market.index.advance()
     market.settle()
-    assert market.orders.order_state(keys[1]).reason == "its owner revoked the version"
+    assert offer_state(market.orders, keys[1]).reason == "its owner revoked the version"
 
 
 def test_a_stranger_who_cancels_anothers_order_cancels_nothing(market: Market) -> None:
@@ -285,7 +286,7 @@ def test_an_order_that_a_block_closed_which_is_no_more_is_matched_again(closing:
         market.stakes(Account(Wei(0), Wei(10**18), generation=1))
         market.hears_of_the_head("AllOrdersCancelled", token=ZERO_ADDRESS, signer=account(PROVIDER), generation=1)
     assert market.open() == []
-    state = market.orders.order_state(key)
+    state = offer_state(market.orders, key)
     assert (state.state, state.reason.endswith(NOT_FINAL)) == ("open", True)
     market.chain.reorganise(1)
     market.chain.finalise()
@@ -303,11 +304,11 @@ def test_an_order_that_the_newest_block_closes_leaves_once_that_is_final(market:
     market.hears_of_the_head("OrderUsed", signer=account(PROVIDER), order_hash=key)
     # What is known of its account opens it no more.
     market.hears_of_the_head("Staked", token=ZERO_ADDRESS, holder=account(PROVIDER), amount=1)
-    assert (market.open(), market.orders.order_state(key).state) == ([], "open")
+    assert (market.open(), offer_state(market.orders, key).state) == ([], "open")
     market.chain.finalise()
     market.index.advance()
     market.settle()
-    assert market.orders.order_state(key).state == "filled"
+    assert offer_state(market.orders, key).state == "filled"
 
 
 @pytest.mark.parametrize("used", [3, NEVER_AGAIN])
@@ -320,14 +321,14 @@ def test_an_order_that_left_by_a_final_block_that_changed_is_matched_again(used:
     market.chain.set_order_used(account(PROVIDER), key, used)
     market.hears("OrderUsed", signer=account(PROVIDER), order_hash=key)
     market.index.advance()
-    assert market.orders.order_state(key).state in {"filled", "cancelled"}
+    assert offer_state(market.orders, key).state in {"filled", "cancelled"}
     market.chain.rewrite(3)
     market.chain.finalise()
     market.index.advance()
     market.settle()
-    assert market.orders.order_state(key).state == "open"
+    assert offer_state(market.orders, key).state == "open"
     assert (market.open(), market.orders.offers.left(key)) == ([signed], 3)
-    assert market.orders.order_state(offered).state == "open"
+    assert offer_state(market.orders, offered).state == "open"
 
 
 def test_an_order_that_was_used_by_a_block_that_is_no_more_takes_as_many_jobs_as_before(market: Market) -> None:

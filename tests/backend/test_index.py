@@ -38,6 +38,7 @@ from tests.backend.orders import (
     keys_only,
     posted_request,
     request,
+    state_of,
 )
 
 EVIDENCE, RESULT, RECEIPT = (Bytes32(bytes([n]) * 32) for n in (0xE1, 0xE2, 0xE3))
@@ -219,7 +220,7 @@ def test_cancelled_orders_leave_the_book_by_their_signers_word_only(
     assert book.open_compute_orders() == [compute()]
     tell("OrderCancelled", signer=account(PROVIDER), order_hash=order)
     tell("RequestCancelled", request_hash=asked, by=account(CONSUMER))
-    assert (book.open_compute_orders(), book.request_state(asked).state) == ([], "cancelled")
+    assert (book.open_compute_orders(), state_of(book, asked).state) == ([], "cancelled")
 
 
 def test_jobs_are_found_by_provider_consumer_and_status(chain: MemoryChain, index: Index) -> None:
@@ -242,13 +243,13 @@ def test_a_rewritten_final_block_empties_the_index_and_opens_its_orders_again(
     job_id = chain.match(spec())
     chain.finalise()
     index.advance()
-    assert book.request_state(asked).state == "matched"
+    assert state_of(book, asked).state == "matched"
     chain.rewrite(2)
     chain.finalise()
     index.advance()
     with pytest.raises(NotFound):
         index.job(job_id)
-    assert (book.request_state(asked).state, book.request_state(asked).job_id) == ("open", None)
+    assert (state_of(book, asked).state, state_of(book, asked).job_id) == ("open", None)
     assert (index.position(), len(index.assets())) == (chain.final().number, 1)
     assert "was final as" in caplog.text
 

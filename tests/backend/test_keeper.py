@@ -56,6 +56,7 @@ from tests.backend.orders import (
     indexed,
     keys_only,
     posted_request,
+    state_of,
 )
 from tests.samples import asset_use, job
 
@@ -188,7 +189,7 @@ def test_a_match_whose_gas_nobody_gives_is_left_to_others_and_its_request_says_s
     keeper.turn()
     assert contract.matched == []
     (waiting,) = keeper._orders.open_requests()
-    (why,) = keeper._orders.request_state(waiting.request.struct_hash()).explanation
+    (why,) = state_of(keeper._orders, waiting.request.struct_hash()).explanation
     assert "keeper has spent what it gives for gas today for new jobs: 199999 gwei" in why
     assert "send the step yourself" in why
 
@@ -264,7 +265,7 @@ def test_many_offers_without_stake_only_take_more_turns(monkeypatch: pytest.Monk
 
 def explanation(keeper: Keeper) -> tuple[str, ...]:
     [waiting] = keeper._orders.waiting()
-    return keeper._orders.request_state(waiting.request_hash).explanation
+    return state_of(keeper._orders, waiting.request_hash).explanation
 
 
 def test_an_explanation_names_each_clause_that_the_nearest_offers_miss_and_of_no_others(database: Database) -> None:

@@ -15,7 +15,7 @@ from sealmarket_backend.errors import Deposed, StorageFailed
 from sealmarket_backend.standing import Standing
 from sealmarket_backend.tables import Connection, Database
 from sealmarket_enclave.protocol.codec import Uint
-from tests.backend.orders import NOW, RULES, compute, keys_only
+from tests.backend.orders import NOW, RULES, compute, keys_only, offer_state
 from tests.backend.postgres import Server
 from tests.patience import PATIENCE, until
 
@@ -95,7 +95,7 @@ def test_a_leader_that_was_overtaken_without_knowing_changes_nothing(processes: 
     for act in acts:
         with pytest.raises(Deposed, match="led in term 1, and term 2 is under way"):
             act()
-    assert (kept(first), first.orders.order_state(key).state) == (0, "open")
+    assert (kept(first), offer_state(first.orders, key).state) == (0, "open")
 
 
 def test_a_leader_whose_session_the_server_ended_leads_no_more(postgres: Server) -> None:

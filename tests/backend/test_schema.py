@@ -21,7 +21,7 @@ from sealmarket_backend.errors import StorageFailed
 from sealmarket_backend.index import Index
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32
-from tests.backend.orders import BOOK, NOW, RULES, compute, keys_only, posted_request
+from tests.backend.orders import BOOK, NOW, RULES, compute, keys_only, posted_request, state_of
 
 RELEASE = Path(__file__).with_name("data") / "release_0_1_0.sql"
 """What the release before migrations wrote: orders, a job with its events, an asset, uploads, answers, and one order
@@ -158,7 +158,7 @@ def test_a_file_of_the_release_before_goes_on_where_it_was(tmp_path: Path) -> No
     with Database(release(tmp_path)) as database:
         book = OrderBook(database, keys_only(), RULES)
         assert len(book.open_compute_orders()) == 3
-        assert [book.request_state(one).state for one in keys(database, "requests")] == ["matched", "open", "expired"]
+        assert [state_of(book, one).state for one in keys(database, "requests")] == ["matched", "open", "expired"]
         expiries = [row[0] for row in database.rows("SELECT expiry FROM compute_orders ORDER BY sequence")]
         assert expiries == [*[compute().order.expiry] * 3, NEVER]
         index = Index(database, MemoryChain(BOOK), start=3)

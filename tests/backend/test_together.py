@@ -42,12 +42,62 @@ def test_a_change_that_is_refused_takes_no_other_with_it(database: Database) -> 
     waiting = [_Change(partial(keep, number=number)) for number in range(40)]
     together._waiting.extend(waiting)  # as from threads that came while another wrote
     assert together.write(partial(keep, number=41)) == 41
-    assert len(transactions) == 1
+    assert len(transactions) == 2, "what one raised took all back; then each was made alone"
     assert [change.made for change in waiting] == [[number] if number % 5 else [] for number in range(40)]
     with pytest.raises(Rejected, match="35 is refused"):
         waiting[35].result()
     assert kept(database) == [*(number for number in range(40) if number % 5), 41]
     assert len(waiting) < MOST_TOGETHER
+
+
+def test_changes_that_refuse_nothing_are_made_once_and_without_savepoints(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_savepoint(_connection: Connection) -> None:
+        pytest.fail("a savepoint costs a statement for each change")
+
+    monkeypatch.setattr(Connection, "apart", no_savepoint)
+    together, made = Together(database, nullcontext), list[int]()
+
+    def note(connection: Connection, number: int) -> None:
+        made.append(keep(connection, number))
+
+    together._waiting.extend(_Change(partial(note, number=number)) for number in (1, 2, 3))
+    together.write(partial(note, number=4))
+    assert made == [1, 2, 3, 4]
+    assert kept(database) == [1, 2, 3, 4]
+
+
+def test_what_a_refused_change_left_for_the_end_of_the_transaction_is_not_run(database: Database) -> None:
+    def leave(connection: Connection, number: int) -> None:
+        connection.later("INSERT INTO kept (name) VALUES (?)", (Bytes32(number.to_bytes(32)),))
+        connection.notified.add(str(number))
+        connection.after.append(partial(said.append, number))
+        if number == 5:
+            raise Rejected("no", remedy="choose another")
+
+    said: list[int] = []
+    together = Together(database, nullcontext)
+    waiting = [_Change(partial(leave, number=number)) for number in (1, 5, 2)]
+    together._waiting.extend(waiting)
+    together.write(partial(leave, number=2))
+    assert kept(database) == [1, 2], "equal ones are run once"
+    assert said == [1, 2, 2]
+    with pytest.raises(Rejected):
+        waiting[1].result()
+
+
+def test_a_statement_left_for_the_end_that_the_disk_does_not_take_takes_all_back(database: Database) -> None:
+    def leave(connection: Connection) -> None:
+        connection.execute("INSERT INTO senders (request_hash, peer) VALUES (?, ?)", (Bytes32(bytes(32)), "peer"))
+        connection.later("INSERT INTO kept (name) VALUES (?)", (Bytes32(bytes(32)),))
+
+    together = Together(database, nullcontext)
+    with full_disk(database, "kept"), pytest.raises(StorageFailed):
+        together.write(leave)
+    assert kept(database) == []
+    assert database.rows("SELECT peer FROM senders") == []
+    assert together.write(partial(keep, number=1)) == 1, "the connection is of use again"
 
 
 def test_every_thread_gets_what_became_of_its_own_change(database: Database) -> None:

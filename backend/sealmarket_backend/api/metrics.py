@@ -37,6 +37,7 @@ class Metrics:
         self._ending = Gauge("ends_soon", "What ends within a week, or holds no more, an hour ago.", ("kind",), **made)
         self._store = Gauge("store_bytes", "Bytes of the store.", ("what",), **made)
         self._children: dict[tuple[str, str, int], Callable[[], None]] = {}
+        self._times: dict[str, Callable[[float], None]] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """One answered request. ``route`` is the path of a route, or :data:`OTHER`."""
@@ -44,7 +45,9 @@ class Metrics:
         if (add := self._children.get(key)) is None:
             add = self._children[key] = self._requests.labels(*map(str, key)).inc
         add()
-        self._seconds.labels(route).observe(seconds)
+        if (observe := self._times.get(route)) is None:
+            observe = self._times[route] = self._seconds.labels(route).observe
+        observe(seconds)
 
     def text(
         self, found: Readiness, streams: int, store: dict[str, int], gas: dict[str, int], ending: dict[str, int]

@@ -20,14 +20,19 @@ from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComp
 from sealmarket_backend.api.answers import MAX_POSTED, answer, now, page_of
 from sealmarket_backend.api.cursors import cursor_of, places_in
 from sealmarket_backend.api.documents import Hash, PageCursor, QueryHash, Tags, gives, reads
-from sealmarket_backend.api.posting import CREATED, Posting
-from sealmarket_backend.listing import Listings
+from sealmarket_backend.api.gathered import Gathered
+from sealmarket_backend.api.posting import CREATED, Note, Posting
+from sealmarket_backend.errors import NotFound
+from sealmarket_backend.listing import Listed, Listings
 from sealmarket_backend.service import Backend
+from sealmarket_backend.states import MOST_ASKED
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import Parameters
 
 _Limit = Annotated[int, Query(ge=1, le=MOST_ORDERS, description="Most items of the page.")]
 DEFAULT_LIMIT = 100
+PAGES_AT_ONCE = 4
+"""Different pages that are read one after the other before any of them is answered."""
 TAGS: Tags = ["orders"]
 
 
@@ -51,15 +56,21 @@ def _requests(app: FastAPI, backend: Backend, posting: Posting) -> None:
     async def post_request(request: Request) -> Response:
         """Request and parameters are both kept, or neither. Twice is the same as once."""
 
-        def add(posted: PostedRequest, peer: str) -> dict[str, str]:
-            return {"requestHash": str(backend.orders.add_request(posted, now(), peer))}
+        def add(posted: PostedRequest, peer: str, note: Note) -> dict[str, str]:
+            return named(backend.orders.add_request(posted, now(), peer, lambda at, key: note(at, named(key))))
 
-        return await posting.post(request, PostedRequest, add, MAX_POSTED)
+        def named(key: Bytes32) -> dict[str, str]:
+            return {"requestHash": str(key)}
+
+        return await posting.post_in_one(request, PostedRequest, add, MAX_POSTED)
+
+    states = Gathered(backend.orders.request_states, MOST_ASKED, "request-states")
 
     @app.get("/v1/requests/{request_hash}", tags=TAGS, summary="Where a request stands", responses=gives(RequestState))
-    def get_request(request_hash: Hash) -> Response:
+    async def get_request(request_hash: Hash) -> Response:
         """And why it is not matched yet, a sentence for each reason."""
-        state = backend.orders.request_state(Bytes32.parse(request_hash))
+        if (state := await states.get(Bytes32.parse(request_hash))) is None:
+            raise NotFound(f"no request {request_hash}", remedy="post it first")
         return answer(RequestState(state=state.state, explanation=state.explanation, job_id=state.job_id))
 
 
@@ -101,10 +112,13 @@ def _offers(app: FastAPI, backend: Backend, posting: Posting) -> None:
     async def post_compute_order(request: Request) -> Response:
         """It is kept if its provider signed it by key and has staked the penalty, and it is not used up."""
 
-        def add(signed: SignedComputeOrder, _peer: str) -> dict[str, str]:
-            return {"orderHash": str(backend.orders.add_compute_order(signed, now()))}
+        def add(signed: SignedComputeOrder, _peer: str, note: Note) -> dict[str, str]:
+            return named(backend.orders.add_compute_order(signed, now(), lambda at, key: note(at, named(key))))
 
-        return await posting.post(request, SignedComputeOrder, add)
+        def named(key: Bytes32) -> dict[str, str]:
+            return {"orderHash": str(key)}
+
+        return await posting.post_in_one(request, SignedComputeOrder, add)
 
     @app.post(
         "/v1/asset-orders",
@@ -122,25 +136,34 @@ def _offers(app: FastAPI, backend: Backend, posting: Posting) -> None:
 
         return await posting.post(request, SignedAssetOrder, add)
 
+    states = Gathered(backend.orders.order_states, MOST_ASKED, "order-states")
+
     @app.get("/v1/orders/{order_hash}", tags=TAGS, summary="Where an offer stands", responses=gives(OrderState))
-    def get_order(order_hash: Hash) -> Response:
+    async def get_order(order_hash: Hash) -> Response:
         """Of either kind; and why it cannot be matched, now or ever."""
-        state = backend.orders.order_state(Bytes32.parse(order_hash))
+        if (state := await states.get(Bytes32.parse(order_hash))) is None:
+            raise NotFound(f"no order {order_hash}", remedy="post it first")
         return answer(OrderState(state=state.state, reason=state.reason))
 
 
 def _lists(app: FastAPI, listings: Listings) -> None:
+    def ask(asked: list[tuple[int, int]]) -> dict[tuple[int, int], Listed]:
+        return {place: listings.compute_orders(*place) for place in asked}
+
+    pages = Gathered(ask, PAGES_AT_ONCE, "offer-pages")
+
     @app.get(
         "/v1/compute-orders",
         tags=TAGS,
         summary="Offers of compute that can be matched",
         responses=gives(ComputeOrderPage),
     )
-    def get_compute_orders(cursor: PageCursor = None, limit: _Limit = DEFAULT_LIMIT) -> Response:
+    async def get_compute_orders(cursor: PageCursor = None, limit: _Limit = DEFAULT_LIMIT) -> Response:
         """A page of them, oldest first."""
         query = ("compute-orders",)
         (after,) = places_in(cursor, query) or (0,)
-        found = listings.compute_orders(after, limit)
+        found = await pages.get((after, limit))
+        assert found is not None
         return page_of(found.documents, None if found.place is None else cursor_of(query, found.place))
 
     @app.get(

@@ -42,6 +42,10 @@ class UnknownDatabase(SealmarketError):
         )
 
 
+Statements = tuple[str, Sequence[Sequence[object]]]
+"""A statement, and the values of each of its runs."""
+
+
 class Row(Protocol):
     """One row: its values by name or place."""
 
@@ -87,6 +91,9 @@ class Dialect(Protocol):
 
     def execute_many(self, raw: Any, query: str, rows: Iterable[Sequence[object]]) -> None:
         """Run one statement for each of some rows."""
+
+    def commit(self, raw: Any, last: Sequence[Statements]) -> None:
+        """End the transaction, after these statements, of which each is run for each of its rows."""
 
     def each(self, raw: Any, query: str, values: Sequence[object]) -> Iterator[Any]:
         """Rows some at a time, however many there are."""
@@ -136,6 +143,12 @@ class Sqlite:
     def execute_many(self, raw: Any, query: str, rows: Iterable[Sequence[object]]) -> None:
         """As :meth:`Dialect.execute_many`."""
         raw.executemany(query, rows)
+
+    def commit(self, raw: Any, last: Sequence[Statements]) -> None:
+        """As :meth:`Dialect.commit`."""
+        for query, rows in last:
+            raw.executemany(query, rows)
+        raw.execute("COMMIT")
 
     def each(self, raw: Any, query: str, values: Sequence[object]) -> Iterator[Any]:
         """As :meth:`Dialect.each`."""
@@ -223,6 +236,16 @@ class Postgres:
         """As :meth:`Dialect.execute_many`."""
         with raw.cursor() as cursor:
             cursor.executemany(translated(query), [[plain(value) for value in row] for row in rows])
+
+    def commit(self, raw: Any, last: Sequence[Statements]) -> None:
+        """As :meth:`Dialect.commit`, in one round trip: where a statement fails, those after it are not run."""
+        if not last:
+            raw.execute(b"COMMIT")
+            return
+        with raw.pipeline():
+            for query, rows in last:
+                self.execute_many(raw, query, rows)
+            raw.execute(b"COMMIT")
 
     def each(self, raw: Any, query: str, values: Sequence[object]) -> Iterator[Any]:
         """As :meth:`Dialect.each`."""

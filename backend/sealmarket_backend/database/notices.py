@@ -53,7 +53,7 @@ class Notices:
         if self._thread is None:
             connection.after.append(lambda: self._spread(topic))
         else:
-            connection.execute(f"SELECT pg_notify('{_CHANNEL}_' || current_schema(), ?)", (topic,))
+            connection.later(f"SELECT pg_notify('{_CHANNEL}_' || current_schema(), ?)", (topic,))
 
     def close(self) -> None:
         """Hear no more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from sealmarket.protocol.problems import Problem
 from sealmarket_backend.api import idempotency
-from sealmarket_backend.api.idempotency import HEADER, HELD_SECONDS, KEPT_SECONDS, Idempotency, KeptAnswer
+from sealmarket_backend.api.idempotency import HEADER, HELD_SECONDS, KEPT_SECONDS, Idempotency, Keep, KeptAnswer
 from sealmarket_backend.errors import KeyInUse, KeyReused, Rejected
 from sealmarket_backend.service import Backend
 from sealmarket_backend.tables import Connection, Database
@@ -117,6 +118,69 @@ def test_the_key_of_what_was_refused_is_free_again(keys: Idempotency) -> None:
     with pytest.raises(Rejected):
         keys.once(ROUTE, "k", BODY, PEER, refuse)
     assert keys.once(ROUTE, "k", b"[]", PEER, lambda: MADE) == MADE
+
+
+def noted(database: Database, *, number: int = 1, refused: bool = False) -> Callable[[Keep], KeptAnswer]:
+    """What keeps a number and its answer in one transaction."""
+
+    def do(keep: Keep) -> KeptAnswer:
+        with database.write() as connection:
+            connection.execute("INSERT INTO kept (name) VALUES (?)", (number.to_bytes(32),))
+            keep(connection, MADE)
+            if refused:
+                raise Rejected("no")
+        return MADE
+
+    return do
+
+
+def not_again(_keep: Keep) -> KeptAnswer:
+    pytest.fail("it was done again")
+
+
+def test_what_is_done_in_one_transaction_has_its_key_there_or_neither_is_kept(
+    keys: Idempotency, database: Database, clock: Clock
+) -> None:
+    with pytest.raises(Rejected):
+        keys.within(ROUTE, "k", BODY, PEER, noted(database, refused=True))
+    assert database.rows("SELECT name FROM kept") == database.rows("SELECT name FROM idempotency_keys") == []
+    assert keys.within(ROUTE, "k", b"[]", PEER, noted(database)) == MADE, "the key of what was refused is free"
+    restarted = Idempotency(database, clock)
+    assert restarted.within(ROUTE, "k", b"[]", PEER, not_again) == MADE
+    with pytest.raises(KeyReused):
+        restarted.within(ROUTE, "k", BODY, PEER, not_again)
+
+
+def test_a_key_that_another_process_took_meanwhile_for_another_body_refuses_what_is_done(
+    keys: Idempotency, database: Database, clock: Clock
+) -> None:
+    other = Idempotency(database, clock)
+
+    def meanwhile(keep: Keep) -> KeptAnswer:
+        assert other.within(ROUTE, "k", b"[]", PEER, noted(database)) == MADE
+        return noted(database, number=2)(keep)
+
+    with pytest.raises(KeyReused):
+        keys.within(ROUTE, "k", BODY, PEER, meanwhile)
+    assert [int.from_bytes(row["name"]) for row in database.rows("SELECT name FROM kept")] == [1]
+
+    def same(keep: Keep) -> KeptAnswer:
+        assert other.within(ROUTE, "same", BODY, PEER, noted(database, number=3)) == MADE
+        return noted(database, number=4)(keep)
+
+    assert keys.within(ROUTE, "same", BODY, PEER, same) == MADE, "the same body is the same twice as once"
+
+
+def test_the_key_of_what_is_done_in_one_transaction_holds_for_a_day_and_a_peer_has_so_many(
+    keys: Idempotency, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "MOST_OF_PEER", 4)
+    for number in range(9):
+        keys.within(ROUTE, f"k{number}", BODY, PEER, noted(database, number=number))
+    assert len(database.rows("SELECT name FROM idempotency_keys")) == 4
+    clock.now += KEPT_SECONDS
+    assert keys.within(ROUTE, "k8", b"[]", PEER, noted(database, number=99)) == MADE
+    assert len(database.rows("SELECT name FROM idempotency_keys")) == 1
 
 
 class Killed(BaseException):

@@ -17,6 +17,7 @@ from sealmarket.protocol.market import Readiness
 from sealmarket.serving.errors import SettingInvalid
 from sealmarket.serving.limits import from_environment
 from sealmarket.serving.logs import JsonEntries
+from sealmarket_backend import book
 from sealmarket_backend.api import create_app, operation
 from sealmarket_backend.api.answers import Recent
 from sealmarket_backend.api.settings import PREFIX, ApiSettings
@@ -190,7 +191,7 @@ def test_no_token_signature_parameter_or_key_of_an_endpoint_is_in_the_logs(
 
     monkeypatch.setattr(chain, "head", fail)
     assert client.send("POST", "/v1/compute-orders", canonical_json(signed), session).status_code == 503
-    monkeypatch.setattr(backend.orders, "order_state", explode)
+    monkeypatch.setattr(book, "order_states", explode)
     assert client.get(f"/v1/orders/{ZERO}", session).status_code == 500
     written = "\n".join(lines)
     assert "rpc.example" in written

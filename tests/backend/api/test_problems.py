@@ -11,7 +11,7 @@ from sealmarket.chain import ChainError
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.protocol.problems import LONGEST, PREFIX, TYPES, Problem, problem
 from sealmarket.service.errors import ServiceUnavailable
-from sealmarket_backend import errors
+from sealmarket_backend import book, errors
 from sealmarket_backend.errors import BackendError
 from sealmarket_backend.service import Backend
 from sealmarket_enclave.protocol.codec import canonical_json, decode
@@ -94,10 +94,10 @@ def test_a_bucket_that_does_not_answer_is_no_chain_and_is_said_without_its_endpo
 def test_what_nothing_foresaw_is_said_without_its_words(
     client: Client, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_key: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr(backend.orders, "order_state", fail)
+    monkeypatch.setattr(book, "order_states", fail)
     answer = client.get(f"/v1/orders/{ZERO}")
     assert told(answer).type == "/v1/problems/internal"
     assert b"planted" not in answer.content
@@ -106,10 +106,10 @@ def test_what_nothing_foresaw_is_said_without_its_words(
 def test_a_full_disk_is_said_without_the_path(
     client: Client, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_key: object) -> None:
+    def fail(*_: object) -> None:
         raise OSError(28, "No space left on device", str(Path("/secret/planted")))
 
-    monkeypatch.setattr(backend.orders, "order_state", fail)
+    monkeypatch.setattr(book, "order_states", fail)
     answer = client.get(f"/v1/orders/{ZERO}")
     assert told(answer).type == "/v1/problems/disk-failed"
     assert b"planted" not in answer.content
@@ -118,10 +118,10 @@ def test_a_full_disk_is_said_without_the_path(
 def test_another_error_of_the_system_is_not_called_a_full_disk(
     client: Client, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_key: object) -> None:
+    def fail(*_: object) -> None:
         raise TimeoutError(110, "Connection timed out", "/secret/planted")
 
-    monkeypatch.setattr(backend.orders, "order_state", fail)
+    monkeypatch.setattr(book, "order_states", fail)
     answer = client.get(f"/v1/orders/{ZERO}")
     assert told(answer).type == "/v1/problems/internal"
     assert b"planted" not in answer.content
