@@ -104,7 +104,7 @@ class Backend:
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
         self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
-        self.expiring = Expiring(self._database, self.blobs)
+        self.expiring = Expiring(self._database, self.blobs, rules.ends_of)
         self.ending: dict[str, int] = {}
         self.spending = Spending(self._database, keeping, sender, self.clock)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)

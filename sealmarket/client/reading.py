@@ -56,6 +56,10 @@ class Reading:
         self._chain, self._store, self._api = chain, store, api
         self._rules = rules_of(chain)
 
+    def ends_of(self, epoch: int) -> int:
+        """The last second of a committee's epoch; 0 where no end is announced. Raises :class:`ChainError`."""
+        return self._rules.ends_of(epoch)
+
     def facts(self, unsigned: UnsignedRequest, gas_price: int) -> MarketFacts:
         """Everything about one request, at the head for which it was composed.
 

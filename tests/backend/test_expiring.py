@@ -48,7 +48,8 @@ class Market:
         self.index = Index(database, self.chain, start=0)
         self.orders = OrderBook(database, keys_only(), RULES)
         self.blobs = Blobs(folder / "blobs", Ledger(database, StoreLimits(), folder))
-        self.expiring = Expiring(database, self.blobs)
+        self.ends: dict[int, int] = {}
+        self.expiring = Expiring(database, self.blobs, lambda epoch: self.ends.get(epoch, 0))
 
     def publish(self, expiry: int) -> None:
         """One version of the owner's asset."""
@@ -146,6 +147,17 @@ def test_an_owner_is_warned_once_another_committee_is_announced(market: Market) 
     assert market.said(OWNER) == []
     market.announce(indexed().seal.epoch + 1, SOON)
     assert market.said(OWNER) == [("epoch", SOON)]
+    assert market.expiring.count(NOW)["epoch"] == 1
+
+
+def test_an_owner_is_warned_of_the_end_of_its_committee_with_the_command_that_moves_the_shares(market: Market) -> None:
+    market.publish(LATE)
+    market.announce(indexed().seal.epoch + 1, SOON)
+    market.ends = {indexed().seal.epoch: NOW + 5, indexed().seal.epoch + 1: NOW + 1}
+    (found,) = market.expiring.of(account(OWNER), NOW)
+    assert (found.kind, found.until) == ("epoch", NOW + 5)
+    assert "ends" in found.text
+    assert "sealmarket owner rewrap FOLDER --out NEXT" in found.remedy
     assert market.expiring.count(NOW)["epoch"] == 1
 
 

@@ -62,7 +62,10 @@ NOW = 1_700_000_000
 FEE = 3
 SIGNATURE = HexBytes(bytes(65))
 RULES = Rules(
-    timing=BOOK.timing, committees={1: COMMITTEE}, fee_of=lambda token: FEE if token == ZERO_ADDRESS else None
+    timing=BOOK.timing,
+    committees={1: COMMITTEE},
+    fee_of=lambda token: FEE if token == ZERO_ADDRESS else None,
+    ends_of=lambda _: 0,
 )
 OUTPUT = OutputRules(media_types=("application/json", "text/csv"), max_outputs=9, max_bytes=1 << 20, bucket_bytes=4096)
 KEY = b"result key"
