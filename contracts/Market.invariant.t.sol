@@ -28,6 +28,10 @@ contract MarketInvariantTest is Assertions {
         _handler.checkMeters();
     }
 
+    function invariant_no_job_outlasts_its_epoch() public view {
+        _handler.checkEnd();
+    }
+
     function invariant_a_job_settles_once_and_every_job_can_end() public {
         _handler.checkSettledOnce();
         _handler.endAll();

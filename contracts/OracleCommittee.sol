@@ -12,6 +12,9 @@ import {Decision} from "./types/Jobs.sol";
 /// @title The committee of key oracle nodes
 /// @dev Documented in IOracleCommittee.
 contract OracleCommittee is IOracleCommittee {
+    /// How much longer than the shortest notice an end may be announced ahead: what lies beyond is a slip.
+    uint256 private constant MOST_AHEAD = 2 * 365 days;
+
     /// @inheritdoc IOracleCommittee
     address public immutable owner;
     /// @inheritdoc IOracleCommittee
@@ -49,6 +52,20 @@ contract OracleCommittee is IOracleCommittee {
     }
 
     /// @inheritdoc IOracleCommittee
+    function end(uint32 epoch, uint40 endsAt) external {
+        if (msg.sender != owner) revert OnlyCommitteeOwner(msg.sender, owner);
+        uint40 announced = epochOf(epoch).endsAt;
+        if (announced != 0) revert EndAnnounced(epoch, announced);
+        uint256 least = block.timestamp + notice();
+        if (endsAt < least || endsAt > least + MOST_AHEAD) revert BadEnd(endsAt, least, least + MOST_AHEAD);
+
+        _epochs[epoch].endsAt = endsAt;
+
+        emit EpochEndAnnounced(epoch, endsAt);
+        IMarket(market).noteEnd(epoch, endsAt);
+    }
+
+    /// @inheritdoc IOracleCommittee
     function removeEquivocator(
         uint32 epoch,
         Members calldata members,
@@ -82,6 +99,11 @@ contract OracleCommittee is IOracleCommittee {
     }
 
     /// @inheritdoc IOracleCommittee
+    function notice() public view returns (uint256) {
+        return 2 * uint256(delay);
+    }
+
+    /// @inheritdoc IOracleCommittee
     function epochOf(uint32 epoch) public view returns (Epoch memory found) {
         found = _epochs[epoch];
         if (found.members == 0) revert UnknownEpoch(epoch);
@@ -105,7 +127,8 @@ contract OracleCommittee is IOracleCommittee {
             activeAt: activeAt,
             members: uint8(count),
             threshold: threshold,
-            removed: 0
+            removed: 0,
+            endsAt: 0
         });
 
         emit EpochAnnounced(epoch, signers, hpkeKeyHashes, threshold, activeAt);

@@ -3,6 +3,7 @@
     python -m scripts.planted_bugs              plant them all, one after the other
     python -m scripts.planted_bugs NAME ...     some of them
     python -m scripts.planted_bugs --list
+    python -m scripts.planted_bugs NAME ... --tests Sessions.t.sol,Sessions.invariant.t.sol
 
 All are written into one copy of the contracts, each behind a switch, so that one compilation serves them all; the
 address of the block's producer says which of them is on. First the copy is run with none on, and must pass. A bug
@@ -68,7 +69,7 @@ BUGS = (
             "challenge-window": '"challengeWindow", spec.challengeWindow, _MIN_CHALLENGE, MAX_WINDOW',
             "shortest-quote": '"minQuoteWindow", spec.quoteWindow, compute.minQuoteWindow, MAX_WINDOW',
             "shortest-settle": '"minSettleWindow", spec.settleWindow, compute.minSettleWindow, MAX_WINDOW',
-            "hold-of-stake": '"maxHold", hold, 0, compute.maxHold',
+            "hold-of-stake": '"maxHold", _longestJob(spec), 0, compute.maxHold',
             "hold-of-use": '"maxHold of terms", _longestUse(spec), 0, reserved.maxHold',
             "run-seconds": '"maxRunSeconds", spec.runSeconds, 0, compute.maxRunSeconds',
             "read-seconds": '"maxReadSeconds", spec.readSeconds, 0, compute.maxReadSeconds',
@@ -486,6 +487,11 @@ BUGS = (
         "TypedData.hash(first) == TypedData.hash(second)",
         "first.expiry == 0",
     ),
+    Bug("end-moved", "OracleCommittee.sol", "announced != 0", "false"),
+    Bug("end-at-once", "OracleCommittee.sol", "endsAt < least || endsAt > least + MOST_AHEAD", "endsAt == 0"),
+    Bug("end-untold", "OracleCommittee.sol", "IMarket(market).noteEnd(epoch, endsAt);"),
+    Bug("end-outlasted", "market/Matching.sol", "until > endsAt", "block.timestamp > endsAt"),
+    Bug("end-of-the-last-alone", "market/Roles.sol", "epoch > _lastEnding", "true"),
     Bug("removal-untold", "OracleCommittee.sol", "IMarket(market).noteRemoved(epoch, membersHash);"),
 )
 NONE = 0
@@ -547,10 +553,10 @@ def copy_with_all(folder: Path) -> None:
         path.write_text(re.sub(r"\bpure\b", "view", path.read_text()))
 
 
-def goes_red(number: int, folder: Path, *, compiled: bool) -> bool:
+def goes_red(number: int, folder: Path, tests: Sequence[str] = (), *, compiled: bool) -> bool:
     """Whether the Solidity tests notice that a bug is on. Raises ValueError when they could not be run."""
     with subprocess.Popen(
-        toolchain.hardhat_command("test", "solidity", *(["--no-compile"] if compiled else [])),
+        toolchain.hardhat_command("test", "solidity", *tests, *(["--no-compile"] if compiled else [])),
         cwd=folder,
         env=toolchain.node_environment() | {"PLANTED_BUG": f"0x{number:040x}"},
         stdout=subprocess.PIPE,
@@ -573,6 +579,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; all when none is named")
     parser.add_argument("--list", action="store_true", help="say what there is")
+    parser.add_argument("--tests", default="", metavar="FILE,...", help="of contracts/, where these are enough")
     chosen = parser.parse_args(arguments)
     unknown = set(chosen.names) - {bug.name for bug in BUGS}
     if unknown:
@@ -581,21 +588,22 @@ def main(arguments: Sequence[str]) -> int:
     if chosen.list:
         print("\n".join(f"{bug.name:28} contracts/{bug.file}" for _, bug in bugs))
         return 0
+    tests = [f"contracts/{name}" for name in chosen.tests.split(",") if name]
     with tempfile.TemporaryDirectory(prefix="sealmarket-bugs-") as name:
         folder = Path(name)
         copy_with_all(folder)
         print("compiling, and running with no bug on: minutes", flush=True)
-        if goes_red(NONE, folder, compiled=False):
+        if goes_red(NONE, folder, tests, compiled=False):
             print("the tests fail with no bug on: mend them first", file=sys.stderr)
             return 1
-        missed = [bug.name for number, bug in bugs if not _caught(number, bug, folder)]
+        missed = [bug.name for number, bug in bugs if not _caught(number, bug, folder, tests)]
     print(f"{len(bugs) - len(missed)} of {len(bugs)} planted bugs were caught")
     return 1 if missed else 0
 
 
-def _caught(number: int, bug: Bug, folder: Path) -> bool:
+def _caught(number: int, bug: Bug, folder: Path, tests: Sequence[str]) -> bool:
     started = time.monotonic()
-    caught = goes_red(number, folder, compiled=True)
+    caught = goes_red(number, folder, tests, compiled=True)
     print(f"{'caught' if caught else 'MISSED'}  {bug.name} ({time.monotonic() - started:.0f} s)", flush=True)
     return caught
 

@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
-from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
+from sealmarket.protocol.moments import moment
 from sealmarket.protocol.orders import ComputeOrder, Request
 from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.database.schema import NEVER, ORDERS
 from sealmarket_backend.decoded import Decoded
-from sealmarket_backend.errors import NotFound, Rejected, TooLarge
+from sealmarket_backend.errors import Rejected
 from sealmarket_backend.index import IndexedAsset
 from sealmarket_backend.offers.clauses import Key, key_of, row_of
 from sealmarket_backend.offers.clauses import Row as OfferRow
 from sealmarket_backend.offers.resting import RestingOffers
+from sealmarket_backend.parameters import KeptParameters, require_digest
 from sealmarket_backend.rota import Waiting
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.standing import Standing
@@ -32,7 +33,7 @@ from sealmarket_backend.tables import Connection, Database, readable
 from sealmarket_backend.together import Together
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_enclave.protocol.job import Parameters, parameters_digest
+from sealmarket_enclave.protocol.terms import Seal
 
 T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
@@ -60,13 +61,6 @@ Note = Callable[[Connection, Bytes32], None]
 """Writes more about an order, by its hash, in the transaction that keeps it."""
 
 
-_PARAMETERS = (
-    "INSERT INTO parameters (request_hash, body) VALUES (?, ?)"
-    " ON CONFLICT (request_hash) DO UPDATE SET body = excluded.body"
-)
-_SENDER = "INSERT INTO senders (request_hash, peer, bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-
-
 def _no_note(_connection: Connection, _order_hash: Bytes32) -> None:
     """Nothing more to write."""
 
@@ -91,6 +85,8 @@ class OrderBook:
         self._database = database
         self._signatures = signatures
         self._rules = rules
+        self._ended: set[int] = set()
+        """Epochs of which no owner's offer is open any more."""
         self._require_backed = require_backed
         self._requests = Decoded(SignedRequest)
         self._computes = Decoded(SignedComputeOrder)
@@ -99,6 +95,7 @@ class OrderBook:
         """The offers that can be matched, as in the table: each change goes to both, or to neither."""
         self.together = Together(database, self.offers.change)
         """What changes the tables and the offers; other small changes may go with it."""
+        self.parameters = KeptParameters(database, count)
         self._tell, self._count = tell, count
         self._leading, self._seen = False, 0
         self._own: set[bytes] = set()
@@ -124,8 +121,7 @@ class OrderBook:
         size = len(document) + len(signed.signature) + len(signed.payer_signature)
 
         def keep_rest(connection: Connection, _sequence: int) -> None:
-            connection.later(_PARAMETERS, (key, document))
-            connection.later(_SENDER, (key, peer, size))
+            self.parameters.keep(connection, key, document, peer, size)
             note(connection, key)
 
         try:
@@ -312,6 +308,11 @@ class OrderBook:
                 f"the order's price is {order.price}, expected at most the standing price, {asset.terms.price}",
                 remedy="tighten the terms to raise the standing price",
             )
+        if self._rules.is_over(asset.epoch, now):
+            raise Rejected(
+                _over(asset.epoch, self._rules.ends_of(asset.epoch)),
+                remedy="make the next version, for the committee that follows: sealmarket owner rewrap",
+            )
         self._signatures.require(order, signed.signature, asset.owner, peer)
         key = order.struct_hash()
         with self._database.write() as connection:
@@ -327,25 +328,6 @@ class OrderBook:
             if count > MAX_OPEN_ORDERS_PER_ACCOUNT:
                 raise _no_room(f"asset {order.asset_id}")
         return key
-
-    def add_parameters(self, request_hash: Bytes32, parameters: Parameters, peer: str = UNKNOWN_PEER) -> None:
-        """Keep a request's parameters; their reader compares them with the digest that the consumer signed."""
-        document = canonical_json(parameters)
-        self._count(peer, len(document))
-        with self._database.write() as connection:
-            connection.execute(_PARAMETERS, (request_hash, document))
-            connection.execute(_SENDER, (request_hash, peer, len(document)))
-
-    def has_parameters(self, request_hash: Bytes32) -> bool:
-        """Whether a request's parameters are kept."""
-        return self._database.row("SELECT 1 FROM parameters WHERE request_hash = ?", request_hash) is not None
-
-    def parameters(self, request_hash: Bytes32) -> Parameters:
-        """A request's parameters. Raises :class:`NotFound`."""
-        row = self._database.row("SELECT body FROM parameters WHERE request_hash = ?", request_hash)
-        if row is None:
-            raise NotFound(f"no parameters for request {request_hash}", remedy="ask the consumer to post them")
-        return decode(Parameters, row["body"])
 
     def waiting(self) -> list[Waiting]:
         """Requests that wait for a match, oldest first, and who posted each."""
@@ -389,6 +371,30 @@ class OrderBook:
                 )
                 for row in expired.fetchall():
                     self.offers.take(row["key"])
+
+    def close_ended(self, now: int) -> None:
+        """``open -> expired`` for owners' offers of versions whose committee no job can be over with any more.
+
+        Raises:
+            ChainError: it cannot be read which epochs end.
+        """
+        for epoch in self._rules.committees:
+            if epoch in self._ended or not self._rules.is_over(epoch, now):
+                continue
+            reason = _over(epoch, self._rules.ends_of(epoch))
+            with self._database.lead() as connection:
+                versions = connection.execute(
+                    "SELECT DISTINCT asset_id, version, seal FROM assets JOIN asset_orders USING (asset_id, version)"
+                    " WHERE state = 'open'"
+                ).fetchall()
+                for row in versions:
+                    if decode(Seal, row["seal"]).epoch == epoch:
+                        connection.execute(
+                            "UPDATE asset_orders SET state = 'expired', reason = ?"
+                            " WHERE asset_id = ? AND version = ? AND state = 'open'",
+                            (reason, row["asset_id"], row["version"]),
+                        )
+            self._ended.add(epoch)
 
     def explain(self, request_hash: Bytes32, lines: tuple[str, ...]) -> None:
         """Say why an open request is not matched yet."""
@@ -478,15 +484,5 @@ def _offer_of(order: ComputeOrder, key: Bytes32, sequence: int, used: int) -> tu
     return key_of(order), bytes(order.consumers), row_of(order, key, sequence), order.volume - used
 
 
-def require_size(parameters: Parameters) -> None:
-    """Raise :class:`TooLarge` for parameters that no node would read."""
-    if (length := len(canonical_json(parameters))) > MAXIMUM_PARAMETERS:
-        raise TooLarge(f"parameters have at most {MAXIMUM_PARAMETERS} bytes, found {length}")
-
-
-def require_digest(parameters: Parameters, expected: Bytes32) -> None:
-    """Return if these are the parameters that a consumer signed. Raises :class:`TooLarge`, :class:`Rejected`."""
-    require_size(parameters)
-    found = parameters_digest(parameters.salt, canonical_json(parameters.values))
-    if found != expected:
-        raise Rejected(f"expected parameters with digest {expected}, found {found}", remedy="post what was signed")
+def _over(epoch: int, ends_at: int) -> str:
+    return f"the committee of epoch {epoch}, which holds the shares, ends at {moment(ends_at)}: no job is over by then"

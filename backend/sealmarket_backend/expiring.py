@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 from sealmarket.protocol.market import MOST_WARNINGS, WARNS_AHEAD_SECONDS, Expiry, ExpiryKind
 from sealmarket.protocol.wire import SignedComputeOrder
@@ -52,9 +53,12 @@ _ORDERS = {
 class Expiring:
     """Looks at one backend's tables and store."""
 
-    def __init__(self, database: Database, blobs: Blobs, platforms: Platforms | None = None) -> None:
-        """``platforms``: what oracle nodes foresee; without it nothing is said of platforms."""
-        self._database, self._blobs, self._platforms = database, blobs, platforms
+    def __init__(
+        self, database: Database, blobs: Blobs, ends_of: Callable[[int], int], platforms: Platforms | None = None
+    ) -> None:
+        """``ends_of``: the last second of an epoch; 0 where no end is announced. ``platforms``: what oracle nodes
+        foresee; without it nothing is said of platforms."""
+        self._database, self._blobs, self._ends_of, self._platforms = database, blobs, ends_of, platforms
 
     def of(self, account: Address, now: int, within: int = WARNS_AHEAD_SECONDS) -> tuple[Expiry, ...]:
         """What of an account's ends within so many seconds, or holds no more; the soonest first."""
@@ -79,13 +83,14 @@ class Expiring:
         if self._platforms is not None:
             found["platform"] = self._platforms.count(now + within)
         newest, _ = self._newest_epoch()
+        ends_of = cache(self._ends_of)
         rows = self._database.each(
             f"SELECT * FROM assets WHERE {_CURRENT} ORDER BY sequence DESC LIMIT ?",  # noqa: S608 - ours
             MOST_COUNTED,
         )
         for asset in readable(rows, asset_of):
             found["terms"] += _ends(asset.terms, now, within)
-            found["epoch"] += asset.epoch < newest
+            found["epoch"] += asset.epoch < newest or ends_of(asset.epoch) != 0
         return dict(found)
 
     def _orders(self, account: Address, now: int, within: int) -> Iterator[Expiry]:
@@ -118,6 +123,7 @@ class Expiring:
 
     def _versions(self, account: Address, now: int, within: int) -> Iterator[Expiry]:
         newest, active_at = self._newest_epoch()
+        ends_of = cache(self._ends_of)
         query = f"SELECT * FROM assets WHERE owner = ? AND {_CURRENT} ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - ours
         rows = self._database.rows(query, account, MOST_VERSIONS)
         for asset in readable(rows, asset_of):
@@ -125,7 +131,12 @@ class Expiring:
                 yield _of_version(
                     "terms", asset, asset.terms.expiry, "its terms end, and nothing is matched with it then"
                 )
-            if asset.epoch < newest:
+            if ends_at := ends_of(asset.epoch):
+                text = (
+                    f"the committee of epoch {asset.epoch}, to which it is sealed, ends: no job over it may last longer"
+                )
+                yield _of_version("epoch", asset, ends_at, text)
+            elif asset.epoch < newest:
                 text = f"it is sealed to the committee of epoch {asset.epoch}, and epoch {newest} follows"
                 yield _of_version("epoch", asset, active_at, text)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sealmarket.protocol import merkle
 from sealmarket.protocol.amounts import written
-from sealmarket.protocol.fitting import Rules, Side, unmet_by_request, unmet_by_version
+from sealmarket.protocol.fitting import Rules, Side, unmet_by_epoch, unmet_by_request, unmet_by_version
 from sealmarket.protocol.matching import Considered, NoMatch, OnSale, Proposal, consider, propose
 from sealmarket.protocol.orders import Request
 from sealmarket.protocol.wire import SignedRequest
@@ -97,8 +97,10 @@ class Finder:
 
     def _is_unmet(self, request: Request, on_sale: OnSale, now: int) -> bool:
         sides = [Side(limit, on_sale.assets.get((limit.asset_id, limit.version))) for limit in request.assets]
-        return any(unmet_by_request(request, self._rules, now)) or any(
-            any(unmet_by_version(request, side, now, self._sets.prove)) for side in sides
+        return (
+            any(unmet_by_request(request, self._rules, now))
+            or any(any(unmet_by_version(request, side, now, self._sets.prove)) for side in sides)
+            or any(unmet_by_epoch(request, [side.version for side in sides], self._rules, now))
         )
 
     def _questions(self, request: Request, on_sale: OnSale, now: int) -> list[Question]:

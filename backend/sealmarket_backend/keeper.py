@@ -124,6 +124,7 @@ class Keeper:
         self._orders.take_new()
         now = self._chain.head().timestamp
         self._orders.close_expired(now)
+        self._orders.close_ended(now)
         for view in self._jobs.due():
             self._guarded(f"job {view.job_id}", partial(self._job, view, now))
         self._now = now

@@ -28,7 +28,7 @@ from sealmarket.sealing.evidence import read_evidence
 from sealmarket.service.errors import ServiceError
 from sealmarket.serving.rates import UNKNOWN_PEER, Rates
 from sealmarket_backend.blobs import Blobs, Kind
-from sealmarket_backend.book import OrderBook, require_digest, require_size
+from sealmarket_backend.book import OrderBook
 from sealmarket_backend.bucket import Objects
 from sealmarket_backend.catalogue import Catalogue
 from sealmarket_backend.database.leadership import Leadership
@@ -40,6 +40,7 @@ from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
 from sealmarket_backend.orphans import Orphans
+from sealmarket_backend.parameters import require_digest, require_size
 from sealmarket_backend.platforms import Platforms
 from sealmarket_backend.proposals import Proposals
 from sealmarket_backend.quotas import Quotas
@@ -112,7 +113,7 @@ class Backend:
         self.catalogue = Catalogue(self._database, self.blobs)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)
         platforms = Platforms(self._nodes, chain.book.committees, self.index.provider_of)
-        self.expiring = Expiring(self._database, self.blobs, platforms)
+        self.expiring = Expiring(self._database, self.blobs, rules.ends_of, platforms)
         self.ending: dict[str, int] = {}
         self.spending = Spending(self._database, keeping, sender, self.clock)
         self._keeper = Keeper(
@@ -232,7 +233,7 @@ class Backend:
     def _lacking(self, request: Request) -> tuple[str, ...]:
         """What no host could fetch if this request were matched now, a sentence for each."""
         wanted = (
-            ("parameters", self.orders.has_parameters(request.struct_hash())),
+            ("parameters", self.orders.parameters.has(request.struct_hash())),
             ("result key", self.blobs.has(Kind.DOCUMENTS, request.result_keys_hash)),
             ("workload", self.blobs.has(Kind.WORKLOADS, request.workload_digest)),
         )
@@ -249,7 +250,7 @@ class Backend:
         """
         require_size(parameters)
         require_digest(parameters, self._parameters_digest(request_hash, peer))
-        self.orders.add_parameters(request_hash, parameters, peer)
+        self.orders.parameters.add(request_hash, parameters, peer)
 
     def _parameters_digest(self, request_hash: Bytes32, peer: str) -> Bytes32:
         """What the consumer signed: in the book, or on chain when the match was submitted around us.

@@ -159,6 +159,8 @@ interface IJobs {
     error CapabilityNotAccepted(bytes32 capabilityHash, bytes32 capabilities);
     /// @notice The epoch is announced and not yet in force.
     error EpochNotActive(uint32 epoch, uint256 timestamp, uint40 activeAt);
+    /// @notice The epoch ends at `endsAt`, and the job's last window would close at `until`.
+    error EpochEnds(uint32 epoch, uint256 until, uint40 endsAt);
     /// @notice The job is not in the state that this step leaves.
     error UnexpectedStatus(bytes32 requestHash, Status got, Status expected);
     /// @notice The window of this step has passed.

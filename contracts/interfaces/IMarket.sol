@@ -21,6 +21,9 @@ interface IMarket is ILedger, IOrders, IJobs {
     /// @notice Record the hash of an epoch's members after a removal. Committee contract only.
     function noteRemoved(uint32 epoch, bytes32 membersHash) external;
 
+    /// @notice Record the end of an epoch when it is announced. Committee contract only.
+    function noteEnd(uint32 epoch, uint40 endsAt) external;
+
     /// @notice Who may pause new matches.
     function guardian() external view returns (address);
 

@@ -5,20 +5,25 @@ import {Epoch, Members, SignedDecision, SignedRelease, SignedStop} from "../type
 
 /// @title Epochs of key oracle nodes
 /// @notice Each epoch is one committee of n nodes with threshold t, fixed for good once announced. Epochs count from
-/// 1 and do not end: a job keeps the epoch that its assets' shares were made for.
+/// 1. A job keeps the epoch that its assets' shares were made for. An epoch may end: the market then makes no job of it
+/// that could outlast the end. Jobs that were matched before keep their committee until they end.
 /// @dev Trust: fewer than t nodes of an epoch are corrupt. The committee owner can only announce epochs, visible for
-/// `delay` seconds before they count, and used only by assets whose owners made shares for them or agreed to follow.
-/// Liveness only: t nodes answer; the owner's key is not lost (no new epochs otherwise).
+/// `delay` seconds before they count, and used only by assets whose owners made shares for them or agreed to follow;
+/// and announce the end of one, `notice` seconds or more ahead, once for each epoch and for good.
+/// Liveness only: t nodes answer; the owner's key is not lost (no new epochs otherwise) and not stolen (all epochs could
+/// end otherwise, and owners move their shares to a new one within the notice).
 interface IOracleCommittee {
     /// @notice A new epoch was announced; `hpkeKeyHashes[i]` is the key to which shares of member i are sealed.
     event EpochAnnounced(
         uint32 indexed epoch, address[] signers, bytes32[] hpkeKeyHashes, uint8 threshold, uint40 activeAt
     );
+    /// @notice An epoch ends: no job is matched from now on whose last window would close after `endsAt`.
+    event EpochEndAnnounced(uint32 indexed epoch, uint40 endsAt);
     /// @notice A member was proven to have signed two different decisions on the same evidence, or a release and the
     /// promise never to release.
     event EquivocatorRemoved(uint32 indexed epoch, uint8 index, address indexed signer, bytes32 jobId);
 
-    /// @notice The caller may not announce epochs.
+    /// @notice The caller may neither announce nor end epochs.
     error OnlyCommitteeOwner(address got, address expected);
     /// @notice A committee has 1 to `most` members.
     error BadCommitteeSize(uint256 got, uint256 most);
@@ -28,6 +33,10 @@ interface IOracleCommittee {
     error BadThreshold(uint8 got, uint256 members);
     /// @notice A signer or key hash is zero or occurs twice; `index` is that of the second occurrence.
     error BadMember(uint256 index, address signer, bytes32 hpkeKeyHash);
+    /// @notice The epoch's end is announced already; it can be neither moved nor taken back.
+    error EndAnnounced(uint32 epoch, uint40 endsAt);
+    /// @notice An end lies at least `notice` ahead, and at most two years further.
+    error BadEnd(uint40 got, uint256 least, uint256 most);
     /// @notice No such epoch.
     error UnknownEpoch(uint32 epoch);
     /// @notice The list does not hash to the epoch's committee.
@@ -49,6 +58,11 @@ interface IOracleCommittee {
     function announce(address[] calldata signers, bytes32[] calldata hpkeKeyHashes, uint8 threshold)
         external
         returns (uint32 epoch);
+
+    /// @notice Announce the last second of an epoch, once and for good. Committee owner only.
+    /// @dev At least `notice` ahead. The market is told in the same transaction. Nothing else changes: decisions,
+    /// stops, answers and fees of jobs under way count as before, also after the end.
+    function end(uint32 epoch, uint40 endsAt) external;
 
     /// @notice Remove a member by two decisions that it signed on one (job, evidence hash, epoch) with different
     /// cores. Anyone; never below the threshold. The quorum sizes stay those of the whole committee.
@@ -79,7 +93,11 @@ interface IOracleCommittee {
     /// @notice The market whose decisions these nodes sign.
     function market() external view returns (address);
 
-    /// @notice Who may announce epochs.
+    /// @notice Seconds for which an end is visible before it comes, at least: twice `delay`, so that an epoch that is
+    /// announced in answer counts, and as long again remains for moving shares to it.
+    function notice() external view returns (uint256);
+
+    /// @notice Who may announce and end epochs.
     function owner() external view returns (address);
 
     /// @notice Seconds between the announcement of an epoch and its first use.

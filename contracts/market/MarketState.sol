@@ -59,6 +59,11 @@ abstract contract MarketState {
     mapping(address signer => mapping(bytes32 orderHash => uint256)) internal _used;
     mapping(bytes32 requestHash => Interruption) internal _interruptions;
     bool internal _paused;
+    /// The highest epoch with an announced end. It shares a slot with what each match reads anyway: a match of a later
+    /// epoch looks no further.
+    uint32 internal _lastEnding;
+    /// The last second of an epoch, as the committee contract announced it; 0 for none.
+    mapping(uint32 epoch => uint40 endsAt) internal _ends;
 
     constructor(address market, Parameters memory parameters) {
         _registry = parameters.registry;

@@ -55,6 +55,7 @@ abstract contract Matching is OrderBook {
         bytes32 orderHash = _takeComputeOrder(deal, request, compute, spec);
         Demand memory demand = _addAssets(request.assets, deal.offers, spec);
         _checkGrade(compute.grade, spec.minGrade);
+        _checkEnd(spec);
         uint256 feesHeld = _lock(request, compute, spec, demand);
 
         jobId = _digest(TypedData.hashNew(spec));
@@ -125,6 +126,15 @@ abstract contract Matching is OrderBook {
             if (spec.assets[j].assetId == assetId) revert IJobs.AssetTwice(assetId, j, i);
         }
         _checkBounds("maxHold of terms", _longestUse(spec), 0, reserved.maxHold);
+    }
+
+    /// Check that the job is over when its epoch ends, however slowly it goes: its committee need not stay for it.
+    function _checkEnd(JobSpec memory spec) private view {
+        uint32 epoch = spec.epoch;
+        if (epoch > _lastEnding) return;
+        uint40 endsAt = _ends[epoch];
+        uint256 until = block.timestamp + _longestJob(spec);
+        if (endsAt != 0 && until > endsAt) revert IJobs.EpochEnds(epoch, until, endsAt);
     }
 
     /// Check the owner's order and count one job under it.
@@ -205,8 +215,7 @@ abstract contract Matching is OrderBook {
         if (spec.unitPrice > most) revert IJobs.PriceTooHigh("unit", spec.unitPrice, most);
         _checkBounds("minQuoteWindow", spec.quoteWindow, compute.minQuoteWindow, MAX_WINDOW);
         _checkBounds("minSettleWindow", spec.settleWindow, compute.minSettleWindow, MAX_WINDOW);
-        uint256 hold = _longestUse(spec) + spec.decideWindow + spec.challengeWindow;
-        _checkBounds("maxHold", hold, 0, compute.maxHold);
+        _checkBounds("maxHold", _longestJob(spec), 0, compute.maxHold);
         _checkBounds("maxRunSeconds", spec.runSeconds, 0, compute.maxRunSeconds);
         _checkBounds("maxReadSeconds", spec.readSeconds, 0, compute.maxReadSeconds);
         _checkBounds("maxValidateSeconds", spec.validateSeconds, 0, compute.maxValidateSeconds);
@@ -278,5 +287,10 @@ abstract contract Matching is OrderBook {
     /// of missing shares, settled.
     function _longestUse(JobSpec memory spec) private pure returns (uint256) {
         return uint256(spec.quoteWindow) + 2 * uint256(spec.decideWindow) + 2 * uint256(spec.settleWindow);
+    }
+
+    /// The longest that a job can last, and hold stake: until an answer to a challenge in the last second for one.
+    function _longestJob(JobSpec memory spec) private pure returns (uint256) {
+        return _longestUse(spec) + spec.decideWindow + spec.challengeWindow;
     }
 }

@@ -15,8 +15,19 @@ abstract contract Roles is MarketState {
 
     /// See {IMarket-noteRemoved}.
     function noteRemoved(uint32 epoch, bytes32 membersHash) external {
-        if (msg.sender != address(_committee)) revert IJobs.OnlyCommittee(msg.sender, address(_committee));
+        _checkCommittee();
         // An epoch that no job uses yet is read when the first one does.
         if (_quorums[epoch] != 0) _quorums[epoch] = membersHash;
+    }
+
+    /// See {IMarket-noteEnd}.
+    function noteEnd(uint32 epoch, uint40 endsAt) external {
+        _checkCommittee();
+        _ends[epoch] = endsAt;
+        if (epoch > _lastEnding) _lastEnding = epoch;
+    }
+
+    function _checkCommittee() private view {
+        if (msg.sender != address(_committee)) revert IJobs.OnlyCommittee(msg.sender, address(_committee));
     }
 }

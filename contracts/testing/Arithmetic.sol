@@ -194,6 +194,36 @@ contract Arithmetic {
         assert(TabWord.unwrap(asked) << 80 == word << 80);
     }
 
+    function check_a_tab_takes_more_and_keeps_what_it_paid(uint256 word, uint88 more) external pure {
+        TabWord tab = TabWord.wrap(word);
+        if (tab.limit() + more > type(uint88).max) return;
+        TabWord added = tab.adding(more);
+        assert(added.limit() == tab.limit() + more && TabWord.unwrap(added) >> 88 == word >> 88);
+    }
+
+    /// Statements come in any order, and twice: a tab pays the most that one of them says, and then nothing more.
+    function check_two_statements_pay_the_same_in_either_order(uint256 word, uint256 first, uint256 second)
+        external
+        pure
+    {
+        TabWord tab = TabWord.wrap(word);
+        if (tab.paid() > tab.limit()) return;
+        TabWord one = tab.paying(tab.due(first));
+        one = one.paying(one.due(second));
+        TabWord other = tab.paying(tab.due(second));
+        other = other.paying(other.due(first));
+        assert(TabWord.unwrap(one) == TabWord.unwrap(other));
+        assert(one.due(first) == 0 && one.due(second) == 0);
+    }
+
+    /// What a statement multiplies and adds without a check: any word's units are below 2^88, as a price is.
+    function check_the_units_of_any_word_stay_within_their_field(uint256 word, uint88 paid) external pure {
+        EntryWord entry = EntryWord.wrap(bytes32(word));
+        assert(entry.units() < 1 << 88);
+        EntryWord payment = entry.withUnits(paid);
+        assert(payment.account() == entry.account() && payment.last() == entry.last() && payment.units() == paid);
+    }
+
     function check_an_entry_tells_what_it_was_made_of(address account, uint88 units, uint88 paid, bool last)
         external
         pure

@@ -32,6 +32,8 @@ contract Handler is Fixture {
     uint256 private _deposited;
     uint256 private _withdrawn;
     uint256 private _gone;
+    uint256 private _endsAt;
+    uint256 private _jobsBeforeEnd;
     mapping(bytes32 step => uint256 count) public reached;
 
     constructor() {
@@ -126,6 +128,16 @@ contract Handler is Fixture {
         vm.prank(_owner(i));
         registry.revoke(_assets[i], 1);
         _assets[i] = _publish(i, terms);
+    }
+
+    // ---- the committee ----
+
+    /// In some runs: all jobs are of one epoch.
+    function endEpoch(uint256 ahead) external {
+        if (_endsAt != 0 || ahead % 4 != 0) return;
+        _endsAt = block.timestamp + committee.notice() + bound(ahead, 0, 30 days);
+        _jobsBeforeEnd = _jobs.length;
+        committee.end(1, uint40(_endsAt));
     }
 
     // ---- jobs ----
@@ -353,6 +365,15 @@ contract Handler is Fixture {
             assertEq(state.budgetTaken, epsilon, "budget taken");
             assertTrue(uses <= MAX_USES, "uses within the terms");
             assertTrue(epsilon <= BUDGET, "budget within the terms");
+        }
+    }
+
+    /// No job that was matched after the announcement waits for anything beyond the end.
+    function checkEnd() external view {
+        if (_endsAt == 0) return;
+        for (uint256 i = _jobsBeforeEnd; i < _jobs.length; ++i) {
+            JobSpec memory spec = _jobs[i].spec;
+            if (!_isEnd(_status(spec))) assertTrue(_deadline(spec) <= _endsAt, "a job outlasts its epoch");
         }
     }
 

@@ -25,6 +25,8 @@ struct Epoch {
     uint8 threshold;
     /// Bit i: member i was proven to have signed what excludes something else that it signed.
     uint16 removed;
+    /// Last second at which a new job of this epoch may still be under way; 0 while no end is announced.
+    uint40 endsAt;
 }
 
 /// @notice One node's signature (EIP-2098 compact form). `detail` is part of a Decision only; 0 elsewhere.

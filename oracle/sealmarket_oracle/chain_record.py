@@ -141,11 +141,6 @@ class ChainRecord(AuditLog):
         row = self._one("SELECT seal FROM seals WHERE asset_id = ? AND version = ?", bytes(asset_id), version)
         return decode(Seal, row[0]) if row else None
 
-    def sealed_for(self, epoch: int) -> list[tuple[AssetId, int]]:
-        """The versions that were sealed for an epoch."""
-        rows = self._rows("SELECT asset_id, version, seal FROM seals ORDER BY asset_id, version")
-        return [(AssetId(Bytes32(row[0])), row[1]) for row in rows if decode(Seal, row[2]).epoch == epoch]
-
     def add_job(self, job_id: JobId, spec: JobSpec, matched: EventBlock) -> None:
         """A job was matched."""
         with self.writing():

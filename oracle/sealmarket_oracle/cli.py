@@ -115,24 +115,63 @@ def rotate(
     backups.back_up(node_folder.KeyPaths.in_folder(to), backup, word)
     typer.echo(record.member.canonical().decode())
     typer.echo(f"keys of epoch {record.epoch} are in {to}; run them beside those of epoch {present.epoch}", err=True)
+    typer.echo(
+        f"once all members have theirs, the committee's owner announces epoch {record.epoch}, and then the end of epoch"
+        f" {present.epoch}: sealmarket oracle end-epoch",
+        err=True,
+    )
+
+
+@app.command("end-epoch")
+def end_epoch(
+    epoch: Annotated[int, typer.Argument(min=1, help="The epoch that ends.")],
+    at: Annotated[str, typer.Option(help="When: 2027-01-31, in 30 days, or seconds since 1970.")],
+    book: Annotated[Path, typer.Option(help="The market's address book.")],
+    rpc: Annotated[str, typer.Option(help="A node of the chain.")],
+    key: Annotated[Path, typer.Option(help="The key of the committee's owner: hex, mode 0600.")],
+    yes: Yes = False,
+    development_chain: Annotated[bool, typer.Option(help="This machine started the chain.")] = False,
+) -> None:
+    """Announce on chain when an epoch ends. For the committee's owner; once, and for good.
+
+    From then on no job of the epoch is matched that could last longer. Jobs under way keep their nodes until they end.
+
+    Example: sealmarket oracle end-epoch 1 --at "in 30 days" --book book.json --rpc URL --key owner.key
+    """
+    from sealmarket.protocol.moments import moment
+    from sealmarket_oracle import ending
+
+    def agreed(ends_at: int) -> None:
+        if not yes:
+            _confirm(f"epoch {epoch} ends at {moment(ends_at)}; that can be neither moved nor taken back")
+
+    ends_at = ending.end_epoch(_book(book), rpc, key, epoch, at, agreed, development=development_chain)
+    typer.echo(f"epoch {epoch} ends at {moment(ends_at)}: owners have until then to move to another committee")
 
 
 @app.command()
 def destroy(config: ConfigFile = None, yes: Yes = False) -> None:
-    """Destroy the keys of an epoch without open jobs, with the backups that are in reach. The node must not run.
+    """Destroy the keys of an epoch that the chain ended, once no job of it is open. The node must not run.
+
+    The backups that are in reach go with them.
 
     A backup that is elsewhere is listed: destroy it there.
 
     Example: sealmarket oracle destroy --config oracle-1.toml
     """
+    from sealmarket.protocol.amounts import written
+    from sealmarket.protocol.moments import moment
     from sealmarket_oracle import main
 
     def agreed(over: Over) -> None:
-        if not yes:
-            _confirm(
-                f"{over.versions} versions of assets are sealed for epoch {over.epoch}, and no job over them will find"
-                f" its shares; {over.matchable} of them can still be matched"
+        if over.free or over.unclaimed:
+            typer.echo(
+                f"the signing key holds {written(over.free)} in the market, and the fees of {over.unclaimed} signatures"
+                " are not claimed: without the key no one takes them out",
+                err=True,
             )
+        if not yes:
+            _confirm(f"epoch {over.epoch} ended at {moment(over.ends_at)}; what is sealed for it is lost to this node")
 
     done = main.destroy(config, agreed)
     typer.echo(f"the keys of {done.record.member.signer} for epoch {done.record.epoch} are destroyed")

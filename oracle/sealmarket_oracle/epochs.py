@@ -1,4 +1,4 @@
-"""The end of a node's epoch: its keys are destroyed once no job of the epoch is left.
+"""The end of a node's epoch: its keys are destroyed once the chain ended it and no job of it is left.
 
     sealmarket oracle rotate NOW NEXT     the next epoch's keys, in a folder of their own, beside the present ones
     sealmarket oracle destroy --config F  the keys of an epoch that is over, and those of its backups that are in reach
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from sealmarket.chain.events import JobMatched
 from sealmarket.chain.follow import Follower
 from sealmarket.chain.interface import ChainReader
 from sealmarket.files import read_file
-from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket.protocol.book import AddressBook
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei
 from sealmarket_enclave.protocol.hashing import sha256
-from sealmarket_oracle.errors import EpochNotOver
+from sealmarket_oracle.errors import EpochGoesOn, EpochNotOver
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.node_folder import (
@@ -47,37 +47,60 @@ class Destroyed:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """An epoch without open jobs. ``matchable``: of its versions those whose owners neither revoked them nor let them
-    expire, so that the market matches jobs that find no share any more."""
+    """An epoch that ended at a final block and has no open job.
+
+    Of the chain's own coin that its signing key alone can take out of the market: ``free``, and the fees of so many
+    ``unclaimed`` signatures.
+    """
 
     epoch: int
-    versions: int
-    matchable: int
+    ends_at: int
+    free: Wei
+    unclaimed: int
 
 
-def require_over(chain: ChainReader, journal: Journal, epoch: int) -> Over:
-    """Follow the chain to its end, and refuse while a job of the epoch is open.
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A node's signing account, and its place in its epoch's committee; None where the address book lacks that."""
 
-    An epoch does not end on chain. The operator is asked with the versions that it leaves without them.
+    signer: Address
+    index: int | None
+
+    @classmethod
+    def of(cls, book: AddressBook, record: NodeRecord) -> Seat:
+        """Of the node that ``node.json`` describes."""
+        signers = [
+            member.signer
+            for committee in book.committees
+            if committee.epoch == record.epoch
+            for member in committee.members
+        ]
+        signer = record.member.signer
+        return cls(signer, signers.index(signer) if signer in signers else None)
+
+
+def require_over(chain: ChainReader, journal: Journal, epoch: int, seat: Seat) -> Over:
+    """Follow the chain to its end, and refuse unless the epoch is over for good.
+
+    The market makes no job of an epoch at or after its end. So once a final block lies behind the end, no job can come
+    that is not among those that final blocks have shown.
 
     Raises:
-        EpochNotOver: a job is open, or was matched in a block that is not final.
+        EpochGoesOn: no end is announced, or no final block lies behind it.
+        EpochNotOver: a job is open.
         ChainError, JournalError: the chain cannot be followed.
     """
     final = Follower(chain, JournalReader(journal)).advance()
+    ends_at = chain.trusted(final).epoch_end(epoch)
+    if not 0 < ends_at < final.timestamp:
+        raise EpochGoesOn(epoch, ends_at, final.timestamp)
     open_jobs = [record.job_id for record in journal.open_jobs() if record.spec.epoch == epoch]
-    head = chain.head()
-    fresh = [
-        event.job_id
-        for event in chain.events(final.number + 1, head.number)
-        if isinstance(event, JobMatched) and event.spec.epoch == epoch
-    ]
-    if open_jobs or fresh:
-        raise EpochNotOver(epoch, [*open_jobs, *fresh])
-    sealed, view = journal.sealed_for(epoch), chain.trusted(head)
-    states = [view.asset(asset_id, version) for asset_id, version in sealed]
-    matchable = sum(not state.revoked and state.terms.expiry > head.timestamp for state in states)
-    return Over(epoch, len(sealed), matchable)
+    if open_jobs:
+        raise EpochNotOver(epoch, open_jobs)
+    view = chain.at(final)
+    book = view.fee_book(epoch, ZERO_ADDRESS)
+    unclaimed = book.unclaimed[seat.index] if book is not None and seat.index is not None else 0
+    return Over(epoch, ends_at, view.account(ZERO_ADDRESS, seat.signer).free, unclaimed)
 
 
 def destroy_keys(paths: KeyPaths) -> Destroyed:

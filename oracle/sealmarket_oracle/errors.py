@@ -22,6 +22,7 @@
         ├── QuoteUnseen            no final block has the quote that evidence is handed in for
         ├── EvidenceNotTaken       evidence that this node does not wait for, or another party's
         ├── NotAgreed              what cannot be undone has to be agreed to
+        ├── EpochGoesOn            the chain has not ended the epoch, so its keys are not destroyed
         ├── EpochNotOver           a job of the epoch is open, so its keys are not destroyed
         ├── AuditRefused           what a node shows of its audit log cannot be held against anything
         └── NotOnCommittee         the committee of an epoch is not the one in the address book
@@ -35,6 +36,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from sealmarket.protocol.moments import moment
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 
@@ -202,13 +204,26 @@ class NotAgreed(OracleError):
         )
 
 
+class EpochGoesOn(OracleError):
+    """The chain has not ended the epoch, so its keys are not destroyed: the market may still make jobs of it."""
+
+    def __init__(self, epoch: int, ends_at: int, final: int) -> None:
+        if not ends_at:
+            found, remedy = "has no end", "have the committee's owner announce one: `sealmarket oracle end-epoch`"
+        else:
+            found = f"ends at {moment(ends_at)}, and the newest final block is of {moment(final)}"
+            remedy = "run the node until then, and until its last job has ended"
+        super().__init__(f"epoch {epoch} {found}", remedy=remedy)
+
+
 class EpochNotOver(OracleError):
     """A job of the epoch is open, so its keys are not destroyed."""
 
     def __init__(self, epoch: int, jobs: Sequence[object]) -> None:
         super().__init__(
             f"{len(jobs)} jobs of epoch {epoch} are open, the first is {jobs[0]}",
-            remedy="run the node until they have ended; `sealmarket oracle status FOLDER` lists them",
+            remedy="run the node until they have ended; `sealmarket oracle status FOLDER` lists them, and any account"
+            " may close one whose window is over",
         )
 
 

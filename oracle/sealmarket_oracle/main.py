@@ -36,7 +36,7 @@ from sealmarket_oracle.backup import require_tried
 from sealmarket_oracle.collateral import CollateralKeeper, HttpAskPeer
 from sealmarket_oracle.config import Config, load
 from sealmarket_oracle.ear import KEY_FILE, Ears, own_key
-from sealmarket_oracle.epochs import Destroyed, Over, destroy_keys, require_over
+from sealmarket_oracle.epochs import Destroyed, Over, Seat, destroy_keys, require_over
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.mark import TailMark
@@ -147,9 +147,10 @@ def _collateral(config: Config, committee: Committee | None, keys: NodeKeys) -> 
 
 
 def destroy(path: Path | None, agreed: Callable[[Over], None]) -> Destroyed:
-    """Destroy the keys of a node whose epoch is over. ``agreed`` is asked with the versions that were sealed for it.
+    """Destroy the keys of a node whose epoch is over. ``agreed`` is asked with what they could still take out.
 
     Raises:
+        EpochGoesOn: the chain has not ended the epoch.
         EpochNotOver: a job of the epoch is open.
         StateInUse: the node runs.
     """
@@ -160,7 +161,7 @@ def destroy(path: Path | None, agreed: Callable[[Over], None]) -> Destroyed:
         open_journal(config, record) as journal,
         closing(Chain(config.book, config.rpc, trust=config.trust)) as chain,
     ):
-        agreed(require_over(chain, journal, record.epoch))
+        agreed(require_over(chain, journal, record.epoch, Seat.of(config.book, record)))
         return destroy_keys(config.keys)
 
 

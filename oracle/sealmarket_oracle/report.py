@@ -76,6 +76,7 @@ class NodeReport(Shape, frozen=True, kw_only=True):
     signer: Address
     hpke_key: Bytes32
     epoch: int
+    epoch_ends_at: int
     chain_id: int
     market: Address
     keystore: str
@@ -113,6 +114,7 @@ class Reporter:
             signer=info.signer,
             hpke_key=identity.hpke_key,
             epoch=identity.epoch,
+            epoch_ends_at=self._node.epoch_ends_at,
             chain_id=info.chain_id,
             market=info.market,
             keystore=self._keystore,

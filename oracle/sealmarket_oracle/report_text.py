@@ -16,6 +16,8 @@ def lines(report: NodeReport) -> Iterator[str]:
     """A report for people."""
     health = report.health
     yield f"node {report.signer}, epoch {report.epoch}, release {report.software}"
+    if report.epoch_ends_at:
+        yield f"epoch    {report.epoch} ends {beside(report.epoch_ends_at, report.at)}: no job of it may last longer"
     yield f"keys     {report.keystore}; {_backups(report)}"
     yield f"chain    {report.chain_id}, market {report.market}: final {health.final_block}, head {report.head_block}"
     yield f"health   {health.status}{': ' + health.problem if health.problem else ''}"

@@ -109,6 +109,10 @@ class CommitteeContract(Contract):
         """Announce the next epoch. Committee owner only."""
         return self._call("announce", tuple(signers), tuple(hpke_key_hashes), threshold)
 
+    def end(self, epoch: int, ends_at: int) -> Call:
+        """Committee owner: announce the last second of an epoch, once and for good."""
+        return self._call("end", epoch, ends_at)
+
     def remove_equivocator(
         self,
         committee: Committee,

@@ -254,6 +254,14 @@ class EpochAnnounced(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EpochEndAnnounced(Event):
+    """An epoch ends: from now on no job of it is matched whose last window would close after ``ends_at``."""
+
+    epoch: int
+    ends_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class EquivocatorRemoved(Event):
     """A member of an epoch's committee was shown to have signed what excludes something else that it signed."""
 
@@ -313,6 +321,7 @@ ChainEvent: TypeAlias = (
     | MatchingPaused
     | BatchEntryFailed
     | EpochAnnounced
+    | EpochEndAnnounced
     | EquivocatorRemoved
     | ServiceOpened
     | ServiceEnded

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sealmarket.chain.alarms import Alarm
 from sealmarket.chain.events import ChainEvent
-from sealmarket.chain.model import Account, AssetState, Block, Interruption, JobSlot
+from sealmarket.chain.model import Account, AssetState, Block, FeeBook, Interruption, JobSlot
 from sealmarket.chain.sessions import ServiceState, Tab
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
@@ -45,6 +45,9 @@ class ProvableView(Protocol):
     def removed_members(self, epoch: int) -> frozenset[int]:
         """Places of the members that were removed from an epoch's committee."""
 
+    def epoch_end(self, epoch: int) -> int:
+        """The last second of an epoch, as the committee's owner announced it; 0 where none is announced."""
+
     def finality(self) -> int:
         """Seconds that the market allows for a block to become final. Never changes."""
 
@@ -63,6 +66,9 @@ class ViewReader(ProvableView, Protocol):
 
     def paused(self) -> bool:
         """Whether the guardian has paused new matches."""
+
+    def fee_book(self, epoch: int, token: Address) -> FeeBook | None:
+        """What an epoch's signatures earned in a token and is not claimed yet; None before the first job."""
 
     def signature_fee(self, token: Address) -> Wei | None:
         """What one oracle signature costs in a token; None for a token that is not admitted."""

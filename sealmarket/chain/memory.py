@@ -23,6 +23,7 @@ from sealmarket.chain.events import (
     AllowListReplaced,
     AssetRevoked,
     ChainEvent,
+    EpochEndAnnounced,
     JobChallenged,
     JobDecided,
     JobEnded,
@@ -48,6 +49,7 @@ from sealmarket.chain.model import (
     Block,
     EventRef,
     Fault,
+    FeeBook,
     Interruption,
     JobSlot,
     places,
@@ -79,6 +81,8 @@ class _State:
     specs: dict[JobId, JobSpec] = field(default_factory=dict)
     assets: dict[tuple[AssetId, int], AssetState] = field(default_factory=dict)
     committees: dict[int, tuple[Bytes32, frozenset[int]]] = field(default_factory=dict)
+    ends: dict[int, int] = field(default_factory=dict)
+    fee_books: dict[tuple[int, Address], FeeBook] = field(default_factory=dict)
     interruptions: dict[Bytes32, Interruption] = field(default_factory=dict)
     accounts: dict[tuple[Address, Address], Account] = field(default_factory=dict)
     used: dict[tuple[Address, Bytes32], int] = field(default_factory=dict)
@@ -139,6 +143,11 @@ class MemoryView:
         self._chain.require(self._block)
         return self._state.committees.get(epoch, _NO_COMMITTEE)[1]
 
+    def epoch_end(self, epoch: int) -> int:
+        """As :meth:`sealmarket.chain.view.View.epoch_end`."""
+        self._chain.require(self._block)
+        return self._state.ends.get(epoch, 0)
+
     def interruption(self, request_hash: Bytes32) -> Interruption:
         """As :meth:`sealmarket.chain.view.View.interruption`."""
         self._chain.require(self._block)
@@ -166,6 +175,11 @@ class MemoryView:
         """As :meth:`sealmarket.chain.view.View.paused`."""
         self._chain.require(self._block)
         return self._state.paused
+
+    def fee_book(self, epoch: int, token: Address) -> FeeBook | None:
+        """As :meth:`sealmarket.chain.view.View.fee_book`: what a test has set."""
+        self._chain.require(self._block)
+        return self._state.fee_books.get((epoch, token))
 
     def signature_fee(self, token: Address) -> Wei | None:
         """As :meth:`sealmarket.chain.view.View.signature_fee`: the native coin alone is admitted, and costs nothing."""
@@ -593,6 +607,24 @@ class MemoryChain:
     def tell_unreadable(self, contract: str, name: str, subject: Bytes32 | None) -> EventRef:
         """A log that does not read."""
         return self._mine(lambda _state, at: [UnreadableLog(at, contract, name, subject, "made by a test")])
+
+    def end_epoch(self, epoch: int, ends_at: int) -> EventRef:
+        """Announce the end of an epoch."""
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            state.ends[epoch] = ends_at
+            return [EpochEndAnnounced(at, epoch, ends_at)]
+
+        return self._mine(change)
+
+    def set_fee_book(self, epoch: int, token: Address, book: FeeBook) -> None:
+        """What :meth:`MemoryView.fee_book` answers from the next block on."""
+
+        def change(state: _State, _at: EventRef) -> list[ChainEvent]:
+            state.fee_books[epoch, token] = book
+            return []
+
+        self._mine(change)
 
     def set_committee(self, epoch: int, members_hash: Bytes32, removed: frozenset[int] = frozenset()) -> None:
         """What :meth:`MemoryView.committee_hash` and ``removed_members`` answer from the next block on."""

@@ -101,7 +101,7 @@ class CommitteeState:
     """What the chain stores of one epoch.
 
     ``removed`` are the places of members proven to have signed what excludes something else that they signed.
-    ``members_hash`` covers them.
+    ``members_hash`` covers them. No job of the epoch is matched that could last beyond ``ends_at``; 0 for no end.
     """
 
     members_hash: Bytes32
@@ -109,6 +109,7 @@ class CommitteeState:
     members: int
     threshold: int
     removed: frozenset[int]
+    ends_at: int
 
 
 @dataclass(frozen=True, slots=True)

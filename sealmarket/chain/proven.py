@@ -123,6 +123,10 @@ class ProvenView:
         """As :meth:`sealmarket.chain.view.View.removed_members`."""
         return frozenset(places(self._epoch(epoch)["removed"]))
 
+    def epoch_end(self, epoch: int) -> int:
+        """As :meth:`sealmarket.chain.view.View.epoch_end`."""
+        return self._epoch(epoch)["endsAt"]
+
     def finality(self) -> int:
         """The address book's value, which the market's proven code holds."""
         return self._fixed(self._chain.book.timing.finality_seconds, "finality")

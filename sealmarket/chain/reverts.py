@@ -86,7 +86,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "ask for less, or ask the owner for a new version",
     ),
     # --- committees
-    "OnlyCommitteeOwner": ("only {expected} may announce committees, not {got}", "send it from that account"),
+    "OnlyCommitteeOwner": (
+        "only {expected} may announce committees and their ends, not {got}",
+        "send it from that account",
+    ),
     "BadCommitteeSize": ("a committee of {got} members, 1 to {most} are possible", "name another number of members"),
     "KeyCountMismatch": ("{got} HPKE keys for {expected} signers", "name one key for each signer"),
     "BadThreshold": ("a threshold of {got} among {members} members", "name a threshold from 1 to the members"),
@@ -95,6 +98,14 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "name each signer and each key once",
     ),
     "BadEpoch": ("{got} is no committee epoch: 1 to {highest}", "name the epoch that the shares were dealt to"),
+    "EndAnnounced": (
+        "the end of epoch {epoch} is announced for second {ends_at} already",
+        "nothing: it stands, and can be neither moved nor taken back",
+    ),
+    "BadEnd": (
+        "an epoch would end at second {got}, expected {least} to {most}",
+        "name a moment that leaves owners the whole notice, at most two years later",
+    ),
     "UnknownEpoch": ("there is no committee of epoch {epoch}", "check the epoch in the address book"),
     "WrongMembers": (
         "these are not the members of epoch {epoch}: they hash to {got}, expected {expected}",
@@ -181,6 +192,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "EpochNotActive": (
         "epoch {epoch} counts from {active_at}, and it is {timestamp}",
         "wait until the committee is in force",
+    ),
+    "EpochEnds": (
+        "the committee of epoch {epoch} ends at second {ends_at}, and the job could last until {until}",
+        "ask for shorter windows, or the owner for a version with shares for a later committee",
     ),
     "UnexpectedStatus": (
         "the job of request {request_hash} is {got}, this step takes one that is {expected}",

@@ -190,6 +190,7 @@ class View:
             members=found["members"],
             threshold=found["threshold"],
             removed=frozenset(places(found["removed"])),
+            ends_at=found["ends_at"],
         )
 
     def committee_hash(self, epoch: int) -> Bytes32:
@@ -201,6 +202,11 @@ class View:
         """Places of the members that were removed from an epoch's committee."""
         state = self.committee(epoch)
         return state.removed if state else frozenset()
+
+    def epoch_end(self, epoch: int) -> int:
+        """The last second of an epoch, as its owner announced it; 0 where none is announced."""
+        state = self.committee(epoch)
+        return state.ends_at if state else 0
 
     def latest_epoch(self) -> int:
         """The newest announced epoch, active or not."""

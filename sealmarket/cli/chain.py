@@ -8,6 +8,7 @@ import typer
 
 from sealmarket.cli._options import AsJson, BookFile, RpcUrl, account_option, answer, coins, market
 from sealmarket.client.books import load_book
+from sealmarket.protocol.moments import beside
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, to_builtins
 
 app = typer.Typer(no_args_is_help=True, help="Read a market on its chain.")
@@ -15,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Read a market on its chain.")
 
 @app.command()
 def status(book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> None:
-    """Is this the right chain, what is final, and does the chain know the book's committees?
+    """Is this the right chain, what is final, does the chain know the book's committees, and which of them end?
 
     Example: sealmarket chain status --book market.json --rpc http://127.0.0.1:8545
     """
@@ -28,6 +29,7 @@ def status(book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> None:
             c.epoch: view.committee_hash(c.epoch) == members_hash(c, view.removed_members(c.epoch))
             for c in chain.book.committees
         }
+        ends = {c.epoch: view.epoch_end(c.epoch) for c in chain.book.committees}
         paused = view.paused()
     payload = {
         "chainId": chain.book.chain_id,
@@ -35,6 +37,7 @@ def status(book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> None:
         "final": {"number": final.number, "hash": str(final.hash)},
         "finality": chain.book.finality.describe(),
         "committees": {str(epoch): right for epoch, right in known.items()},
+        "epochEnds": {str(epoch): ends_at for epoch, ends_at in ends.items() if ends_at},
         "matchingPaused": paused,
     }
     lines = [
@@ -42,6 +45,7 @@ def status(book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> None:
         f"market {chain.book.market.checksum}{', matching PAUSED' if paused else ''}",
         *(
             f"committee of epoch {epoch}: {'as the chain has it' if right else 'NOT the one on chain'}"
+            f"{f', ends {beside(ends[epoch], head.timestamp)}' if ends[epoch] else ''}"
             for epoch, right in known.items()
         ),
     ]

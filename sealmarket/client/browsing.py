@@ -29,9 +29,13 @@ class FoundAsset:
     state: AssetState
     title: str
     card: Card
+    epoch_end: int
+    """The last second of the committee that holds its shares; 0 where no end is announced."""
 
     def not_on_sale(self, now: int) -> Iterator[str]:
         """Why no job can use it now; nothing where one can."""
+        if 0 < self.epoch_end <= now:
+            yield f"its committee, of epoch {self.state.epoch}, has ended"
         if self.state.revoked:
             yield "revoked by its owner"
         if self.state.suspended:
@@ -77,7 +81,14 @@ class Browser:
         policy, _ = self._reading.policy_of(view.seal)
         title = policy.document.title if policy else ""
         card = self._reading.card_of(policy)
-        return FoundAsset(asset_id=view.asset_id, version=view.version, state=state, title=title, card=card)
+        return FoundAsset(
+            asset_id=view.asset_id,
+            version=view.version,
+            state=state,
+            title=title,
+            card=card,
+            epoch_end=self._reading.ends_of(state.epoch),
+        )
 
     def offers(self, tee: str | None, limit: int) -> list[tuple[ComputeOrder, int]]:
         """The cheapest open offers that their providers signed, each with the jobs made under it."""

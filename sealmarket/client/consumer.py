@@ -34,7 +34,7 @@ from sealmarket.client.stopping import pause
 from sealmarket.client.waiting import Waiting, find_job
 from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol import merkle
-from sealmarket.protocol.fitting import Side, unmet_by_request, unmet_by_version
+from sealmarket.protocol.fitting import Side, unmet_by_epoch, unmet_by_request, unmet_by_version
 from sealmarket.protocol.orders import Acknowledgement, Purpose, Request
 from sealmarket.protocol.salts import generations_of
 from sealmarket.protocol.transitions import Status
@@ -363,10 +363,11 @@ class Consumer(Connected):
     def _require_possible(self, request: Request, head: Block) -> None:
         """Raise for the first limit that the market would name whatever is offered."""
         view, prove = self._chain.at(head), self._reading.prover()
-        sides = (Side(limit, view.asset(limit.asset_id, limit.version)) for limit in request.assets)
+        sides = [Side(limit, view.asset(limit.asset_id, limit.version)) for limit in request.assets]
         found = chained(
             unmet_by_request(request, self._rules, head.timestamp),
             *(unmet_by_version(request, side, head.timestamp, prove) for side in sides),
+            unmet_by_epoch(request, [side.version for side in sides], self._rules, head.timestamp),
         )
         if (unmet := next(found, None)) is not None:
             raise RequestInvalid(str(unmet), "name other limits; `sealmarket chain book` shows the market's own")

@@ -40,6 +40,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sealmarket.protocol.moments import moment
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import SealmarketError
 
@@ -231,6 +232,17 @@ class CommitteeMismatch(ClientError):
             remedy="do not deal keys to these nodes; get the address book from its publisher again",
         )
         self.epoch, self.expected, self.found = epoch, expected, found
+
+
+class CommitteeEnding(ClientError):
+    """Every committee that the address book names is about to end, or has ended."""
+
+    def __init__(self, epoch: int, ends_at: int) -> None:
+        super().__init__(
+            f"the committee of epoch {epoch}, the newest in the address book, ends at {moment(ends_at)}",
+            remedy="get the address book from its publisher again: it names the next committee once there is one",
+        )
+        self.epoch, self.ends_at = epoch, ends_at
 
 
 class MarketNotVerified(ClientError):

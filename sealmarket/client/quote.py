@@ -23,7 +23,7 @@ from sealmarket.client.offers import behind, promised
 from sealmarket.client.owners_clauses import owners_clauses
 from sealmarket.client.price import Price, price_of
 from sealmarket.client.requests import UnsignedRequest
-from sealmarket.protocol.fitting import Side, Unmet, unmet_by_request, unmet_by_version
+from sealmarket.protocol.fitting import Side, Unmet, unmet_by_epoch, unmet_by_request, unmet_by_version
 from sealmarket.protocol.market import TimesTaken
 from sealmarket.protocol.matching import Considered, OnSale, cheapest, consider
 from sealmarket.protocol.orders import Request
@@ -83,6 +83,7 @@ def quote_of(unsigned: UnsignedRequest, facts: MarketFacts) -> Quote:
     clauses = [
         *map(of_limit, unmet_by_request(request, facts.rules, facts.now)),
         *chain.from_iterable(_version_clauses(request, asset, facts) for asset in facts.assets),
+        *map(of_limit, unmet_by_epoch(request, [asset.state for asset in facts.assets], facts.rules, facts.now)),
         *owners_clauses(unsigned, facts),
         *needs_clauses(unsigned, facts),
         *_market_clauses(facts, best),

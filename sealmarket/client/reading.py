@@ -74,6 +74,10 @@ class Reading:
             log.info("the market's API does not say how long jobs took: %s", error)
             return None
 
+    def ends_of(self, epoch: int) -> int:
+        """The last second of a committee's epoch; 0 where no end is announced. Raises :class:`ChainError`."""
+        return self._rules.ends_of(epoch)
+
     def facts(self, unsigned: UnsignedRequest, gas_price: int) -> MarketFacts:
         """Everything about one request, at the head for which it was composed.
 

@@ -47,11 +47,16 @@ class Unmet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What a market demands of every match. ``fee_of``: one oracle signature in a token; None if not admitted."""
+    """What a market demands of every match.
+
+    ``fee_of``: one oracle signature in a token; None if not admitted. ``ends_of``: the last second of a committee's
+    epoch; 0 where no end is announced.
+    """
 
     timing: Timing
     committees: Mapping[int, Committee]
     fee_of: Callable[[Address], int | None]
+    ends_of: Callable[[int], int]
 
     def least_penalty(self, epoch: int, token: Address) -> int:
         """What a fault of the platform may have to pay: a decision, the answer to a challenge, posted releases."""
@@ -59,6 +64,11 @@ class Rules:
         if committee is None or fee is None:
             return 0
         return fee * (2 * committee.refusal_threshold + len(committee.members))
+
+    def is_over(self, epoch: int, now: int) -> bool:
+        """Whether not even the shortest job that this market takes would be over when the epoch ends."""
+        ends_at = self.ends_of(epoch)
+        return ends_at != 0 and now + longest_hold(self.timing.windows) > ends_at
 
     @property
     def newest_epoch(self) -> int:
@@ -122,6 +132,7 @@ def why_not(
         unmet_by_request(request, rules, now),
         unmet_between(request, order, now, prove),
         *(unmet_by_version(request, side, now, prove) for side in sides),
+        unmet_by_epoch(request, [side.version for side in sides], rules, now),
         unmet_together(request, order, sides, rules, now, prove),
     )
     return next(found, None)
@@ -252,6 +263,18 @@ def unmet_by_version(request: Request, side: Side, now: int, prove: Prover = lon
         ("epsilon", limit.epsilon, 0, terms.per_job_cap),
         ("the longest time that the request holds a use (maxHold of terms)", hold, 0, terms.max_hold),
     )
+
+
+def unmet_by_epoch(request: Request, versions: Sequence[Version | None], rules: Rules, now: int) -> Iterator[Unmet]:
+    """Whether the job could outlast the committee to which its assets' shares were dealt."""
+    until = now + longest_hold(windows_of(request))
+    for epoch in dict.fromkeys(version.epoch for version in versions if version is not None):
+        ends_at = rules.ends_of(epoch)
+        if ends_at and until > ends_at:
+            expected = (
+                f"{moment(until)} or later, since the job's windows may last so long: wait for its owner's next version"
+            )
+            yield Unmet(f"the committee of epoch {epoch}", "its end", moment(ends_at), expected)
 
 
 def unmet_together(

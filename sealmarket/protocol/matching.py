@@ -23,6 +23,7 @@ from sealmarket.protocol.fitting import (
     Version,
     lone_member,
     unmet_between,
+    unmet_by_epoch,
     unmet_by_request,
     unmet_by_version,
     unmet_together,
@@ -86,6 +87,8 @@ def propose(
     unmet = list(unmet_by_request(request, rules, now))
     for limit in request.assets:
         unmet += unmet_by_version(request, _side(limit, on_sale, None), now, prove)
+    versions = [on_sale.assets.get((limit.asset_id, limit.version)) for limit in request.assets]
+    unmet += unmet_by_epoch(request, versions, rules, now)
     looked = consider(request, computes, on_sale, rules, now, prove)
     best = cheapest(looked)
     if best is not None and not unmet:

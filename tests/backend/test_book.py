@@ -1,17 +1,24 @@
 """Orders are accepted with a signature that holds, and not otherwise; accepted ones survive a restart."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_shape
 
+from sealmarket.chain.memory import MemoryChain
+from sealmarket.protocol.timing import longest_hold
 from sealmarket_backend import book as book_module
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import Rejected
+from sealmarket_backend.index import Index
 from sealmarket_backend.tables import Connection, Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, Wei
+from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import MAX_ASSETS
+from sealmarket_enclave.protocol.numbers import AssetId
 from tests.backend.orders import (
     ASSET,
     BOOK,
@@ -33,6 +40,9 @@ from tests.backend.orders import (
 )
 
 STRANGERS_TOKEN = Address(b"\x77" * 20)
+OTHER = AssetId(keccak(b"another asset"))
+SHORTEST = longest_hold(RULES.timing.windows)
+"""Seconds that the shortest job of the market may last."""
 
 
 def orders(database: Database) -> OrderBook:
@@ -45,13 +55,11 @@ def test_a_request_signed_by_somebody_else_is_rejected(database: Database) -> No
 
 
 def test_a_request_signed_for_another_market_is_rejected(database: Database) -> None:
-    from msgspec.structs import replace
-
     made = request()
-    elsewhere = signature(made, CONSUMER, replace(BOOK, market=Address(b"\x0d" * 20)))
+    elsewhere = signature(made, CONSUMER, replace_shape(BOOK, market=Address(b"\x0d" * 20)))
     with pytest.raises(Rejected):
         orders(database).add_request(
-            replace(posted_request(), request=replace(signed_request(), signature=elsewhere)), NOW
+            replace_shape(posted_request(), request=replace_shape(signed_request(), signature=elsewhere)), NOW
         )
 
 
@@ -110,6 +118,38 @@ def test_an_asset_order_above_the_standing_price_is_rejected(database: Database)
 def test_an_asset_order_by_another_than_the_owner_is_rejected(database: Database) -> None:
     with pytest.raises(Rejected):
         orders(database).add_asset_order(asset_order(key=STRANGER), indexed(), NOW)
+
+
+def test_an_offer_over_a_version_whose_committee_has_ended_is_rejected(database: Database) -> None:
+    book = OrderBook(database, keys_only(), replace(RULES, ends_of={1: NOW + SHORTEST - 1}.__getitem__))
+    with pytest.raises(Rejected, match="committee of epoch 1, which holds the shares, ends at"):
+        book.add_asset_order(asset_order(), indexed(), NOW)
+    lasting = OrderBook(database, keys_only(), replace(RULES, ends_of={1: NOW + SHORTEST}.__getitem__))
+    lasting.add_asset_order(asset_order(), indexed(), NOW)
+
+
+def test_offers_over_a_committee_leave_the_book_with_it_and_say_so(database: Database) -> None:
+    ends: dict[int, int] = {}
+    rules = replace(RULES, ends_of=lambda epoch: ends.get(epoch, 0))
+    book, chain = OrderBook(database, keys_only(), rules), MemoryChain(BOOK)
+    index = Index(database, chain, start=0)
+    for other, seal in ((ASSET, indexed().seal), (OTHER, replace_shape(indexed().seal, epoch=2))):
+        chain.publish(other, account(OWNER), seal, indexed().terms)
+    chain.finalise()
+    index.advance()
+    ending = book.add_asset_order(asset_order(), indexed(), NOW)
+    going_on = book.add_asset_order(asset_order(asset_id=OTHER), index.asset(OTHER, 1), NOW)
+    book.close_ended(NOW)
+    ends[1] = NOW + SHORTEST
+    book.close_ended(NOW)
+    assert book.order_state(ending).state == "open"
+    book.close_ended(NOW + 1)
+    found = book.order_state(ending)
+    assert found.state == "expired"
+    assert found.reason.startswith("the committee of epoch 1, which holds the shares, ends at")
+    assert book.order_state(going_on).state == "open"
+    OrderBook(database, keys_only(), rules).close_ended(NOW + 1)
+    assert book.order_state(going_on).state == "open"
 
 
 def test_an_account_cannot_fill_the_book(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:

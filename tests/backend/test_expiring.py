@@ -48,7 +48,8 @@ class Market:
         self.index = Index(database, self.chain, start=0)
         self.orders = OrderBook(database, keys_only(), RULES)
         self.blobs = Blobs(folder / "blobs", Ledger(database, StoreLimits(), folder))
-        self.expiring = Expiring(database, self.blobs)
+        self.ends: dict[int, int] = {}
+        self.expiring = Expiring(database, self.blobs, lambda epoch: self.ends.get(epoch, 0))
 
     def publish(self, expiry: int) -> None:
         """One version of the owner's asset."""
@@ -159,7 +160,7 @@ def test_a_provider_is_told_of_its_platforms_among_the_rest(market: Market) -> N
         def count(self, until: int) -> int:
             return int(until == NOW + WARNS_AHEAD_SECONDS)
 
-    market.expiring = Expiring(market.database, market.blobs, Foretelling())  # type: ignore[arg-type]
+    market.expiring = Expiring(market.database, market.blobs, lambda _epoch: 0, Foretelling())  # type: ignore[arg-type]
     assert (market.said(PROVIDER), market.said(STRANGER)) == ([("platform", NOW + 3)], [])
     assert market.expiring.count(NOW)["platform"] == 1
 
@@ -177,6 +178,17 @@ def test_nothing_is_said_of_a_version_that_another_one_superseded_until_that_is_
     market.chain.revoke(ASSET, 2)
     market.read()
     assert [kind for kind, _ in market.said(OWNER)] == ["asset_offer", "terms", "epoch"]
+
+
+def test_an_owner_is_warned_of_the_end_of_its_committee_with_the_command_that_moves_the_shares(market: Market) -> None:
+    market.publish(LATE)
+    market.announce(indexed().seal.epoch + 1, SOON)
+    market.ends = {indexed().seal.epoch: NOW + 5, indexed().seal.epoch + 1: NOW + 1}
+    (found,) = market.expiring.of(account(OWNER), NOW)
+    assert (found.kind, found.until) == ("epoch", NOW + 5)
+    assert "ends" in found.text
+    assert "sealmarket owner rewrap FOLDER --out NEXT" in found.remedy
+    assert market.expiring.count(NOW)["epoch"] == 1
 
 
 def test_warnings_are_bounded_and_the_soonest_come_first(market: Market) -> None:

@@ -114,7 +114,7 @@ def test_what_is_over_leaves_after_a_week_with_its_parameters_and_the_newest_num
     assert forget(database, StoreLimits(), late) == 4
     assert keys[0] not in book.request_states([keys[0]])
     with pytest.raises(NotFound):
-        book.parameters(keys[0])
+        book.parameters.of(keys[0])
     assert state_of(book, keys[2]).state == "expired"
     assert [row[0] for row in database.rows("SELECT request_hash FROM senders")] == [keys[2]]
     book.add_request(posted_request(salt=Uint(9)), NOW)
@@ -136,7 +136,7 @@ def test_a_matched_request_counts_for_no_quota_any_more_and_keeps_its_parameters
         connection.execute("UPDATE requests SET state = 'matched', job_id = ?", (bytes(32),))
     forget(database, StoreLimits(), NOW + 10_000 * DAY)
     assert database.rows("SELECT * FROM senders") == []
-    assert book.parameters(key) == posted_request().parameters
+    assert book.parameters.of(key) == posted_request().parameters
 
 
 def envelope(database: Database, job_id: Bytes32, evidence: int, stored_at: int) -> None:

@@ -25,12 +25,13 @@ BY_OPTION = {
     "--state": "state", "--url": CLOSED, "--config": "config.toml", "--max-compute-price": "1coin",
     "--release-key": "absent",
     "--root": ID, "--backup": "backup", "--price": "1coin", "--penalty": "1coin", "--service": ID, "--provider": CLOSED,
+    "--at": "1",
 }  # fmt: skip
 BY_NAME = {
     "asset": ID, "job": ID, "request": ID, "proposal": ID, "order": ID, "version": "1", "value": "1coin", "to": ACCOUNT,
     "holder": ACCOUNT, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key",
     "source": "absent", "place": "absent", "index": "0", "proof": "absent", "chunk": "absent", "name": ID,
-    "release": "absent",
+    "release": "absent", "epoch": "1",
 }  # fmt: skip
 MORE = {
     "verify": "--book market.json --rpc http://127.0.0.1:9",
@@ -40,6 +41,7 @@ MORE = {
     "provider serve": "--yes",
     "owner list": f"--account {ACCOUNT}",
     "owner audit": f"--account {ACCOUNT}",
+    "oracle end-epoch": "--yes",
     "owner approve": "--yes",
     "oracle post": f"--job {ID}",
     "owner tighten": "--max-uses 1",

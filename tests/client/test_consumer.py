@@ -170,6 +170,13 @@ def test_an_asset_that_is_named_twice_is_not_asked_for(stage: Stage) -> None:
         stage.ask(wishes=[WISHES[0], WISHES[0]])
 
 
+def test_a_job_that_could_outlast_its_committee_is_not_asked_for(stage: Stage) -> None:
+    stage.chain.end_epoch(1, stage.chain.head().timestamp + 600)
+    with pytest.raises(RequestInvalid, match="the committee of epoch 1: its end is"):
+        stage.ask()
+    assert stage.backend.posted == {}
+
+
 def test_a_suspended_version_is_not_asked_for(stage: Stage) -> None:
     stage.chain.suspend(ASSET, 1, JobId(keccak(b"job")))
     with pytest.raises(RequestInvalid, match="suspended"):

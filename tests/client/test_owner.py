@@ -20,6 +20,7 @@ from sealmarket.client.assets import asset_state
 from sealmarket.client.committee import current_committee
 from sealmarket.client.draft import policy_document
 from sealmarket.client.errors import (
+    CommitteeEnding,
     CommitteeMismatch,
     PolicyMismatch,
     PolicyUnmeetable,
@@ -134,6 +135,19 @@ def test_a_key_is_not_dealt_to_a_committee_that_was_never_announced(chain: Memor
     chain.book = replace(BOOK, committees=(replace(COMMITTEE, epoch=2),))
     with pytest.raises(CommitteeMismatch):
         current_committee(chain)
+
+
+def test_a_key_is_not_dealt_to_a_committee_whose_end_is_announced(chain: MemoryChain) -> None:
+    chain.end_epoch(COMMITTEE.epoch, 2_000_000_000)
+    with pytest.raises(CommitteeEnding, match=r"epoch 1.*ends at 2033.*get the address book .* again"):
+        current_committee(chain)
+
+
+def test_a_key_is_dealt_to_the_newest_committee_that_goes_on(chain: MemoryChain) -> None:
+    announced_by_mistake = replace(COMMITTEE, epoch=2)
+    chain.book = replace(BOOK, committees=(announced_by_mistake, COMMITTEE))
+    chain.end_epoch(2, 2_000_000_000)
+    assert current_committee(chain).epoch == COMMITTEE.epoch
 
 
 def test_nothing_is_sealed_without_a_key_that_its_owner_keeps(owner: Owner, tmp_path: Path) -> None:

@@ -62,7 +62,10 @@ NOW = 1_700_000_000
 FEE = 3
 SIGNATURE = HexBytes(bytes(65))
 RULES = Rules(
-    timing=BOOK.timing, committees={1: COMMITTEE}, fee_of=lambda token: FEE if token == ZERO_ADDRESS else None
+    timing=BOOK.timing,
+    committees={1: COMMITTEE},
+    fee_of=lambda token: FEE if token == ZERO_ADDRESS else None,
+    ends_of=lambda _: 0,
 )
 OUTPUT = OutputRules(media_types=("application/json", "text/csv"), max_outputs=9, max_bytes=1 << 20, bucket_bytes=4096)
 KEY = b"result key"
@@ -288,6 +291,10 @@ REFUSALS: dict[str, tuple[Callable[[World], World], set[str]]] = {
         {"needs_unmet"},
     ),
     "a data card that breaks its own rules": (lambda w: w.asset(broken="it is none"), {"needs_unmet"}),
+    "a committee that ends before the job could be over": (
+        lambda w: w.knowing(rules=change(w.facts.rules, ends_of=lambda _: NOW + 1)),
+        {"limit"},
+    ),
     "an empty book": (lambda w: w.knowing(offers=()), {"no_offer"}),
     "an offer that is too dear": (lambda w: w.offer(price=Wei(51)), {"no_offer"}),
     "an offer of another TEE": (lambda w: w.offer(tee=Tee.SGX), {"no_offer"}),

@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from sealmarket.chain.model import Account as Balances
 from sealmarket.client import AssetWish, Provider, Wanted
-from sealmarket.client.browsing import Browser
+from sealmarket.client.browsing import Browser, FoundAsset
 from sealmarket.client.provider import Offer
 from sealmarket.client.quote import Quote
 from sealmarket.client.reading import ENOUGH_OFFERS, Reading
+from sealmarket.protocol.cards import NO_CARD
 from sealmarket.protocol.market import AssetPage, TimesTaken, TimeTaken
 from sealmarket.protocol.wire import AssetView, SignedComputeOrder
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, Wei, canonical_json, decode
@@ -143,3 +144,10 @@ def test_a_quote_says_how_long_jobs_took_and_is_made_without_it(stage: Stage) ->
     found = TimesTaken(workload=TimeTaken(jobs=3, median=60, ninetieth=90))
     stage.backend.answers["times-taken/"] = canonical_json(found)
     assert quoted(stage).took == found
+
+
+def test_a_version_is_not_on_sale_once_its_committee_has_ended(stage: Stage) -> None:
+    state = stage.chain.at(stage.chain.head()).asset(ASSET, 1)
+    found = FoundAsset(asset_id=ASSET, version=1, state=state, title="", card=NO_CARD, epoch_end=100)
+    assert list(found.not_on_sale(99)) == []
+    assert list(found.not_on_sale(100)) == ["its committee, of epoch 1, has ended"]

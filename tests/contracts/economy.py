@@ -40,7 +40,7 @@ COMMITTEE = Committee(
 """Refusing takes one signature more than accepting, so that the fees used differ from those set aside."""
 START, FUNDS, FEE, FACTOR, UNIT_SECONDS = 1_700_000_000, 1_000_000, 7, 3, 60
 TIMING = Timing(finality_seconds=10, transfer_allowance=20, windows=Windows(60, 60, 60, 60), hold_rate=Uint64(10**13))
-RULES = Rules(timing=TIMING, committees={1: COMMITTEE}, fee_of={ZERO_ADDRESS: FEE}.get)
+RULES = Rules(timing=TIMING, committees={1: COMMITTEE}, fee_of={ZERO_ADDRESS: FEE}.get, ends_of=lambda _: 0)
 ACCEPTANCE = FEE * COMMITTEE.threshold
 REFUSAL = FEE * COMMITTEE.refusal_threshold
 """Also what each job sets aside."""

@@ -86,6 +86,7 @@ class State:
     unclaimed: dict[tuple[int, Address], list[int]] = field(default_factory=dict)
     members: dict[int, list[Address]] = field(default_factory=dict)
     removed: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    ends: dict[int, int] = field(default_factory=dict)
     meters: dict[tuple[Bytes32, int], Meter] = field(default_factory=dict)
     jobs: dict[Bytes32, JobState] = field(default_factory=dict)
     interruptions: dict[Bytes32, Interrupted] = field(default_factory=lambda: defaultdict(Interrupted))
@@ -156,6 +157,10 @@ def _announced(state: State, f: Fields, _time: int) -> None:
 
 def _removed(state: State, f: Fields, _time: int) -> None:
     state.removed[f["epoch"]] |= 1 << f["index"]
+
+
+def _ended(state: State, f: Fields, _time: int) -> None:
+    state.ends[f["epoch"]] = f["ends_at"]
 
 
 def _published(state: State, f: Fields, _time: int) -> None:
@@ -351,6 +356,7 @@ _RULES: dict[str, Callable[[State, Fields, int], None]] = {
     "FeeBookOpened": _book_opened,
     "FeesClaimed": _claimed,
     "EpochAnnounced": _announced,
+    "EpochEndAnnounced": _ended,
     "EquivocatorRemoved": _removed,
     "VersionPublished": _published,
     "TermsTightened": _tightened,

@@ -194,6 +194,8 @@ class BusyWorld(World):
         )
         contract = CommitteeContract(contract_address(self.sender, 1))
         self._send(contract.remove_equivocator(self.committee, first, second))
+        latest = self._rpc.call("eth_getBlockByNumber", "latest", False)
+        self._send(contract.end(1, int(latest["timestamp"], 16) + 365 * 86_400))
 
     def _order(self, asset: AssetId) -> AssetOrder:
         return replace(super()._order(asset), volume=U32(5))
@@ -363,6 +365,13 @@ def test_the_market_keeps_who_may_sign_in_each_epoch_that_it_uses(world: BusyWor
     kept = members_hash(world.committee, frozenset({2}))
     for epoch in {epoch for epoch, _ in state.unclaimed}:
         assert world.word(variable("Market", "_quorums").slots(epoch)[0]) == int.from_bytes(kept)
+
+
+def test_the_market_keeps_when_each_epoch_ends(world: BusyWorld, state: State) -> None:
+    assert set(state.ends) == {1}
+    assert world.word(variable("Market", "_ends").slots(1)[0]) == state.ends[1]
+    paused_and_last_ending = world.word(variable("Market", "_lastEnding").slots()[0])
+    assert variable("Market", "_lastEnding").read((paused_and_last_ending,)) == {"": 1}
 
 
 def test_money_is_conserved(world: BusyWorld, state: State) -> None:

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from sealmarket.chain import Block, Chain, NodeDistrusted, Reverted
+from sealmarket.chain import Block, Chain, NodeDistrusted, Reverted, Sender
 from sealmarket.chain.errors import BlockGone, EndpointsDisagree, NoProofs, TooFewAgree
-from sealmarket.chain.events import ChainEvent
+from sealmarket.chain.events import ChainEvent, EpochEndAnnounced
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.chain.quorum import ChainTrust
 from sealmarket.client import JobRecord, SealedAsset, read_job
@@ -23,7 +23,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_localnet import chains
 from sealmarket_localnet.processes import Supervisor
 from tests.chain.faulty_rpc import Asked, Body, Fault, Proxy, Reply, faulty, real, says
-from tests.integration.market import Market
+from tests.integration.market import Market, development_account
 
 Edit = Callable[[Asked, Any], Any]
 
@@ -252,6 +252,25 @@ def test_one_lying_endpoint_of_three_changes_nothing(
     if len(found) == 2:
         assert proxy.url in {alarm.endpoint for alarm in chain.alarms}
     chain.close()
+
+
+def test_the_end_of_an_epoch_is_proven_once_its_owner_announced_it(market: Market) -> None:
+    owner, committee = Sender(market.chain, development_account(0), development=True), market.chain.committee_contract
+    assert market.chain.proven(market.chain.final()).epoch_end(1) == 0
+    soon, ends_at = (market.chain.head().timestamp + days * 86_400 for days in (13, 365))
+    with pytest.raises(Reverted, match=r"only .* may announce committees and their ends"):
+        market.anybody.send(committee.end(1, ends_at))
+    with pytest.raises(Reverted, match="name a moment that leaves owners the whole notice"):
+        owner.send(committee.end(1, soon))
+    mined = owner.send(committee.end(1, ends_at))
+    assert [(event.epoch, event.ends_at) for event in mined.events if isinstance(event, EpochEndAnnounced)] == [
+        (1, ends_at)
+    ]
+    with pytest.raises(Reverted, match=r"is announced for second .* already"):
+        owner.send(committee.end(1, ends_at + 1))
+    market.anybody.send(market.chain.market.cancel_all_orders(Address(bytes(20))))  # a block behind the announcement
+    final = market.chain.final()
+    assert market.chain.proven(final).epoch_end(1) == market.chain.at(final).epoch_end(1) == ends_at
 
 
 # --- events -----------------------------------------------------------------------------------------------------

@@ -1,52 +1,101 @@
-"""The end of an epoch: keys are destroyed when no job is left, and not before."""
+"""The end of an epoch: keys are destroyed when the chain ended it and no job is left, and not before."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from sealmarket.chain.model import Account, FeeBook
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei
 from sealmarket_oracle import node_folder
 from sealmarket_oracle.backup import back_up
-from sealmarket_oracle.epochs import Over, destroy_keys, require_over
-from sealmarket_oracle.errors import EpochNotOver, KeyFileRefused
+from sealmarket_oracle.epochs import Over, Seat, destroy_keys, require_over
+from sealmarket_oracle.errors import EpochGoesOn, EpochNotOver, KeyFileRefused
 from sealmarket_oracle.node_folder import KeyPaths
-from tests.oracle.world import World, terms
+from tests.oracle.world import World
 
 WORD = "nobody types this passphrase"
+
+
+SEAT = Seat(Address(b"\x05" * 20), 0)
+
+
+def end(world: World, epoch: int = 1) -> int:
+    """Announce an end ten seconds ahead, and return its second."""
+    ends_at = world.chain.head().timestamp + 10
+    world.chain.end_epoch(epoch, ends_at)
+    return ends_at
+
+
+def test_keys_are_not_destroyed_before_the_chain_ends_their_epoch(world: World) -> None:
+    world.publish()
+    world.chain.finalise()
+    end(world, epoch=2)
+    with pytest.raises(EpochGoesOn, match=r"epoch 1 has no end.*end-epoch"):
+        require_over(world.chain, world.journal(), 1, SEAT)
+
+
+def test_keys_are_not_destroyed_before_a_final_block_lies_behind_the_end(world: World) -> None:
+    journal, ends_at = world.journal(), end(world)
+    while world.chain.head().timestamp <= ends_at:
+        world.chain.mine()
+    assert world.chain.final().timestamp == ends_at  # a match may stand in a block of that second, and in no later one
+    with pytest.raises(EpochGoesOn, match=r"ends at .*, and the newest final block is of"):
+        require_over(world.chain, journal, 1, SEAT)
+    world.chain.mine()
+    assert require_over(world.chain, journal, 1, SEAT) == Over(1, ends_at, Wei(0), 0)
+
+
+def test_keys_are_not_destroyed_by_an_end_that_a_reorganisation_took_back(world: World) -> None:
+    journal = world.journal()
+    world.chain.finalise()
+    ends_at = end(world)
+    world.chain.reorganise(1)
+    world.chain.mine(2, seconds=ends_at)
+    world.chain.finalise()
+    with pytest.raises(EpochGoesOn, match="has no end"):
+        require_over(world.chain, journal, 1, SEAT)
 
 
 def test_keys_are_not_destroyed_while_a_job_of_their_epoch_is_open(world: World) -> None:
     world.match(world.publish())
     world.quote()
-    with pytest.raises(EpochNotOver, match="are open"):
-        require_over(world.chain, world.journal(), 1)
-
-
-def test_keys_are_not_destroyed_while_a_match_is_not_final(world: World) -> None:
-    asset = world.publish()
+    end(world)
+    world.chain.mine(2, seconds=3_600)
     world.chain.finalise()
-    journal = world.journal()
-    assert require_over(world.chain, journal, 1) == Over(1, 1, 1)
-    world.match(asset)
-    assert world.chain.final().number < world.chain.head().number
-    with pytest.raises(EpochNotOver):
-        require_over(world.chain, journal, 1)
+    with pytest.raises(EpochNotOver, match="are open"):
+        require_over(world.chain, world.journal(), 1, SEAT)
 
 
 def test_an_epoch_whose_jobs_are_of_another_one_is_over(world: World) -> None:
     world.match(world.publish())
     world.quote()
-    assert require_over(world.chain, world.journal(), 2) == Over(2, 0, 0)
-
-
-def test_the_operator_learns_which_versions_could_still_be_matched_into_an_epoch_without_keys(world: World) -> None:
-    revoked, _open = world.publish(1), world.publish(2)
-    world.publish(3, policy_terms=terms(expiry=world.chain.head().timestamp + 2))
-    world.chain.revoke(revoked.asset_id)
-    world.chain.mine(3)
+    ends_at = end(world, epoch=2)
+    world.chain.mine(2, seconds=3_600)
     world.chain.finalise()
-    assert require_over(world.chain, world.journal(), 1) == Over(1, 3, 1)
+    assert require_over(world.chain, world.journal(), 2, SEAT).ends_at == ends_at
+
+
+def test_the_operator_learns_what_the_signing_key_alone_can_take_out(world: World) -> None:
+    end(world)
+    world.chain.set_account(ZERO_ADDRESS, SEAT.signer, Account(Wei(7), Wei(0)))
+    world.chain.set_fee_book(1, ZERO_ADDRESS, FeeBook(Wei(3), 3, 2, (5, 0, 9)))
+    world.chain.mine(2, seconds=3_600)
+    world.chain.finalise()
+    journal = world.journal()
+    over = require_over(world.chain, journal, 1, SEAT)
+    assert (over.free, over.unclaimed) == (7, 5)
+    assert require_over(world.chain, journal, 1, Seat(SEAT.signer, None)).unclaimed == 0
+
+
+def test_a_node_finds_its_place_in_the_committee_of_its_own_epoch(world: World, tmp_path: Path) -> None:
+    node_folder.make(tmp_path / "node", "http://node", 1, WORD, light=True)
+    record = node_folder.load_record(KeyPaths.in_folder(tmp_path / "node").node)
+    member = world.committee.members[2]
+    assert Seat.of(world.book, replace(record, member=member)) == Seat(member.signer, 2)
+    assert Seat.of(world.book, replace(record, member=member, epoch=2)) == Seat(member.signer, None)
 
 
 @pytest.mark.parametrize("odd", ["another file", "a link", "one of two"])

@@ -127,6 +127,18 @@ def test_a_report_names_open_jobs_with_their_reasons_peers_journal_disk_and_back
     assert decode(NodeReport, report.canonical()) == report
 
 
+def test_a_report_names_the_end_of_the_nodes_epoch_once_it_is_announced(world: World) -> None:
+    node = _waiting(world)
+    assert _reporter(world, node).report().epoch_ends_at == 0
+    world.chain.end_epoch(1, NOW + 86_400)
+    world.chain.finalise()
+    fresh = world.node()
+    fresh.tick()
+    report = _reporter(world, fresh).report()
+    assert report.epoch_ends_at == NOW + 86_400
+    assert any(line.startswith("epoch    1 ends ") for line in lines(report))
+
+
 def test_what_a_peer_answers_neither_moves_the_operators_cursor_nor_looks_like_a_line_of_ours(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from sealmarket.protocol import merkle
-from sealmarket.protocol.fitting import Side, lone_member, why_not
+from sealmarket.protocol.fitting import Side, lone_member, why_not, windows_of
 from sealmarket.protocol.matching import AssetKey, NoMatch, OnSale, Proposal, propose
+from sealmarket.protocol.moments import moment
+from sealmarket.protocol.timing import longest_hold
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket_backend.index import IndexedAsset
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint64, Wei
@@ -29,6 +31,7 @@ from tests.backend.orders import (
 OTHER_TOKEN = Address(b"\x77" * 20)
 STRANGERS = merkle.account_leaf(Address(b"\x66" * 20))
 KEY: AssetKey = (ASSET, 1)
+LIMIT = signed_request().request.assets[0]
 
 
 def outcome(
@@ -94,6 +97,27 @@ def outcome(
 def test_a_request_without_match_is_told_why(because: str, result: Proposal | NoMatch) -> None:
     assert isinstance(result, NoMatch)
     assert any(because in reason for reason in result.reasons), result.reasons
+
+
+@pytest.mark.parametrize("slack", [-1, 0])
+def test_a_job_that_could_outlast_its_committee_is_told_when_that_ends(slack: int) -> None:
+    ends_at = NOW + longest_hold(windows_of(signed_request().request)) + slack
+    rules = replace(RULES, ends_of={1: ends_at, 2: NOW}.__getitem__)
+    found = propose(signed_request(), (compute(),), OnSale({KEY: indexed()}, {}), rules, NOW)
+    if slack == 0:
+        assert isinstance(found, Proposal)
+        return
+    assert isinstance(found, NoMatch)
+    (reason,) = found.reasons
+    assert reason.startswith(f"the committee of epoch 1: its end is {moment(ends_at)}, expected {moment(ends_at + 1)}")
+    unmet = why_not(signed_request().request, compute().order, [Side(LIMIT, indexed())], rules, NOW)
+    assert str(unmet) == reason
+
+
+def test_an_epoch_is_over_once_the_shortest_job_would_outlast_it() -> None:
+    shortest = longest_hold(RULES.timing.windows)
+    rules = replace(RULES, ends_of={1: NOW + shortest, 2: 0}.__getitem__)
+    assert [rules.is_over(1, NOW), rules.is_over(1, NOW + 1), rules.is_over(2, NOW + 10**9)] == [False, True, False]
 
 
 def test_every_reason_is_named_at_once() -> None:

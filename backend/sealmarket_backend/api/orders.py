@@ -97,7 +97,7 @@ def _parameters(app: FastAPI, backend: Backend, posting: Posting) -> None:
     )
     def get_parameters(request_hash: Hash) -> Response:
         """As they were posted."""
-        return answer(backend.orders.parameters(Bytes32.parse(request_hash)))
+        return answer(backend.orders.parameters.of(Bytes32.parse(request_hash)))
 
 
 def _offers(app: FastAPI, backend: Backend, posting: Posting) -> None:
