@@ -57,6 +57,24 @@ def new(
 
 
 @app.command()
+def meter(
+    folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    model: Annotated[Path, typer.Option(help="The model whose tokens are counted, in GGUF.", exists=True)],
+) -> None:
+    """Write a meter: it counts prompts and answers of a service by a model's own vocabulary and chat template.
+
+    Name its digest as `meter` in `serving` of your policy, and hand its folder to `owner publish --step`.
+
+    Example: sealmarket workload meter counted --model MODEL.gguf
+    """
+    from sealmarket.workloads.meters import make_meter
+
+    make_meter(folder, model)
+    typer.echo(f"{folder}: a meter of {model.name}")
+    typer.echo(f"next: sealmarket workload lock {quote(str(folder))} --as-locked")
+
+
+@app.command()
 def check(
     folder: _Folder,
     keep: Annotated[list[str] | None, typer.Option(help="A path that looks stray and is meant; repeat.")] = None,
