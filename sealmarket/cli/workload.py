@@ -59,9 +59,13 @@ def new(
 @app.command()
 def meter(
     folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
-    model: Annotated[Path, typer.Option(help="The model whose tokens are counted, in GGUF.", exists=True)],
+    model: Annotated[
+        Path | None, typer.Option(help="The model whose tokens are counted, in GGUF.", exists=True)
+    ] = None,
 ) -> None:
     """Write a meter: it counts prompts and answers of a service by a model's own vocabulary and chat template.
+
+    Without --model it counts bytes of text, and rows that are scored.
 
     Name its digest as `meter` in `serving` of your policy, and hand its folder to `owner publish --step`.
 
@@ -70,7 +74,7 @@ def meter(
     from sealmarket.workloads.meters import make_meter
 
     make_meter(folder, model)
-    typer.echo(f"{folder}: a meter of {model.name}")
+    typer.echo(f"{folder}: a meter of {model.name if model is not None else 'bytes and rows'}")
     typer.echo(f"next: sealmarket workload lock {quote(str(folder))} --as-locked")
 
 

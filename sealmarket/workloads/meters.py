@@ -37,19 +37,22 @@ class Counted:
     output: int
 
 
-def make_meter(folder: Path, model: Path) -> None:
-    """Write a meter that counts the tokens of a model in GGUF into a new folder; it is then to be locked.
+def make_meter(folder: Path, model: Path | None) -> None:
+    """Write a meter that counts the tokens of a model in GGUF into a new folder, or the plain one; it is to be locked.
 
     Raises:
         ModelRefused: the model's vocabulary is of another kind.
         FolderTaken: something is there already.
         OSError: it cannot be read or written.
     """
-    with model.open("rb") as source:
-        made = tokenizer_files(read_metadata(source))
+    made: dict[str, bytes] = {}
+    if model is not None:
+        with model.open("rb") as source:
+            made = tokenizer_files(read_metadata(source))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FolderTaken(folder)
-    files = {path: file.data for path, file in read_files(_SOURCE).items()}
+    source_folder = _SOURCE if model is not None else _SOURCE.with_name("plain")
+    files = {path: file.data for path, file in read_files(source_folder).items()}
     for path, data in (files | made).items():
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)

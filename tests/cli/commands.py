@@ -23,7 +23,7 @@ BY_OPTION = {
     "--book": "market.json", "--rpc": CLOSED, "--key-file": "account.key", "--key": "account.key",
     "--result-key": "result.key", "--workload": "workload", "--asset": ID, "--policy": "draft.json", "--out": "out",
     "--state": "state", "--url": CLOSED, "--config": "config.toml", "--max-compute-price": "1coin",
-    "--release-key": "absent", "--model": "market.json",
+    "--release-key": "absent",
     "--root": ID, "--backup": "backup", "--price": "1coin", "--penalty": "1coin", "--service": ID, "--provider": CLOSED,
 }  # fmt: skip
 BY_NAME = {
