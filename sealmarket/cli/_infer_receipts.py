@@ -53,6 +53,7 @@ def receipt(
     meter: Annotated[
         Path | None, typer.Option(help="The folder of the service's meter, which then counts again.", exists=True)
     ] = None,
+    wheels: Annotated[Path | None, typer.Option(help="A folder that holds the meter's wheels already.")] = None,
     form: Annotated[str, typer.Option("--format", help="json or air.")] = "json",
     nonce: Annotated[
         str | None, typer.Option(help="Of format air: 8 to 64 bytes in hex that its reader chose.")
@@ -77,7 +78,7 @@ def receipt(
     bodies = [read_file(path, _MOST_BODY) if path else None for path in (request, response)]
     check_kept(found, request=bodies[0], response=bodies[1])
     if meter is not None:
-        progress(_recounted(found, meter, *bodies))
+        progress(_recounted(found, meter, wheels, *bodies))
     if form == "air" and out is None:
         raise Usage("an AIR is no text", remedy="name a new file with --out")
     raw = _air(found, folder_of(service), nonce) if form == "air" else found.canonical()
@@ -112,7 +113,9 @@ def air(
         typer.echo(harmless(f"{label}: {value.hex() if isinstance(value, bytes) else value}"))
 
 
-def _recounted(found: KeptReceipt, folder: Path, request: bytes | None, response: bytes | None) -> str:
+def _recounted(
+    found: KeptReceipt, folder: Path, wheels: Path | None, request: bytes | None, response: bytes | None
+) -> str:
     from sealmarket.inference.recount import recount
     from sealmarket.workloads.cache import WorkloadCache
     from sealmarket.workloads.folders import read_bundle
@@ -122,7 +125,7 @@ def _recounted(found: KeptReceipt, folder: Path, request: bytes | None, response
         raise Usage("a meter counts bodies", remedy="name both with --request and --response")
     bundle = read_bundle(folder)
     step = Step(bundle.manifest.name, bundle, folder, WorkloadCache.of_user())
-    counted = recount(found, step, request, response)
+    counted = recount(found, step, request, response, wheels)
     return f"the meter counts {counted.prompt} units of prompt and {counted.output} of answer: no more was charged"
 
 

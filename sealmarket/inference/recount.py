@@ -6,6 +6,8 @@ says less than the meter counts holds.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sealmarket.inference.errors import ReceiptRefused
 from sealmarket.inference.openai import asked_json
 from sealmarket.inference.receipts import KeptReceipt, check_kept
@@ -14,8 +16,8 @@ from sealmarket.workloads.steps import Step
 from sealmarket_enclave.protocol.session import SessionCode
 
 
-def recount(kept: KeptReceipt, meter: Step, request: bytes, response: bytes) -> Counted:
-    """What the meter counts of an answer, once the receipt holds for both bodies.
+def recount(kept: KeptReceipt, meter: Step, request: bytes, response: bytes, wheels: Path | None = None) -> Counted:
+    """What the meter counts of an answer, once the receipt holds for both bodies. ``wheels``: see :func:`count_again`.
 
     Raises:
         ReceiptRefused: naming the member; ``units`` where more was charged than the meter counts.
@@ -27,7 +29,8 @@ def recount(kept: KeptReceipt, meter: Step, request: bytes, response: bytes) -> 
         raise ReceiptRefused("meter", kept.service.meter, meter.digest)
     if kept.code is SessionCode.NOT_METERED:
         raise ReceiptRefused("meter", "an answer that the meter counted", kept.code.value)
-    found = count_again(meter, endpoint_of(request), request, response, whole=kept.code is None)
+    endpoint, whole = endpoint_of(request), kept.code is None
+    found = count_again(meter, endpoint, request, response, whole=whole, wheels=wheels)
     receipt = kept.signed.receipt
     charged = (int(receipt.prompt_units), int(receipt.output_units))
     counted = (min(found.prompt, len(request)), min(found.output, len(response)))

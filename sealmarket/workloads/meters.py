@@ -80,10 +80,12 @@ def tokenizer_files(header: Mapping[str, Any]) -> dict[str, bytes]:
     return {VOCABULARY: _json(_tokenizer(tokens, merges, special, digits=_DIGITS[cut])), MODEL: _json(model)}
 
 
-def count_again(meter: Step, endpoint: str, request: bytes, response: bytes, *, whole: bool = True) -> Counted:
+def count_again(
+    meter: Step, endpoint: str, request: bytes, response: bytes, *, whole: bool = True, wheels: Path | None = None
+) -> Counted:
     """What a meter counts of one answer, in the sandbox of an enclave, on this machine.
 
-    ``whole``: the answer was not broken off.
+    ``whole``: the answer was not broken off. ``wheels``: a folder that holds the meter's wheels already.
 
     Raises:
         SessionFailed: it cannot count this.
@@ -99,7 +101,7 @@ def count_again(meter: Step, endpoint: str, request: bytes, response: bytes, *, 
             assert session.used is not None
             return Counted(int(session.used.prompt_units), int(session.used.output_units))
 
-    return meter.cache.using(meter.bundle, meter.folder, counted)
+    return meter.cache.using(meter.bundle, meter.folder, counted, wheels)
 
 
 def meter_name(bundle: Bundle) -> str | None:

@@ -200,12 +200,13 @@ def _check_receipts(service: Service) -> None:
     with stage.console.step(
         "receipts", "The receipts are checked offline; of one the user kept both bodies, and its meter counts again"
     ):
-        user, meter = service.users["user_a"], service.fetched.meter.folder
+        user, fetched = service.users["user_a"], service.fetched
+        meter = (fetched.meter.folder, fetched.wheels)
         asked, answered, name = user.whole(ASKED["user_a"], stage.folder)
-        if not user.holds(name, asked, answered, meter):
+        if not user.holds(name, asked, answered, *meter):
             raise StoryBroken(f"receipt {name} does not hold for the bodies that were kept")
         answered.write_bytes(answered.read_bytes() + b" ")
-        if user.holds(name, asked, answered, meter):
+        if user.holds(name, asked, answered, *meter):
             raise StoryBroken(f"receipt {name} holds for an answer that was changed")
         for user in service.users.values():
             found = user.receipts

@@ -99,10 +99,12 @@ class User:
             path.write_bytes(content)
         return (*files, answer.headers["x-sealmarket-receipt"])
 
-    def holds(self, receipt: str, request: Path, response: Path, meter: Path) -> bool:
+    def holds(self, receipt: str, request: Path, response: Path, meter: Path, wheels: Path) -> bool:
         """What `sealmarket infer receipt` says of bodies that were kept, which the service's meter counts again."""
-        words = ("receipt", receipt, "--service", str(self.job_id), "--request", request, "--response", response)
-        words += ("--meter", meter)
+        words: tuple[str | Path, ...] = (
+            "receipt", receipt, "--service", str(self.job_id), "--request", request, "--response", response,
+            "--meter", meter, "--wheels", wheels,
+        )  # fmt: skip
         done = subprocess.run(_command(*words), capture_output=True, env=_environment(self.home), check=False)
         return done.returncode == 0
 
