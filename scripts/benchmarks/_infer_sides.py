@@ -1,9 +1,9 @@
 """The processes that `scripts/bench infer` puts side by side; each prints its address and serves until it is ended.
 
 ``enclave WORKLOAD`` opens sealed requests, has a sandboxed workload answer them and a meter count them, and seals
-frames and a signed receipt; ``proxy URL`` is the user's proxy before it. ``server WORKLOAD`` answers plainly by the same
-sandboxed workload; ``forward URL`` is a plain proxy before that. The enclave's side is the tests' own, in one process
-with its host.
+frames and a signed receipt; ``proxy URL`` is the user's proxy before it. ``server WORKLOAD`` answers plainly by the
+same sandboxed workload; ``forward URL`` is a plain proxy before that. The enclave's side is the tests' own, in one
+process with its host.
 """
 
 from __future__ import annotations

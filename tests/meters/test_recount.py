@@ -54,6 +54,15 @@ def test_one_that_was_charged_what_it_counts_or_less_holds(plain: Step, tmp_path
         assert found == Counted(4, 7)
 
 
+def test_the_one_unit_that_each_whole_answer_costs_holds_where_its_meter_counts_none(
+    plain: Step, tmp_path: Path
+) -> None:
+    refusal = b'{"error":{"message":"no"}}'
+    made = replace(enclave(plain.digest, 0, 1), workload=lambda *_: ([refusal], 0, 1))
+    assert said(made.asker(tmp_path), REQUEST) == refusal
+    assert recount(next(read_receipts(tmp_path / FILE)), plain, REQUEST, refusal) == Counted(0, 1)
+
+
 def test_another_meter_or_other_bodies_count_nothing(plain: Step, tmp_path: Path) -> None:
     found = kept(tmp_path, enclave(Bytes32(b"\x4d" * 32), 4, 7))
     with pytest.raises(ReceiptRefused, match="meter"):

@@ -90,6 +90,11 @@ def test_what_a_workload_says_of_units_counts_for_nothing(shared: Shared) -> Non
         assert (got.receipt.receipt.prompt_units, got.receipt.receipt.output_units) == (2, 3)
 
 
+def test_a_whole_answer_costs_at_least_one_unit(shared: Shared) -> None:
+    got = shared.answer(b"request.send(b'y'); request.done(0, 0)#meter request.done(0, 0)")
+    assert (got.receipt.receipt.prompt_units, got.receipt.receipt.output_units) == (0, 1)
+
+
 def test_padding_costs_the_user_nothing(shared: Shared) -> None:
     """Without a meter each started 64 bytes cost a unit."""
     got = shared.answer(b"request.send(b'w' + bytes(1500)); request.done(0, 0)")

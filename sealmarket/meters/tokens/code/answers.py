@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FREE_BYTES = 512
-"""Bytes of a refusal, and of a list of models, that cost nothing."""
+"""Bytes of a refusal, and of a list of models, that count nothing."""
 _MOST_NAME, _SLACK = 128, 64
 _HEAD = ("id", "object", "created", "model")
 _BODY = frozenset({*_HEAD, "choices", "usage", "system_fingerprint"})

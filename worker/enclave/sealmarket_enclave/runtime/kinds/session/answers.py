@@ -3,10 +3,10 @@
 Rules (docs/spec/session.md, "Answer" and "Workload"):
 
 1. A part leaves only while the response is within ``mostUnits * unitBytes`` and the owners' ``maxBytes``.
-2. With a meter an answer costs what that counts: a whole one prompt and answer, within the owners' bounds, one that is
-   broken off what left of it. Without a meter a whole answer costs what the workload counts, within the owners' bounds,
-   and at least one unit for each started ``unitBytes`` bytes. One that is broken off, and of which no meter gave a
-   count, costs the latter alone. None costs more than was reserved.
+2. With a meter an answer costs what that counts: a whole one prompt and answer, within the owners' bounds, and at least
+   one unit, since each takes the enclave's time; one that is broken off what left of it. Without a meter a whole answer
+   costs what the workload counts, within the owners' bounds, and at least one unit for each started ``unitBytes`` bytes.
+   One that is broken off, and of which no meter gave a count, costs the latter alone. None costs more than was reserved.
 3. The receipt's engine is what the workload says, but for ``meter``: the digest of the meter that counted.
 """
 
@@ -80,7 +80,7 @@ class Answer:
         """The last frame of a whole answer (rule 2). Raises :class:`AnswerBroken` for an engine without spelling."""
         rules, most = self._notary.rules, reservation.most
         said = min(done.prompt_units, rules.max_prompt_units) + min(done.output_units, rules.max_answer_units)
-        units = min(most, said if rules.meter is not UNSET else max(said, self._released()))
+        units = min(most, max(said, self._released() if rules.meter is UNSET else 1))
         prompt = min(done.prompt_units, rules.max_prompt_units, units)
         engine = self._engine(done.engine)
         receipt, signature = self._settled(reservation, prompt, units - prompt, engine)
