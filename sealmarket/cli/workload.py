@@ -161,6 +161,9 @@ def run(
         int | None,
         typer.Option(help="Make so many synthetic rows of each --card in place of files.", min=1, max=100_000),
     ] = None,
+    meter: Annotated[
+        Path | None, typer.Option(help="Of kind session: the folder of a meter, which counts beside it.", exists=True)
+    ] = None,
     requests: Annotated[
         Path | None,
         typer.Option(help="Of kind session: a file of requests, one JSON object a line; - for standard input."),
@@ -190,7 +193,9 @@ def run(
         )
     if requests is not None:
         raise typer.Exit(
-            serve_requests(bundle, folder, dict(map(_pair, inputs or [])), parameters or [], requests, _cache(), wheels)
+            serve_requests(
+                bundle, folder, dict(map(_pair, inputs or [])), parameters or [], requests, _cache(), wheels, meter
+            )
         )
     promises = named = list(map(_card, cards or []))
     if sample is None:

@@ -96,7 +96,7 @@ def count_again(
         parameters = meter.bundle.manifest.check_parameters({})
         body = len(request).to_bytes(4) + request + response
         with LocalSession(meter.bundle, environment, {}, parameters) as session:
-            for _ in session.ask(f"{'answer' if whole else 'cut'}/{endpoint}", body, 0):
+            if list(session.ask(f"{'answer' if whole else 'cut'}/{endpoint}", body, 0)):
                 raise SessionFailed("a meter sends nothing but its count")
             assert session.used is not None
             return Counted(int(session.used.prompt_units), int(session.used.output_units))

@@ -3,10 +3,11 @@
 Rules (docs/spec/session.md, "Answer" and "Workload"):
 
 1. A part leaves only while the response is within ``mostUnits * unitBytes`` and the owners' ``maxBytes``.
-2. With a meter an answer costs what that counts: a whole one prompt and answer, within the owners' bounds, and at least
-   one unit, since each takes the enclave's time; one that is broken off what left of it. Without a meter a whole answer
-   costs what the workload counts, within the owners' bounds, and at least one unit for each started ``unitBytes`` bytes.
-   One that is broken off, and of which no meter gave a count, costs the latter alone. None costs more than was reserved.
+2. With a meter an answer costs what that counts: a whole one prompt and answer, within the owners' bounds, and at
+   least one unit, since each takes the enclave's time; one that is broken off what left of it. Without a meter a whole
+   answer costs what the workload counts, within the owners' bounds, and at least one unit for each started
+   ``unitBytes`` bytes. One that is broken off, and of which no meter gave a count, costs the latter alone. None costs
+   more than was reserved.
 3. The receipt's engine is what the workload says, but for ``meter``: the digest of the meter that counted.
 """
 
