@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
-
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
 from sealmarket_backend.tables import Connection, Database
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode

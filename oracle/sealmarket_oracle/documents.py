@@ -19,7 +19,7 @@ from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBy
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import JobSpec, Parameters, evidence_hash, key_names
-from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.numbers import JobId, Kind
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.hpke import PrivateKey
@@ -108,7 +108,7 @@ class DocumentCache:
         present = {spec.result_keys_hash} if result_keys else set()
         roots = {asset.seal.content_root for asset in assets}
         present |= {root for root in roots if self._seen(root, lambda root: has("containers", root))}
-        bundles = {spec.workload_digest, *_steps(documents, assets)}
+        bundles = {spec.workload_digest, *_steps(documents, assets, spec.kind)}
         present |= {digest for digest in bundles if self._seen(digest, lambda digest: has("workloads", digest))}
         if parameters is not None:
             present.add(spec.parameters_digest)
@@ -189,7 +189,7 @@ class DocumentCache:
         return self._held.get(name, lambda name: _unless_too_long(name, self._store.find_document))
 
 
-def _steps(documents: JobDocuments, assets: Sequence[AssetFacts]) -> Iterator[Bytes32]:
+def _steps(documents: JobDocuments, assets: Sequence[AssetFacts], kind: Kind) -> Iterator[Bytes32]:
     """The steps that owners name, as far as their documents read."""
     for asset in assets:
         raw = documents.policies.get(asset.seal.policy_hash)
@@ -198,7 +198,7 @@ def _steps(documents: JobDocuments, assets: Sequence[AssetFacts]) -> Iterator[By
         except MalformedDocument:
             policy = None  # the gate refuses it with the reason
         if policy is not None:
-            yield from readable_steps(policy, documents.cards.get(policy.data_card))
+            yield from readable_steps(policy, documents.cards.get(policy.data_card), kind)
 
 
 def _unless_too_long(name: Bytes32, find: Callable[[Bytes32], T | None]) -> T | None:

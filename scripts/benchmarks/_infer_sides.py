@@ -1,8 +1,9 @@
 """The processes that `scripts/bench infer` puts side by side; each prints its address and serves until it is ended.
 
-``enclave WORKLOAD`` opens sealed requests, has a sandboxed workload answer them, and seals frames and a signed receipt;
-``proxy URL`` is the user's proxy before it. ``server WORKLOAD`` answers plainly by the same sandboxed workload;
-``forward URL`` is a plain proxy before that. The enclave's side is the tests' own, in one process with its host.
+``enclave WORKLOAD`` opens sealed requests, has a sandboxed workload answer them and a meter count them, and seals
+frames and a signed receipt; ``proxy URL`` is the user's proxy before it. ``server WORKLOAD`` answers plainly by the
+same sandboxed workload; ``forward URL`` is a plain proxy before that. The enclave's side is the tests' own, in one
+process with its host.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.fetch import lock_environment
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.local_session import LocalSession
+from sealmarket.workloads.meters import make_meter
 from sealmarket.workloads.templates import create
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from tests.inference.enclave import Answer, FakeEnclave
@@ -51,22 +53,34 @@ _MOST_UNITS = 8192
 
 
 class Workload:
-    """A sandboxed workload of a template, or ``echo``, which streams three events at once."""
+    """A sandboxed workload of a template, or ``echo``, which streams three events at once; perhaps with its meter."""
 
-    def __init__(self, stack: ExitStack, name: str) -> None:
+    def __init__(self, stack: ExitStack, name: str, *, metered: bool = False) -> None:
         before = children()
         self._session = None if name == "echo" else stack.enter_context(session_of(stack, name))
-        self.process_id = next(iter(children() - before), 0)
-        """Of the workload's process; 0 without one."""
+        self._meter = stack.enter_context(meter_of(stack, name)) if metered else None
+        self.process_ids = sorted(children() - before)
+        """Of the workload's process and the meter's, as far as there are any."""
 
     def pieces(self, endpoint: str, body: bytes, most: int) -> Iterator[bytes]:
-        """The bytes of an answer as they come."""
-        return iter([EVENT] * 3) if self._session is None else self._session.ask(endpoint, body, most)
+        """The bytes of an answer as they come; a meter counts the prompt before them, and all of them at the end."""
+        self._count("prompt", endpoint, body, b"")
+        sent = bytearray()
+        for piece in iter([EVENT] * 3) if self._session is None else self._session.ask(endpoint, body, most):
+            sent += piece
+            yield piece
+        self._count("answer", endpoint, body, bytes(sent))
 
     def used(self) -> tuple[int, int]:
         """What the last answer took."""
-        done = self._session.used if self._session else None
+        session = self._meter or self._session
+        done = session.used if session else None
         return (done.prompt_units, done.output_units) if done else (1, 3)
+
+    def _count(self, what: str, endpoint: str, body: bytes, sent: bytes) -> None:
+        if self._meter is not None:
+            for _ in self._meter.ask(f"{what}/{endpoint}", len(body).to_bytes(4) + body + sent, 0):
+                raise RuntimeError("a meter sends nothing")
 
 
 def children() -> set[int]:
@@ -89,6 +103,15 @@ def session_of(stack: ExitStack, template: str) -> LocalSession:
     bundle, _, environment = bundle_of(stack, template)
     given = {"context": 1024} if template == "gguf-chat" else {}
     return LocalSession(bundle, environment, {"model": model_of(template)}, bundle.manifest.check_parameters(given))
+
+
+def meter_of(stack: ExitStack, template: str) -> LocalSession:
+    """The meter of a template's service in the sandbox: of the model's tokens, or of rows."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "meter"
+    make_meter(folder, None if template == "onnx-score" else smollm2())
+    lock_environment(folder, KEPT.wheels(folder))
+    bundle = read_bundle(folder)
+    return LocalSession(bundle, KEPT.environment(bundle, folder), {}, {})
 
 
 def model_of(template: str) -> bytes:
@@ -125,13 +148,13 @@ def _served(route: str, pieces: Callable[[Request, bytes], Any], workload: Workl
 
 
 def _print(url: str, workload: Workload | None) -> None:
-    print(json.dumps({"url": url, "workload": workload.process_id if workload else 0}), flush=True)
+    print(json.dumps({"url": url, "workload": workload.process_ids if workload else []}), flush=True)
 
 
 def enclave(name: str) -> None:
-    """Sealed requests, answered."""
+    """Sealed requests, answered and metered."""
     with ExitStack() as stack:
-        workload = Workload(stack, name)
+        workload = Workload(stack, name, metered=True)
         made = enclave_of(workload)
         _served("/v1/services/{job}/requests", lambda _, body: made.answer(body), workload)
 

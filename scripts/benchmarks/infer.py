@@ -1,12 +1,12 @@
 """Private inference beside plain inference: the sandbox, the seal, the first token, a single row.
 
 `infer_sandbox`: tokens per CPU second of the real model in the enclave's sandbox, beside the same code without one.
-`infer_sealed`: CPU per token from the client's request to the answer's receipt, through the user's proxy and a sealed
-host, beside two plain proxies before the same sandboxed workload. `infer_ttft_ms`: what the seal adds to an answer that
-the workload has at once, in CPU time of all processes. `score_p99`: the 99th percentile of a row's time, sealed, beside
-the same, likewise. `--clock wall` counts what a client waits instead, and says something on a quiet machine alone. Both
-sides of a measurement run at once and take turns. The enclave of the sealed side is the tests': seal, frames,
-signatures and checks are the product's, its ledger is not.
+`infer_sealed`: CPU per token from the client's request to the answer's receipt, through the user's proxy, a sealed
+host and the meter, beside two plain proxies before the same sandboxed workload. `infer_ttft_ms`: what seal and meter
+add to an answer that the workload has at once, in CPU time of all processes. `score_p99`: the 99th percentile of a
+row's time, sealed and metered, beside the same, likewise. `--clock wall` counts what a client waits instead, and says
+something on a quiet machine alone. Both sides of a measurement run at once and take turns. The enclave of the sealed
+side is the tests': seal, frames, signatures, meter and checks are the product's, its ledger is not.
 """
 
 from __future__ import annotations
@@ -94,13 +94,13 @@ def _cpu(process: int) -> float:
 def side(kinds: tuple[str, str], workload: str) -> Iterator[Side]:
     """The inner process, then the one before it."""
     with ExitStack() as stack:
-        inner, inner_url, worker = stack.enter_context(_started(kinds[0], workload))
+        inner, inner_url, workers = stack.enter_context(_started(kinds[0], workload))
         outer, url, _ = stack.enter_context(_started(kinds[1], inner_url))
-        yield Side(url, tuple(one for one in (inner, outer, worker) if one))
+        yield Side(url, (inner, outer, *workers))
 
 
 @contextmanager
-def _started(kind: str, argument: str) -> Iterator[tuple[int, str, int]]:
+def _started(kind: str, argument: str) -> Iterator[tuple[int, str, list[int]]]:
     command = [sys.executable, "-m", "scripts.benchmarks._infer_sides", kind, argument]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -110,7 +110,7 @@ def _started(kind: str, argument: str) -> Iterator[tuple[int, str, int]]:
                 found = json.loads(line)
                 yield process.pid, found["url"], found["workload"]
             else:
-                yield process.pid, line.split()[-1].removesuffix("/v1"), 0
+                yield process.pid, line.split()[-1].removesuffix("/v1"), []
         finally:
             process.terminate()
 

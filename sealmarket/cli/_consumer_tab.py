@@ -14,7 +14,7 @@ import typer
 from sealmarket.chain import Chain, Sending
 from sealmarket.cli._asking import progress
 from sealmarket.cli._consumer_request import address_of
-from sealmarket.cli._infer_service import HostUrl, ServiceId, service_option
+from sealmarket.cli._infer_service import HostUrl, ServiceId, metered, service_option
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -68,7 +68,8 @@ def open_command(
 ) -> None:
     """Open your tab at a service: answers are paid from it, and no more than it holds.
 
-    The terms come from the provider's host and count only with the hash that the job on chain names.
+    The terms come from the provider's host and count only with the hash that the job on chain names. Says what counts
+    your units: a meter that all owners name, or the workload.
 
     Example: sealmarket consumer tab open 1coin --service ID --provider URL --book market.json --rpc URL
     --key-file user.key
@@ -172,15 +173,20 @@ def _tabs(book: Path, rpc: str, key_file: Path, limits: Sending, *, code: str | 
 def _lock(opened: _Opened, by: _Locking, wanted: Wei, service: str, provider: str, what: str, *, as_json: bool) -> None:
     chain, tabs = opened
     job_id = service_option(service)
-    by(tabs, read_job(chain, job_id).spec, _terms(provider, service), wanted)
+    spec = read_job(chain, job_id).spec
+    by(tabs, spec, _terms(provider, service, spec), wanted)
     _said(tabs.status(job_id), f"{coins(wanted)} {what}", as_json)
 
 
-def _terms(provider: str, service: str) -> SessionTerms:
+def _terms(provider: str, service: str, spec: JobSpec) -> SessionTerms:
+    """The terms that the host shows; says what counts their units, by the policies that the job names."""
     from sealmarket.inference.host import ServiceHost
+    from sealmarket.inference.service import owners_rules
 
     with closing(ServiceHost(provider, service_option(service))) as host:
-        return host.document().terms
+        document = host.document()
+    progress(metered(owners_rules(document, spec).meter))
+    return document.terms
 
 
 def _said(found: TabStatus, what: str, as_json: bool) -> None:

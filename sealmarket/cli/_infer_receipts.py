@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sealmarket.cli._asking import progress
 from sealmarket.cli._infer_service import ServiceId, folder_of
 from sealmarket.cli._options import AsJson, Usage, answer, choice, coins, hash_option
 from sealmarket.cli._plain import harmless
@@ -49,6 +50,10 @@ def receipt(
     service: ServiceId,
     request: Annotated[Path | None, typer.Option(help="The body that was asked, to be held against it.")] = None,
     response: Annotated[Path | None, typer.Option(help="The body that was answered, likewise.")] = None,
+    meter: Annotated[
+        Path | None, typer.Option(help="The folder of the service's meter, which then counts again.", exists=True)
+    ] = None,
+    wheels: Annotated[Path | None, typer.Option(help="A folder that holds the meter's wheels already.")] = None,
     form: Annotated[str, typer.Option("--format", help="json or air.")] = "json",
     nonce: Annotated[
         str | None, typer.Option(help="Of format air: 8 to 64 bytes in hex that its reader chose.")
@@ -56,6 +61,8 @@ def receipt(
     out: Annotated[Path | None, typer.Option(help="A new file for it.")] = None,
 ) -> None:
     """Check one receipt offline, with the bodies if you kept them, and print it or write it.
+
+    With --meter and both bodies the meter counts the units again, in an enclave's sandbox on this machine.
 
     Format air is an Attested Inference Receipt, signed by a key of yours, whose public half is printed.
 
@@ -70,6 +77,8 @@ def receipt(
         raise Usage(f"there is no receipt {name}", remedy="`sealmarket infer receipts` lists them")
     bodies = [read_file(path, _MOST_BODY) if path else None for path in (request, response)]
     check_kept(found, request=bodies[0], response=bodies[1])
+    if meter is not None:
+        progress(_recounted(found, meter, wheels, *bodies))
     if form == "air" and out is None:
         raise Usage("an AIR is no text", remedy="name a new file with --out")
     raw = _air(found, folder_of(service), nonce) if form == "air" else found.canonical()
@@ -102,6 +111,22 @@ def air(
     claims = verify_air(read_file(file, MOST_BYTES), public, policy)
     for label, value in claims.items():
         typer.echo(harmless(f"{label}: {value.hex() if isinstance(value, bytes) else value}"))
+
+
+def _recounted(
+    found: KeptReceipt, folder: Path, wheels: Path | None, request: bytes | None, response: bytes | None
+) -> str:
+    from sealmarket.inference.recount import recount
+    from sealmarket.workloads.cache import WorkloadCache
+    from sealmarket.workloads.folders import read_bundle
+    from sealmarket.workloads.steps import Step
+
+    if request is None or response is None:
+        raise Usage("a meter counts bodies", remedy="name both with --request and --response")
+    bundle = read_bundle(folder)
+    step = Step(bundle.manifest.name, bundle, folder, WorkloadCache.of_user())
+    counted = recount(found, step, request, response, wheels)
+    return f"the meter counts {counted.prompt} units of prompt and {counted.output} of answer: no more was charged"
 
 
 def _air(found: KeptReceipt, folder: Path, nonce: str | None) -> bytes:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import UNSET, UnsetType
 
 from sealmarket.cli._asking import progress
 from sealmarket.cli._options import Usage, coins, hash_option, home_folder, load_key, market
 from sealmarket.files import read_file
-from sealmarket_enclave.protocol.codec import Wei, from_builtins, parse_json
+from sealmarket_enclave.protocol.codec import Bytes32, Wei, from_builtins, parse_json
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.numbers import JobId
 
@@ -133,12 +134,20 @@ def _policy(path: Path | None) -> AppraisalPolicy | None:
         raise Usage(f"{path} is no policy for evidence: {error.message}", remedy="see docs/spec/evidence.md") from error
 
 
+def metered(meter: Bytes32 | UnsetType) -> str:
+    """What counts the units of a service, for people."""
+    if meter is not UNSET:
+        return f"units are counted by the meter {meter}"
+    return "units are what the workload says, within the owners' bounds: the owners name no meter"
+
+
 def facts_lines(service: Service) -> list[str]:
     """A proven service, for people."""
     facts = service.facts
     lines = [f"service {facts.job_id}", f"  provider {facts.provider.checksum}", f"  workload {facts.workload}"]
     lines += [f"  {step.name}: {len(step.checks)} checks hold" for step in service.steps]
-    lines += [f"  {coins(Wei(int(facts.unit_price)))} for each unit", f"  proven at block {service.block.number}"]
+    lines += [f"  {coins(Wei(int(facts.unit_price)))} for each unit", f"  {metered(facts.meter)}"]
+    lines += [f"  proven at block {service.block.number}"]
     if service.simulated:
         lines.append("  SIMULATED: no hardware stands behind it; its provider can read prompts and answers")
     return lines

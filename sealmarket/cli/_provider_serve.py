@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec import UNSET
 
 from sealmarket.cli._asking import Yes, progress, require_yes
 from sealmarket.cli._consumer_request import address_of
 from sealmarket.cli._groups import takes
+from sealmarket.cli._infer_service import metered
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -143,6 +145,7 @@ def _terms_lines(made: UnsignedService) -> list[str]:
     return [
         f"{coins(terms.unit_price)} for each unit, until {moment(terms.end)}",
         f"{coins(made.opening_price)} to the owners when a key is joined; {coins(made.bond)} as bond",
+        metered(made.meter),
     ]
 
 
@@ -153,5 +156,6 @@ def _payload(job_id: JobId, made: UnsignedService) -> dict[str, object]:
         "openingPrice": str(int(made.opening_price)),
         "bond": str(int(made.bond)),
         "end": made.terms.end,
+        "meter": None if made.meter is UNSET else str(made.meter),
         "warnings": list(made.warnings),
     }

@@ -28,8 +28,9 @@ def serve_requests(
     requests: Path,
     cache: WorkloadCache,
     wheels: Path | None,
+    meter: Path | None = None,
 ) -> int:
-    """Answer each request of a file; the exit code."""
+    """Answer each request of a file; the exit code. ``meter``: the folder of one, which counts each answer too."""
     from sealmarket.workloads.local import read_inputs, read_parameters
     from sealmarket.workloads.local_session import LocalSession
 
@@ -39,13 +40,28 @@ def serve_requests(
     progress("serving in the sandbox; the first time, its packages are fetched")
     with LocalSession(bundle, environment, files, values) as session:
         for endpoint, body, most in _asked(requests):
+            answered = bytearray()
             for part in session.ask(endpoint, body, most):
                 typer.echo(harmless(part.decode("utf-8", "replace")), nl=False)
+                answered += part
             used = session.used
             if used is not None:
                 typer.echo()
                 progress(f"{used.prompt_units} units of prompt, {used.output_units} of answer, {dict(used.engine)}")
+            if meter is not None:
+                progress(_metered(meter, cache, endpoint, body, bytes(answered)))
     return 0
+
+
+def _metered(folder: Path, cache: WorkloadCache, endpoint: str, body: bytes, answered: bytes) -> str:
+    """What a meter counts of one answer. Raises :class:`SessionFailed` where it cannot count it."""
+    from sealmarket.workloads.folders import read_bundle
+    from sealmarket.workloads.meters import count_again
+    from sealmarket.workloads.steps import Step
+
+    bundle = read_bundle(folder)
+    counted = count_again(Step(bundle.manifest.name, bundle, folder, cache), endpoint, body, answered)
+    return f"the meter counts {counted.prompt} units of prompt and {counted.output} of answer"
 
 
 def _pairs(texts: Sequence[str]) -> Iterator[tuple[str, str]]:

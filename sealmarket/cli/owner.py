@@ -117,7 +117,7 @@ def publish(
     ] = None,
     steps: Annotated[
         list[Path] | None,
-        typer.Option("--step", help="The folder of a validator that does not come with Sealmarket; repeat."),
+        typer.Option("--step", help="The folder of a validator or meter that does not come with Sealmarket; repeat."),
     ] = None,
     now: _Now = None,
     accept_code: AcceptCode = None,

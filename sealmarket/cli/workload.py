@@ -57,6 +57,28 @@ def new(
 
 
 @app.command()
+def meter(
+    folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    model: Annotated[
+        Path | None, typer.Option(help="The model whose tokens are counted, in GGUF.", exists=True)
+    ] = None,
+) -> None:
+    """Write a meter: it counts prompts and answers of a service by a model's own vocabulary and chat template.
+
+    Without --model it counts bytes of text, and rows that are scored.
+
+    Name its digest as `meter` in `serving` of your policy, and hand its folder to `owner publish --step`.
+
+    Example: sealmarket workload meter counted --model MODEL.gguf
+    """
+    from sealmarket.workloads.meters import make_meter
+
+    make_meter(folder, model)
+    typer.echo(f"{folder}: a meter of {model.name if model is not None else 'bytes and rows'}")
+    typer.echo(f"next: sealmarket workload lock {quote(str(folder))} --as-locked")
+
+
+@app.command()
 def check(
     folder: _Folder,
     keep: Annotated[list[str] | None, typer.Option(help="A path that looks stray and is meant; repeat.")] = None,
@@ -139,6 +161,9 @@ def run(
         int | None,
         typer.Option(help="Make so many synthetic rows of each --card in place of files.", min=1, max=100_000),
     ] = None,
+    meter: Annotated[
+        Path | None, typer.Option(help="Of kind session: the folder of a meter, which counts beside it.", exists=True)
+    ] = None,
     requests: Annotated[
         Path | None,
         typer.Option(help="Of kind session: a file of requests, one JSON object a line; - for standard input."),
@@ -168,7 +193,9 @@ def run(
         )
     if requests is not None:
         raise typer.Exit(
-            serve_requests(bundle, folder, dict(map(_pair, inputs or [])), parameters or [], requests, _cache(), wheels)
+            serve_requests(
+                bundle, folder, dict(map(_pair, inputs or [])), parameters or [], requests, _cache(), wheels, meter
+            )
         )
     promises = named = list(map(_card, cards or []))
     if sample is None:

@@ -18,7 +18,7 @@ from sealmarket.chain import IN_MEMORY, Block, Chain, Mined, Sending
 from sealmarket.client.approvals import Allowed, pairs_in_force
 from sealmarket.client.assets import asset_state
 from sealmarket.client.committee import current_committee
-from sealmarket.client.content import hold_content, validators_to_store
+from sealmarket.client.content import hold_content, steps_to_store
 from sealmarket.client.draft import PolicyDraft, policy_document
 from sealmarket.client.draft_file import load_draft
 from sealmarket.client.errors import AlreadyPublished, OtherSealing, SealedFolderExists, UnknownAsset
@@ -230,7 +230,7 @@ class Owner(Connected):
     ) -> Mined:
         """Upload container, shares, policy and steps, then record the version on chain. ``now`` as for :meth:`seal`.
 
-        ``steps``: folders of validators that the policy names, do not come with Sealmarket, and are not in the store.
+        ``steps``: folders of validators or a meter that the policy names, not of Sealmarket's and not in the store.
 
         Raises:
             AlreadyPublished, PolicyUnmeetable, MarketNotVerified: nothing was uploaded.
@@ -240,7 +240,7 @@ class Owner(Connected):
         """
         self._party.require_market()
         self._require_publishable(sealed, now)
-        for bundle in validators_to_store(sealed.policy, self._store, steps):
+        for bundle in steps_to_store(sealed.policy, self._store, steps):
             self._store.put_workload(bundle)
         self.upload(sealed)
         registry, version = self._chain.registry, sealed.version

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec import UNSET
+
 from sealmarket.attestation.policy.explain import explain
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.written import coins, moment
@@ -74,6 +76,13 @@ def _served(draft: PolicyDraft) -> Iterator[str]:
         f"Each unit served earns {_amount(draft, rules.per_unit)} or more; at most {rules.max_lease} units are served "
         f"and not yet paid, and a request costs at most {rules.max_units}."
     )
+    if rules.meter is UNSET:
+        yield (
+            "The workload itself says how many units an answer has, within these bounds; each started "
+            f"{rules.unit_bytes} bytes cost one at least."
+        )
+    else:
+        yield f"Units of prompts and answers are counted by the meter {rules.meter}, whatever the workload says."
 
 
 def _forbidden(draft: PolicyDraft) -> Iterator[str]:

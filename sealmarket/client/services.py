@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from sealmarket.chain import IN_MEMORY, Block, Chain, Sending
@@ -110,6 +110,8 @@ class UnsignedService:
     terms: SessionTerms
     most_units: int
     """The most that one request may cost, by the owners' policies."""
+    meter: Bytes32 | UnsetType = UNSET
+    """What counts units, by the owners' policies; absent where the workload's own count is taken."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -193,8 +195,11 @@ class ServiceMaker:
         self._require_covered(request, terms)
         order = self._order(request, plan)
         self._require_possible(request, order, made.at.timestamp)
-        most = strictest_serving(tuple(serving)).max_units
-        return UnsignedService(unsigned=changed(made, request=request), order=order, terms=terms, most_units=most)
+        rules = strictest_serving(tuple(serving))
+        unsigned = changed(made, request=request)
+        return UnsignedService(
+            unsigned=unsigned, order=order, terms=terms, most_units=rules.max_units, meter=rules.meter
+        )
 
     def make(self, service: UnsignedService, state: Path, pending: Pending[PendingService] | None = None) -> JobId:
         """Put the terms into the worker's state folder, upload, sign, and match. The job's id is the service's.
@@ -282,7 +287,17 @@ class ServiceMaker:
                 remedy = "choose an asset whose owner allows services"
                 raise ServiceRefused(f"asset {wish.asset_id}", "a policy with `serving`", missing or "none", remedy)
             found.append(rules)
+        self._require_meter(found)
         return found
+
+    def _require_meter(self, rules: Sequence[Serving]) -> None:
+        named = dict.fromkeys("none" if rule.meter is UNSET else str(rule.meter) for rule in rules)
+        if len(named) > 1:
+            remedy = "choose assets whose owners name the same meter"
+            raise ServiceRefused("the owners' meters", "the same for all", " and ".join(named), remedy)
+        meter = rules[0].meter if rules else UNSET
+        if meter is not UNSET and not self._store.has("workloads", meter):
+            raise ServiceRefused("the store", f"the meter {meter}", "nothing", "ask the owner to put it there")
 
     def _terms(self, plan: ServicePlan, request: Request, serving: Sequence[Serving], now: int) -> SessionTerms:
         finality = self._chain.book.timing.finality_seconds

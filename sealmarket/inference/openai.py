@@ -45,6 +45,7 @@ _CODES = {
     SessionCode.WORKLOAD_FAILED: (502, "api_error", 0),
     SessionCode.OUTPUT_TOO_LONG: (502, "api_error", 0),
     SessionCode.OUT_OF_TIME: (504, "api_error", 0),
+    SessionCode.NOT_METERED: (502, "api_error", 0),
 }
 """HTTP status, OpenAI's type, and seconds to wait, for each refusal of an enclave. OpenAI's clients try 409, 429 and
 5xx again by themselves."""

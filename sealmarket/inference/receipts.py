@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from msgspec import UNSET
+
 from sealmarket.inference.errors import ReceiptRefused
 from sealmarket.inference.service import ServiceFacts
 from sealmarket.private_files import MODE
@@ -25,6 +27,8 @@ from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 FILE = "receipts.jsonl"
 _MOST_LINE = 64 << 10
 _RESPONSE = b"\x01"
+METER = "meter"
+"""Where a receipt's engine names what counted its units; the enclave says it, and no workload can."""
 
 
 class KeptReceipt(Shape, frozen=True, kw_only=True):
@@ -64,6 +68,7 @@ def require_signed(facts: ServiceFacts, signed: SignedReceipt) -> None:
         ("workload", facts.workload, receipt.workload),
         ("weights", facts.weights, receipt.weights),
         ("engine", engine_hash(signed.engine), receipt.engine_hash),
+        ("meter", None if facts.meter is UNSET else str(facts.meter), signed.engine.get(METER)),
     ]
     for field, expected, got in found:
         if expected != got:

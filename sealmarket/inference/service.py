@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import authenticate
@@ -61,6 +62,8 @@ class ServiceFacts(Shape, frozen=True, kw_only=True):
     quote_sha256: Bytes32
     registers: tuple[Bytes48, ...] = ()
     """What an Attested Inference Receipt names: MRTD, RTMR0 and RTMR1 of TDX, PCR0 to PCR2 of Nitro; else nothing."""
+    meter: Bytes32 | UnsetType = UNSET
+    """What counts the units of prompts and answers; absent where the workload's own count is taken."""
     unit_price: str
     end: int
     proven_at: int
@@ -139,6 +142,7 @@ def prove_service(
         raise ServiceNotProven("key of the enclave", "an HPKE public key", error.message) from error
     _require("hash of the enclave's key", bundle.core.enclave_key_hash, key.digest)
     facts = _facts(bundle, document, trusted.facts.at, _registers(bundle, package, trusted))
+    facts = replace(facts, meter=serving.meter)
     return Service(
         facts=facts,
         spec=document.spec,
@@ -148,6 +152,20 @@ def prove_service(
         steps=steps,
         block=trusted.facts.at,
     )
+
+
+def owners_rules(document: ServiceDocument, spec: JobSpec) -> Serving:
+    """The owners' rules for requests, of the policies that a job's specification names by hash. Pure.
+
+    Raises:
+        ServiceNotProven: a host shows other policies, or terms that they do not allow.
+    """
+    shown = list(zip(document.seals, document.policies, strict=False))
+    _require("number of policies", len(spec.assets), min(len(document.seals), len(document.policies)))
+    for use, (seal, policy) in zip(spec.assets, shown, strict=True):
+        _require("hash of a seal", use.seal_hash, seal.hash())
+        _require("hash of a policy", seal.policy_hash, policy.digest())
+    return _serving(replace(document, spec=spec))
 
 
 def _serving(document: ServiceDocument) -> Serving:

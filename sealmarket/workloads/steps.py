@@ -1,7 +1,8 @@
 """Steps on a user's own machine: the bundles that an enclave runs before and after a workload, locked and installed.
 
-A step is a workload bundle. Those that come with Sealmarket lie as sources in ``sealmarket/readers`` and
-``sealmarket/validators``; locked for an interpreter they have a digest, which cards and policies name.
+A step is a workload bundle. Those that come with Sealmarket lie as sources in ``sealmarket/readers``,
+``sealmarket/validators`` and ``sealmarket/meters``; locked for an interpreter they have a digest, which cards and
+policies name.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from sealmarket_enclave.protocol.hashing import sha256
 from sealmarket_enclave.workload.bundle import ENVIRONMENT, LOCK, Bundle, BundleFile, bundle_of
 from sealmarket_enclave.workload.manifest import Value
 
-Kind = Literal["readers", "validators"]
+Kind = Literal["readers", "validators", "meters"]
+MADE = "tokens"
+"""A meter that is made of a model (:mod:`.meters`): what comes with Sealmarket lacks the vocabulary."""
 _SOURCES = Path(sealmarket.__file__).parent
 _NAMED_BY = 16
 
@@ -82,7 +85,8 @@ def shipped(name: str, cache: WorkloadCache, kind: Kind = "readers") -> Step:
 
 def names(kind: Kind = "readers") -> tuple[str, ...]:
     """The steps of a kind that come with Sealmarket."""
-    return tuple(sorted(path.name for path in (_SOURCES / kind).iterdir() if (path / LOCK).is_file()))
+    found = (path.name for path in (_SOURCES / kind).iterdir() if (path / LOCK).is_file())
+    return tuple(sorted(name for name in found if (kind, name) != ("meters", MADE)))
 
 
 def named(digest: Bytes32, cache: WorkloadCache, folder: Path | None = None, kind: Kind = "readers") -> Step:

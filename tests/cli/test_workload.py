@@ -419,3 +419,25 @@ def test_a_workload_that_serves_answers_requests_from_a_file(serving: Path, caps
     words = ("--input", f"rows={serving.parent / 'rows.csv'}", "--parameter", "column=age")
     code, out, _ = run(capsys, "run", serving, *words, "--requests", serving.parent / "requests")
     assert (code, out) == (0, 'score {"rows": []}\nmodels {}\n')
+
+
+def test_a_meter_counts_beside_a_workload_that_serves_and_what_it_cannot_count_is_said(
+    serving: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meter, asked = serving.parent / "meter", serving.parent / "requests"
+    assert run(capsys, "meter", meter)[0] == 0
+    assert run(capsys, "lock", meter, "--as-locked")[0] == 0
+    words = ("--input", f"rows={serving.parent / 'rows.csv'}", "--parameter", "column=age", "--requests", asked)
+    asked.write_text('{"endpoint": "models"}\n')
+    code, _, err = run(capsys, "run", serving, *words, "--meter", meter)
+    assert (code, "the meter counts 0 units of prompt and 0 of answer" in err) == (0, True)
+    asked.write_text('{"endpoint": "score", "body": {"rows": []}}\n')
+    code, _, err = run(capsys, "run", serving, *words, "--meter", meter)
+    assert (code, "Uncountable" in err) == (1, True)
+
+
+def test_a_meter_of_a_file_that_is_no_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model").write_text("no model")
+    code, _, err = run(capsys, "meter", tmp_path / "meter", "--model", tmp_path / "model")
+    assert (code, "GGUF" in err) == (1, True)
+    assert not (tmp_path / "meter").exists()

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 import sealmarket
-from sealmarket.client.content import validators_to_store
+from sealmarket.client.content import steps_to_store
 from sealmarket.store.memory import MemoryStore
 from sealmarket.workloads.errors import StepTooLarge, StepUnknown
 from sealmarket.workloads.folders import read_files
@@ -38,13 +38,13 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_validator_that_is_not_here_stops_publishing_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sealmarket.workloads.steps.names", lambda _kind="readers": ())
     with pytest.raises(StepUnknown, match="0x0707"):
-        list(validators_to_store(naming(Bytes32(b"\x07" * 32)), MemoryStore()))
+        list(steps_to_store(naming(Bytes32(b"\x07" * 32)), MemoryStore()))
 
 
 def test_a_validator_that_no_enclave_would_take_is_not_published(tmp_path: Path) -> None:
     step = write_step(tmp_path / "big", "big", f"A = '{'x' * (1 << 20)}'\n\ndef run(i, p):\n    return {{}}\n")
     with pytest.raises(StepTooLarge, match="at most 1048576"):
-        list(validators_to_store(naming(step.digest), MemoryStore(), [tmp_path / "big" / "bundle"]))
+        list(steps_to_store(naming(step.digest), MemoryStore(), [tmp_path / "big" / "bundle"]))
 
 
 def test_of_the_validators_of_a_policy_those_that_the_store_lacks_go_into_it_once(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_of_the_validators_of_a_policy_those_that_the_store_lacks_go_into_it_onc
     store = MemoryStore()
     store.blobs.add(("workloads", first.digest))
     policy = naming(first.digest, second.digest, second.digest)
-    assert [bundle.digest for bundle in validators_to_store(policy, store, folders)] == [second.digest]
+    assert [bundle.digest for bundle in steps_to_store(policy, store, folders)] == [second.digest]
 
 
 def test_a_shipped_step_is_known_by_its_code_whatever_interpreter_it_is_locked_for() -> None:

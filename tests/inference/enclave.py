@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import coincurve
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from sealmarket.chain import Block
@@ -78,6 +79,9 @@ class FakeEnclave:
     used: Callable[[], tuple[int, int]] | None = None
     """What an answer took, where the workload knows it only at its end."""
     receipt_changes: dict[str, Any] = field(default_factory=dict)
+    meter: Bytes32 | UnsetType = UNSET
+    """What counts its units, by its owners' policies."""
+    engine: dict[str, Any] = field(default_factory=lambda: {"engine": "fake"})
     signer: coincurve.PrivateKey = field(default_factory=coincurve.PrivateKey)
     other_signer: coincurve.PrivateKey | None = None
     wallet: coincurve.PrivateKey = field(default_factory=coincurve.PrivateKey)
@@ -106,6 +110,7 @@ class FakeEnclave:
             tee="tdx",
             quote_sha256=keccak(b"quote"),
             registers=tuple(Bytes48(bytes([n]) * 48) for n in (1, 2, 3)),
+            meter=self.meter,
             unit_price="5",
             end=END,
             proven_at=1_700_000_000,
@@ -168,7 +173,7 @@ class FakeEnclave:
     def _last_frame(
         self, opened: OpenedRequest, writer: AnswerWriter, prompt: int, output: int
     ) -> tuple[FrameKind, bytes]:
-        name, engine = opened.header.grant.struct_hash(), {"engine": "fake"}
+        name, engine = opened.header.grant.struct_hash(), self.engine
         self.spent[name] = self.spent.get(name, 0) + prompt + output
         receipt = SessionReceipt(
             job_id=JobId(JOB),

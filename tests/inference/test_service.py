@@ -14,12 +14,13 @@ from msgspec.structs import replace
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain import JobSlot
+from sealmarket.cli._infer_service import facts_lines
 from sealmarket.inference.errors import ServiceNotProven
-from sealmarket.inference.service import prove_service
+from sealmarket.inference.service import owners_rules, prove_service
 from sealmarket.protocol.transitions import Status
 from sealmarket_devices.measure import LaunchMeasurement
 from sealmarket_devices.measurements import tdx_measurement
-from sealmarket_enclave.protocol.codec import HexBytes, Uint64, Wei
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint64, Wei
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import AssetId
 from sealmarket_enclave.protocol.policy import PolicyDocument
@@ -97,6 +98,39 @@ def test_an_image_that_the_owner_does_not_allow_is_refused(tmp_path: Path) -> No
     other = ServiceCase(tmp_path, OTHER)
     with pytest.raises(ServiceNotProven, match="authentic, and acceptable to the policy of asset"):
         prove_service(other.document, other.package, other.trusted(), allow_simulated=True)
+
+
+METER = Bytes32(b"\x4d" * 32)
+
+
+class Metered(ServiceCase):
+    """A service whose owner names a meter."""
+
+    def _policy(self, asset: AssetId) -> PolicyDocument:
+        return replace(super()._policy(asset), serving=replace(SERVING, meter=METER))
+
+
+def test_before_money_is_locked_a_host_can_show_no_other_policies_than_the_jobs(tmp_path: Path) -> None:
+    case = Metered(tmp_path)
+    cheap = replace(case.policy, serving=SERVING)
+    for lie in (
+        replace(case.document, policies=(cheap,)),
+        replace(case.document, policies=(cheap,), seals=(replace(case.seal, policy_hash=cheap.digest()),)),
+        replace(case.document, policies=()),
+        replace(case.document, seals=()),
+    ):
+        with pytest.raises(ServiceNotProven):
+            owners_rules(lie, case.spec)
+
+
+def test_the_meter_that_the_owners_name_is_shown_to_users(tmp_path: Path, case: ServiceCase) -> None:
+    other = Metered(tmp_path)
+    assert owners_rules(other.document, other.spec).meter == METER
+    proven = prove_service(other.document, other.package, other.trusted(), allow_simulated=True)
+    assert proven.facts.meter == METER
+    assert any(str(METER) in line for line in facts_lines(proven))
+    plain = prove_service(case.document, case.package, case.trusted(), allow_simulated=True)
+    assert any("the owners name no meter" in line for line in facts_lines(plain))
 
 
 def test_terms_beyond_an_owners_rules_for_services_are_refused(tmp_path: Path) -> None:

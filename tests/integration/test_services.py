@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace as changed
 from functools import cached_property
@@ -20,9 +20,11 @@ from sealmarket.client.services import TERMS, ServiceMaker, ServicePlan, Service
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.orders import Purpose
 from sealmarket.protocol.transitions import Status
+from sealmarket.workloads.fetch import lock_environment
 from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.meters import make_meter
 from sealmarket.workloads.wheels import build
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Uint64, Wei, decode_canonical
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, Uint64, Wei, decode_canonical
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_enclave.protocol.policy import Serving
 from sealmarket_enclave.protocol.session import SessionTerms
@@ -67,11 +69,11 @@ class Hosting(Market):
         (folder / "environment.json").write_bytes(build(b"", []).canonical())
         return read_bundle(folder)
 
-    def asset(self, name: str, serving: Serving | UnsetType) -> SealedAsset:
+    def asset(self, name: str, serving: Serving | UnsetType, steps: Sequence[Path] = ()) -> SealedAsset:
         drafted: PolicyDraft = draft(self.echo, self.chain.head().timestamp + 30 * 86_400, price=1000)
         drafted = replace(drafted, serving=serving)
         sealed = self.owner.seal(b"a,b\n1,2\n", drafted, self.folder / name, confirm_unencrypted_key=True)
-        self.owner.publish(sealed)
+        self.owner.publish(sealed, steps=steps)
         return sealed
 
     @cached_property
@@ -120,6 +122,18 @@ def test_an_asset_whose_owner_allows_no_services_is_refused(market: Hosting) -> 
     sealed = market.asset("without", UNSET)
     with pytest.raises(ServiceRefused, match="`serving`"):
         market.maker().compose(market.echo, {}, [AssetWish(asset_id=sealed.asset_id)], PLAN, market.result_key)
+
+
+def test_assets_whose_owners_name_different_meters_make_no_service_and_one_meter_is_named(market: Hosting) -> None:
+    make_meter(market.folder / "counted", None)
+    digest = lock_environment(market.folder / "counted", market.folder / "no-wheels")
+    sealed = market.asset("metered", replace(SERVING, meter=digest), steps=[market.folder / "counted"])
+    wish = AssetWish(asset_id=sealed.asset_id)
+    assert market.maker().compose(market.echo, {}, [wish], PLAN, market.result_key).meter == digest
+    with pytest.raises(ServiceRefused, match="the owners' meters"):
+        market.maker()._require_meter([replace(SERVING, meter=digest), SERVING])
+    with pytest.raises(ServiceRefused, match="the store: expected the meter"):
+        market.maker()._require_meter([replace(SERVING, meter=Bytes32(b"\x4d" * 32))])
 
 
 @pytest.mark.parametrize(("bucket", "warned"), [

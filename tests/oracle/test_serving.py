@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.reasons import JobReason, reason_codes
-from sealmarket_enclave.protocol.codec import Address, HexBytes, Uint64, Wei
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint64, Wei
 from sealmarket_enclave.protocol.numbers import Kind
 from sealmarket_enclave.protocol.policy import Serving
 from sealmarket_enclave.protocol.session import SessionTerms
@@ -82,6 +82,25 @@ def test_a_service_for_another_account_or_with_a_compute_price_is_refused(
     world: World, changes: dict[str, Any]
 ) -> None:
     assert refused(world, requested(world, **changes).canonical())
+
+
+METER = Bytes32(b"\x4d" * 32)
+
+
+def test_a_service_whose_meter_is_not_in_the_store_is_awaited_and_then_its_owners_fault(world: World) -> None:
+    offered = requested(world, replace(RULES, meter=METER))
+    world.quote(session_terms=HexBytes(offered.canonical()))
+    with pytest.raises(AssertionError, match="content_missing"):
+        world.decided(world.node())
+    world.chain.mine(3, seconds=200)
+    decision = world.decided(world.node())
+    assert decision.outcome is Outcome.INPUT_REFUSED
+    assert reason_codes(decision.reasons) == (JobReason.CONTENT_MISSING.code,)
+
+
+def test_a_service_whose_meter_is_in_the_store_is_accepted(world: World) -> None:
+    world.store.blobs.add(("workloads", METER))
+    assert refused(world, requested(world, replace(RULES, meter=METER)).canonical()) == []
 
 
 def test_a_service_under_terms_that_every_owner_allows_is_accepted(world: World) -> None:

@@ -14,6 +14,7 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId, Kind
 from sealmarket_enclave.protocol.policy import PolicyRefused, Serving, strictest_serving
 from sealmarket_enclave.protocol.session import Royalty, SessionTerms
+from sealmarket_enclave.protocol.steps import policy_steps
 from tests.client.bundles import Case
 
 RULE = Serving(
@@ -87,6 +88,35 @@ def test_a_lease_above_an_owners_most_is_refused() -> None:
 
 def test_an_opening_price_that_does_not_cover_the_lease_is_refused_for_each_asset() -> None:
     assert fields(price=2999) == [(Document.SESSION_TERMS, "price")] * 2
+
+
+METER = Bytes32(b"\x4d" * 32)
+
+
+@pytest.mark.parametrize(("first", "second"), [(METER, UNSET), (UNSET, METER), (METER, Bytes32(b"\x4e" * 32))])
+def test_owners_that_do_not_name_one_meter_refuse_the_service(
+    first: Bytes32 | UnsetType, second: Bytes32 | UnsetType
+) -> None:
+    rules = (replace(RULE, meter=first), replace(RULE, meter=second))
+    assert fields(TERMS, *rules) == [(Document.POLICY, "meter")]
+    with pytest.raises(PolicyRefused, match="different meters"):
+        strictest_serving(rules)
+
+
+def test_the_meter_that_all_owners_name_counts() -> None:
+    rules = (replace(RULE, meter=METER),) * 2
+    assert fields(TERMS, *rules) == []
+    assert strictest_serving(rules).meter == METER
+
+
+def test_rules_without_a_meter_have_the_spelling_that_they_had_before() -> None:
+    assert b"meter" not in RULE.canonical()
+
+
+def test_a_meter_is_a_step_of_a_service_and_of_no_batch_job() -> None:
+    policy = replace(Case().bundle().policies[0], serving=replace(RULE, meter=METER))
+    assert METER in policy_steps([policy], [None], Kind.SESSION)
+    assert METER not in policy_steps([policy], [None], Kind.BATCH)
 
 
 def test_terms_that_every_owner_allows_differ_in_nothing() -> None:

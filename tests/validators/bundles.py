@@ -23,14 +23,18 @@ ENTRY = {
 
 
 def load(name: str) -> ModuleType:
-    """The entry module of one validator. Its siblings have names that other bundles use too: none stays imported."""
-    code = FOLDER / name / "code"
+    """The entry module of one validator."""
+    return load_code(FOLDER / name / "code", ENTRY[name])
+
+
+def load_code(code: Path, entry: str) -> ModuleType:
+    """A module of a bundle. Its siblings have names that other bundles use too: none stays imported."""
     own = {path.stem for path in code.glob("*.py")}
     others = {module: sys.modules.pop(module) for module in own & sys.modules.keys()}
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a bundle with bytecode is refused
     sys.path.insert(0, str(code))
     try:
-        return importlib.import_module(ENTRY[name])
+        return importlib.import_module(entry)
     finally:
         sys.path.remove(str(code))
         sys.dont_write_bytecode = written

@@ -22,9 +22,9 @@ class Asked:
         assert self.used is None
         self.sent.append(bytes(data))
 
-    def done(self, prompt_units: int, output_units: int, engine: Mapping[str, Any]) -> None:
+    def done(self, prompt_units: int, output_units: int, engine: Mapping[str, Any] | None = None) -> None:
         assert self.used is None
-        self.used = (prompt_units, output_units, engine)
+        self.used = (prompt_units, output_units, engine or {})
 
     @property
     def answer(self) -> Any:

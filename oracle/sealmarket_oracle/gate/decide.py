@@ -104,7 +104,7 @@ def decide(
         violations += found
         violations += share_violations(case, asset, documents, private)
         violations += content_violations(asset, documents)
-        violations += step_violations(asset, policy.document if policy is not None else None, documents)
+        violations += step_violations(asset, policy.document if policy is not None else None, documents, case.spec.kind)
     appraised = appraise_evidence(case, shown, tuple(policies), documents, roots)
     violations += appraised.violations
     violations += request_violations(case, documents, policies)

@@ -12,13 +12,16 @@ from sealmarket.protocol.reasons import JobReason
 from sealmarket_enclave.protocol.card import MAXIMUM_CARD, Card, promised
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32
 from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.numbers import Kind
 from sealmarket_enclave.protocol.policy import PolicyDocument
-from sealmarket_enclave.protocol.steps import named_steps
+from sealmarket_enclave.protocol.steps import policy_steps
 from sealmarket_oracle.gate.chain_rules import note
 from sealmarket_oracle.gate.inputs import AssetFacts, FaultRow, JobDocuments, Violation
 
 
-def step_violations(asset: AssetFacts, policy: PolicyDocument | None, documents: JobDocuments) -> Iterator[Violation]:
+def step_violations(
+    asset: AssetFacts, policy: PolicyDocument | None, documents: JobDocuments, kind: Kind
+) -> Iterator[Violation]:
     """4f: the store has the data card of the policy; 4g it is one, if it says so; 4h the store has each step.
 
     Nothing without a policy: step 3 names what is wrong with it.
@@ -36,22 +39,17 @@ def step_violations(asset: AssetFacts, policy: PolicyDocument | None, documents:
         except SealmarketError as error:
             finding = note(JobReason.POLICY_INVALID, subject, "a data card that keeps its own rules", error.message)
             yield Violation(FaultRow.INPUT, finding)
-    for digest in steps_named(policy, card):
+    for digest in policy_steps([policy], [card], kind):
         if digest not in documents.present:
             yield _missing(subject, f"step {digest}")
 
 
-def steps_named(policy: PolicyDocument, card: Card | None) -> tuple[Bytes32, ...]:
-    """The reader of a card and the validators of a policy."""
-    return named_steps([card], [policy.output])
-
-
-def readable_steps(policy: PolicyDocument, raw_card: bytes | None) -> tuple[Bytes32, ...]:
-    """The same of documents that may not read: what does not read names nothing."""
+def readable_steps(policy: PolicyDocument, raw_card: bytes | None, kind: Kind) -> tuple[Bytes32, ...]:
+    """The steps that an owner names for a job of a kind. A card that does not read names nothing."""
     try:
-        return steps_named(policy, _promise(raw_card) if raw_card is not None else None)
+        return policy_steps([policy], [_promise(raw_card) if raw_card is not None else None], kind)
     except SealmarketError:
-        return steps_named(policy, None)
+        return policy_steps([policy], [None], kind)
 
 
 def _promise(raw: bytes) -> Card | None:

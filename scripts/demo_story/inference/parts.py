@@ -24,6 +24,8 @@ from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.errors import FetchFailed
 from sealmarket.workloads.fetch import lock_environment
 from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.meters import make_meter
+from sealmarket.workloads.steps import Step
 from sealmarket.workloads.templates import create
 from sealmarket_enclave.protocol.codec import Uint64, Wei, to_builtins
 from sealmarket_enclave.protocol.numbers import Grade
@@ -32,7 +34,7 @@ from sealmarket_enclave.workload.bundle import Bundle
 from sealmarket_localnet.market import ETHER, LocalMarket, Purse
 from sealmarket_worker.image import build_image
 
-TEMPLATE, MODEL_NAME = "gguf-chat", "SmolLM2-135M-Instruct"
+TEMPLATE, METER, MODEL_NAME = "gguf-chat", "meter", "SmolLM2-135M-Instruct"
 PARAMETERS: dict[str, object] = {"context": 1024, "model_name": MODEL_NAME}
 KEPT = WorkloadCache(ROOT / "build/workloads")
 USERS = {"user_a": "User A", "user_b": "User B"}
@@ -64,7 +66,10 @@ class Fetched:
     folder: Path
     """The workload's, locked."""
     bundle: Bundle
+    meter: Step
+    """Counts the model's tokens, by the vocabulary and the template that came with it."""
     wheels: Path
+    """Of the engine and of the meter."""
     environment: Path
     client: Path
     """An interpreter that has OpenAI's client, and nothing of Sealmarket."""
@@ -72,13 +77,15 @@ class Fetched:
 
 def fetch(folder: Path) -> Fetched:
     """Fetch what is not there yet. Raises :class:`StoryUnavailable` where that cannot be done here."""
-    workload = folder / TEMPLATE
+    workload, metering = folder / TEMPLATE, folder / METER
     create(workload, TEMPLATE)
     try:
         model, wheels = smollm2(), KEPT.wheels(workload)
         lock_environment(workload, wheels)
         bundle = read_bundle(workload)
         environment = KEPT.environment(bundle, workload)
+        make_meter(metering, model)
+        lock_environment(metering, KEPT.wheels(metering))
         client = install(ROOT / "requirements/openai.txt", ROOT / "build/openai") / "python"
     except (FetchFailed, subprocess.CalledProcessError) as error:
         raise StoryUnavailable(
@@ -89,10 +96,19 @@ def fetch(folder: Path) -> Fetched:
         model=model.read_bytes(),
         folder=workload,
         bundle=bundle,
-        wheels=wheels,
+        meter=Step(METER, read_bundle(metering), metering, KEPT),
+        wheels=_together(folder / "wheels", wheels, KEPT.wheels(metering)),
         environment=environment,
         client=client,
     )
+
+
+def _together(folder: Path, *sources: Path) -> Path:
+    """A folder with the wheels of several."""
+    folder.mkdir()
+    for wheel in (wheel for source in sources for wheel in source.glob("*.whl")):
+        (folder / wheel.name).symlink_to(wheel)
+    return folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,5 +169,6 @@ def policy(cast: Cast, fetched: Fetched, now: int) -> PolicyDraft:
             max_answer_units=Uint64(1024),
             unit_bytes=64,
             endpoints=("chat", "completions", "models"),
+            meter=fetched.meter.digest,
         ),
     )

@@ -97,10 +97,11 @@ def _seal(service: Service) -> None:
         folder = stage.folder / "sealed"
         service.sealed = cast.owner.seal(service.fetched.model, draft, folder, confirm_unencrypted_key=True)
     with stage.console.step("publish", "Ciphertext, sealed shares and terms are published"):
-        cast.owner.publish(service.sealed)
+        cast.owner.publish(service.sealed, steps=[service.fetched.meter.folder])
     stage.console.say(
         f"[dim]{coin(parts.OPENING_PRICE)} for each opening, {coin(parts.ROYALTY)} for each token; "
-        f"at most {parts.LEASE:,} tokens and {parts.LEASE_SECONDS} s between two renewals[/]",
+        f"at most {parts.LEASE:,} tokens and {parts.LEASE_SECONDS} s between two renewals; tokens are counted by a "
+        "meter of the owner's choice, whatever the engine says[/]",
         indent=5,
     )
 
@@ -196,13 +197,16 @@ def _check_receipts(service: Service) -> None:
         "Each answer has a receipt",
         "The enclave signs weights, engine, request, answer and cost. The request's own secret salts the hashes.",
     )
-    with stage.console.step("receipts", "The receipts are checked offline; one against the bodies that its user kept"):
-        user = service.users["user_a"]
+    with stage.console.step(
+        "receipts", "The receipts are checked offline; of one the user kept both bodies, and its meter counts again"
+    ):
+        user, fetched = service.users["user_a"], service.fetched
+        meter = (fetched.meter.folder, fetched.wheels)
         asked, answered, name = user.whole(ASKED["user_a"], stage.folder)
-        if not user.holds(name, asked, answered):
+        if not user.holds(name, asked, answered, *meter):
             raise StoryBroken(f"receipt {name} does not hold for the bodies that were kept")
         answered.write_bytes(answered.read_bytes() + b" ")
-        if user.holds(name, asked, answered):
+        if user.holds(name, asked, answered, *meter):
             raise StoryBroken(f"receipt {name} holds for an answer that was changed")
         for user in service.users.values():
             found = user.receipts
@@ -222,7 +226,7 @@ def _compare(service: Service) -> None:
     values = fetched.bundle.manifest.check_parameters(parts.PARAMETERS)
     with (
         stage.console.step(
-            "plain", "The same questions to the same model, served plainly: the same text to the letter"
+            "plain", "The same questions to the same model, served plainly: the same text and tokens, to the letter"
         ),
         LocalSession(fetched.bundle, fetched.environment, {"model": fetched.model}, values) as session,
     ):
@@ -231,6 +235,10 @@ def _compare(service: Service) -> None:
             plain = whole["choices"][0]["message"]["content"]
             if plain != said:
                 raise StoryBroken(f"{NAMES[name]} read {said!r}, and plain serving says {plain!r}")
+            used, charged = session.used, service.users[name].charged
+            assert used is not None
+            if (used.prompt_units, used.output_units) not in charged:
+                raise StoryBroken(f"{NAMES[name]} paid for one of {charged}, and plain serving counts {used}")
     service.facts["equalToPlain"] = True
 
 

@@ -55,6 +55,12 @@ class User:
         return found
 
     @property
+    def charged(self) -> list[tuple[int, int]]:
+        """Units of prompt and answer of each, by their receipts."""
+        found = (one.signed.receipt for one in self.receipts)
+        return [(int(one.prompt_units), int(one.output_units)) for one in found]
+
+    @property
     def units(self) -> int:
         """What its answers cost, by their receipts."""
         return sum(int(one.signed.receipt.prompt_units + one.signed.receipt.output_units) for one in self.receipts)
@@ -93,9 +99,12 @@ class User:
             path.write_bytes(content)
         return (*files, answer.headers["x-sealmarket-receipt"])
 
-    def holds(self, receipt: str, request: Path, response: Path) -> bool:
-        """What `sealmarket infer receipt` says of bodies that were kept."""
-        words = ("receipt", receipt, "--service", str(self.job_id), "--request", request, "--response", response)
+    def holds(self, receipt: str, request: Path, response: Path, meter: Path, wheels: Path) -> bool:
+        """What `sealmarket infer receipt` says of bodies that were kept, which the service's meter counts again."""
+        words: tuple[str | Path, ...] = (
+            "receipt", receipt, "--service", str(self.job_id), "--request", request, "--response", response,
+            "--meter", meter, "--wheels", wheels,
+        )  # fmt: skip
         done = subprocess.run(_command(*words), capture_output=True, env=_environment(self.home), check=False)
         return done.returncode == 0
 

@@ -16,6 +16,8 @@ from typing import TypeVar
 import coincurve
 import msgspec
 
+from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.codec import (
     ZERO_HASH,
     Address,
@@ -66,8 +68,9 @@ from sealmarket_enclave.runtime.kinds import session
 from sealmarket_enclave.sealed.contexts import SessionInfo
 from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_enclave.sealed.session import AnswerReader, Frame, FrameKind, seal_request, signed_request
+from sealmarket_enclave.workload.bundle import pack
 from tests.enclave.runtime.twins import EnclaveTwin, Said, deliver, load_of, serve
-from tests.enclave.scene import CHAIN_ID, MARKET, Scene
+from tests.enclave.scene import CHAIN_ID, MARKET, Scene, StepBundle
 from tests.patience import PATIENCE
 
 MANIFEST = """\
@@ -104,6 +107,27 @@ def serve(session):
         request.send(b"|".join(mine))
         request.done(len(request.body), 2, {"engine": "echo"})
 """
+METER = """\
+schema = 1
+kind = "session"
+name = "meter"
+version = "1.0.0"
+summary = "Counts."
+entry_point = "meter:serve"
+
+[[inputs]]
+name = "counted"
+media_type = "application/octet-stream"
+
+[limits]
+cpu_seconds = 20
+wall_seconds = 60
+memory_bytes = 1073741824
+
+[session]
+processes = 1
+request_seconds = 60
+"""
 WEIGHTS = b"the weights"
 LEASE = 1000
 RULES = Serving(
@@ -134,10 +158,32 @@ def terms_of(asset_id: AssetId) -> SessionTerms:
     )
 
 
+def meter_bundle(folder: Path, code: str, manifest: str = METER) -> StepBundle:
+    """A meter of the standard library alone, in a new folder."""
+    bundle, environment = folder / "bundle", folder / "environment"
+    (bundle / "code").mkdir(parents=True)
+    (bundle / "workload.toml").write_text(manifest)
+    (bundle / "code" / "meter.py").write_text(code)
+    (bundle / "requirements.lock").write_text("")
+    (bundle / "environment.json").write_bytes(build(b"", []).canonical())
+    environment.mkdir()
+    read = read_bundle(bundle)
+    return StepBundle(read.digest, pack(read), environment)
+
+
 def service_scene(
-    folder: Path, code: str = ECHO, *, processes: int = 2, load: int = 60, seconds: int = 60, serving: Serving = RULES
+    folder: Path,
+    code: str = ECHO,
+    *,
+    processes: int = 2,
+    load: int = 60,
+    seconds: int = 60,
+    serving: Serving = RULES,
+    meter: StepBundle | None = None,
 ) -> Scene:
-    """One asset, its owner's serving rules, and a workload of kind session."""
+    """One asset, its owner's serving rules, perhaps with a meter, and a workload of kind session."""
+    if meter is not None:
+        serving = msgspec.structs.replace(serving, meter=meter.digest)
     scene = Scene(
         folder,
         rules=OUTPUT,
@@ -146,6 +192,7 @@ def service_scene(
         code=code,
         serving=serving,
         price=Wei(LEASE),
+        steps=() if meter is None else (meter,),
     )
     scene.parameters = msgspec.structs.replace(scene.parameters, values={})
     use = scene.assets[0].use

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.session import SessionCode
 from sealmarket_enclave.runtime.kinds.session.ledger import Reservation
+from sealmarket_enclave.runtime.kinds.session.metering import METER_SECONDS, Event, Happened
 from sealmarket_enclave.runtime.kinds.session.pool import MAX_WAITING, QUEUE, Pool, Task
 from sealmarket_enclave.sandbox.model import Layer, SandboxUnavailable
-from sealmarket_enclave.sandbox.session import Done, Event, Happened
+from sealmarket_enclave.sandbox.session import Done
 
 DONE = Done(prompt_units=1, output_units=1, engine={})
 NAMES = [Address(bytes([place]) * 20) for place in range(1, 9)]
@@ -25,9 +26,11 @@ class ProcessTwin:
     """A process that does what a test says."""
 
     def __init__(self, place: int) -> None:
-        self.output = place
-        self.input: int | None = None
-        self.loaded = self.crowded = self.closed = False
+        self.outputs = (place,)
+        self.inputs: tuple[int, ...] = ()
+        self.loaded = self.crowded = self.closed = self.counting = self.answered = False
+        self.metered = False
+        self.unsent: int | None = None
         self.given: list[str] = []
         self.says: list[Happened] = []
         self.unconfined = False
@@ -35,6 +38,11 @@ class ProcessTwin:
     def give(self, endpoint: str, most_units: int, body: bytes) -> None:
         assert self.loaded
         self.given.append(body.decode())
+
+    def cut(self, unsent: int = 0) -> bool:
+        if self.metered:
+            self.unsent, self.counting = unsent, True
+        return self.metered
 
     def write(self) -> None:
         """Nothing waits to be written."""
@@ -57,6 +65,7 @@ class World:
     def __init__(self, most: int = 2) -> None:
         self.processes: list[ProcessTwin] = []
         self.ends: dict[str, str] = {}
+        self.counted: dict[str, int | None] = {}
         self.now = 0.0
         self.full = False
         self.takes = True
@@ -74,8 +83,9 @@ class World:
     def done(self, task: Task, done: Done) -> None:
         self._end(task, "done")
 
-    def broken(self, task: Task, code: SessionCode) -> None:
+    def broken(self, task: Task, code: SessionCode, counted: int | None = None) -> None:
         self._end(task, code)
+        self.counted[task.answer.opened.body.decode()] = counted
 
     def _end(self, task: Task, how: str) -> None:
         body = task.answer.opened.body.decode()
@@ -91,7 +101,8 @@ class World:
 
     def hear(self, place: int, *events: Event) -> None:
         for event in events:
-            self.processes[place].says.append(Happened(event, b"x", DONE if event is Event.DONE else None))
+            done = DONE if event in (Event.DONE, Event.CUT) else None
+            self.processes[place].says.append(Happened(event, b"x", done))
             self.pool.read({place})
 
     @property
@@ -272,3 +283,99 @@ def test_one_process_is_ready_ahead_of_need_while_there_is_room(most: int) -> No
     world = ready(most)
     world.ask(0, "a")
     assert len(world.running) == min(most, 2)
+
+
+def asked() -> World:
+    """A pool in which account 0 is answered, by a process with a meter."""
+    world = ready()
+    world.processes[0].metered = True
+    world.ask(0, "a")
+    return world
+
+
+def test_an_answer_that_is_broken_off_ends_when_the_meter_has_counted_what_left() -> None:
+    for code in (SessionCode.STOPPED, SessionCode.WORKLOAD_FAILED):
+        world = asked()
+        if code is SessionCode.STOPPED:
+            world.pool.drop(world.pool.tasks[0], code)
+        else:
+            world.hear(0, Event.BROKEN)
+        assert world.ends == {}
+        assert not world.processes[0].closed
+        world.hear(0, Event.CUT)
+        assert (world.ends, world.counted) == ({"a": code}, {"a": 1})
+        assert world.processes[0].closed
+
+
+def test_a_part_that_was_not_let_out_is_not_counted() -> None:
+    world = asked()
+    world.takes = False
+    world.hear(0, Event.SENT)
+    assert world.processes[0].unsent == len(b"x")
+    world.hear(0, Event.CUT)
+    assert world.ends == {"a": SessionCode.OUTPUT_TOO_LONG}
+
+
+def test_a_request_of_an_account_waits_while_its_last_answer_is_counted() -> None:
+    world = asked()
+    world.hear(0, Event.BROKEN)
+    world.ask(0, "b")
+    assert world.processes[0].given == ["a"]
+    world.hear(0, Event.CUT)
+    world.pool.schedule()
+    assert "b" not in world.ends
+
+
+def test_a_meter_that_takes_too_long_is_ended_with_its_process() -> None:
+    world = asked()
+    world.processes[0].counting = True
+    world.now = METER_SECONDS + 5
+    world.pool.tick()
+    assert (world.ends, world.counted) == ({"a": SessionCode.NOT_METERED}, {"a": None})
+    assert world.processes[0].closed
+
+
+def test_the_time_of_the_workload_begins_when_its_prompt_is_counted() -> None:
+    world = asked()
+    world.now = 4.0
+    world.hear(0, Event.BEGUN)
+    world.now = 8.0
+    world.pool.tick()
+    assert world.ends == {}
+    world.now = 9.0
+    world.pool.tick()
+    world.hear(0, Event.CUT)
+    assert world.ends == {"a": SessionCode.OUT_OF_TIME}
+
+
+def test_a_count_that_comes_too_late_leaves_the_code_by_which_the_answer_ended() -> None:
+    world = asked()
+    world.hear(0, Event.BROKEN)
+    world.now = METER_SECONDS + 1
+    world.pool.tick()
+    assert (world.ends, world.counted) == ({"a": SessionCode.WORKLOAD_FAILED}, {"a": None})
+
+
+def test_a_drop_of_an_answer_that_is_whole_changes_nothing() -> None:
+    world = asked()
+    world.hear(0, Event.SENT, Event.COUNTING)
+    world.processes[0].answered = True
+    world.pool.drop(world.pool.tasks[0], SessionCode.STOPPED)
+    world.hear(0, Event.DONE)
+    assert world.ends == {"a": "done"}
+
+
+def test_a_prompt_that_is_too_large_ends_no_process() -> None:
+    world = asked()
+    world.hear(0, Event.TOO_LARGE)
+    assert world.ends == {"a": SessionCode.UNITS_REFUSED}
+    world.ask(0, "b")
+    assert world.processes[0].given == ["a", "b"]
+
+
+def test_a_meter_that_gives_no_count_is_replaced_with_its_process() -> None:
+    world = asked()
+    world.processes[0].metered = False
+    world.hear(0, Event.UNMETERED)
+    assert (world.ends, world.counted) == ({"a": SessionCode.NOT_METERED}, {"a": None})
+    assert world.processes[0].closed

@@ -215,7 +215,7 @@ class MaterialFetcher:
             result_keys=result_keys,
             bundle=bundle,
             environment=environment,
-            steps=tuple(self._steps(steps_of(read, cards), had, missing)),
+            steps=tuple(self._steps(steps_of(read, cards, spec.kind), had, missing)),
             containers=self._containers(container, missing),
             missing=missing,
         )

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from sealmarket_enclave.protocol.card import Card, CardRefused, promised
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, decode_canonical
 from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.numbers import Kind
 from sealmarket_enclave.protocol.policy import PolicyDocument
-from sealmarket_enclave.protocol.steps import named_steps
+from sealmarket_enclave.protocol.steps import policy_steps
 
 
 def read_policies(policies: Iterable[bytes | None]) -> list[PolicyDocument | None]:
@@ -24,10 +25,12 @@ def card_name(policy: PolicyDocument | None) -> Bytes32 | None:
     return None if policy is None or policy.data_card == ZERO_HASH else policy.data_card
 
 
-def steps_of(policies: Iterable[PolicyDocument | None], cards: Iterable[bytes | None]) -> tuple[Bytes32, ...]:
-    """The digests of the readers and validators that these documents name, each once."""
-    rules = [policy.output for policy in policies if policy is not None]
-    return named_steps([None if raw is None else _card(raw) for raw in cards], rules)
+def steps_of(
+    policies: Iterable[PolicyDocument | None], cards: Iterable[bytes | None], kind: Kind
+) -> tuple[Bytes32, ...]:
+    """The digests of the steps that these documents name for a job of a kind, each once."""
+    known = [policy for policy in policies if policy is not None]
+    return policy_steps(known, [None if raw is None else _card(raw) for raw in cards], kind)
 
 
 def _policy(raw: bytes) -> PolicyDocument | None:

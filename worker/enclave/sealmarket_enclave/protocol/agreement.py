@@ -13,8 +13,8 @@ its own outcome: a node to a violation, an enclave to a refusal or an unrunnable
 7. The terms on chain allow nothing that the policy's do not (:func:`terms_differences`).
 8. The owners' output rules can hold together, over the assets of this job (:func:`output_differences`).
 9. The result keys that a policy demands are among the job's (:func:`key_differences`).
-10. The terms of a service are the ones that its request names, each owner's policy allows them, and each opening price
-    covers the lease (:func:`serving_differences`).
+10. The terms of a service are the ones that its request names, each owner's policy allows them, all name one meter or
+    none, and each opening price covers the lease (:func:`serving_differences`).
 
 A caller that lacks what a rule needs does not call it: an enclave knows neither registry, members nor the terms on
 chain, so it leaves 3, 6 and 7 to the nodes, and holds 5 against the policy's committee (docs/spec/policy.md).
@@ -224,6 +224,10 @@ def serving_differences(
         if use.price < (covered := terms.lease * royalty.per_unit):
             yield Difference(Document.SESSION_TERMS, "price", f"{covered} or more", str(int(use.price)))
     rules = tuple(rule for rule in serving if rule is not UNSET)
+    meters = ["none" if rule.meter is UNSET else str(rule.meter) for rule in rules]
+    if others := [meter for meter in meters if meter != meters[0]]:
+        yield Difference(Document.POLICY, "meter", f"{meters[0]}, as the first owner's", others[0])
+        return
     try:
         if len(rules) == len(serving):
             strictest_serving(rules)

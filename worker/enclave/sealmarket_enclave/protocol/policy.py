@@ -110,8 +110,9 @@ class Serving(Shape, frozen=True, kw_only=True):
     """Under which terms a service may answer from the asset. Over several assets the strictest of each holds.
 
     ``per_unit`` is the least royalty for a unit, ``max_lease`` the most units that may be served and not yet redeemed.
-    A request may cost up to ``max_prompt_units`` and ``max_answer_units`` together. Each started ``unit_bytes`` bytes
-    of an answer cost at least one unit, whatever the workload counts.
+    A request may cost up to ``max_prompt_units`` and ``max_answer_units`` together. ``meter`` is the digest of the step
+    that counts prompts and answers. Without one the workload counts, and each started ``unit_bytes`` bytes of an answer
+    cost at least one unit.
     """
 
     per_unit: Wei
@@ -120,6 +121,7 @@ class Serving(Shape, frozen=True, kw_only=True):
     max_answer_units: Uint64
     unit_bytes: Positive32
     endpoints: Annotated[tuple[Endpoint, ...], Meta(min_length=1, max_length=16)]
+    meter: Bytes32 | UnsetType = UNSET
 
     @property
     def max_units(self) -> int:
@@ -194,16 +196,18 @@ def strictest(rules: tuple[OutputRules, ...]) -> OutputRules:
 
 
 def strictest_serving(rules: tuple[Serving, ...]) -> Serving:
-    """The serving rules of a service over several assets: of each rule, the strictest.
+    """The serving rules of a service over several assets: of each rule the strictest, and one meter for all or none.
 
     Raises:
-        PolicyRefused: no rules, or no endpoint that all owners allow.
+        PolicyRefused: no rules, no endpoint that all owners allow, or owners that do not name the same meter.
     """
     if not rules:
         raise PolicyRefused("a service without assets has no serving rules", remedy="name at least one asset")
     common = set(rules[0].endpoints).intersection(*(rule.endpoints for rule in rules))
     if not common:
         raise PolicyRefused("the owners allow no endpoint in common", remedy="ask them to allow one endpoint")
+    if len({rule.meter for rule in rules}) > 1:
+        raise PolicyRefused("the owners name different meters", remedy="ask them to name the same meter")
     return Serving(
         per_unit=max(rule.per_unit for rule in rules),
         max_lease=min(rule.max_lease for rule in rules),
@@ -211,6 +215,7 @@ def strictest_serving(rules: tuple[Serving, ...]) -> Serving:
         max_answer_units=min(rule.max_answer_units for rule in rules),
         unit_bytes=min(rule.unit_bytes for rule in rules),
         endpoints=tuple(sorted(common)),
+        meter=rules[0].meter,
     )
 
 

@@ -215,6 +215,7 @@ class SessionCode(StrEnum):
     OUTPUT_TOO_LONG = "output_too_long"
     OUT_OF_TIME = "out_of_time"
     STOPPED = "stopped"
+    NOT_METERED = "not_metered"
 
 
 class SignedReceipt(Shape, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ from sealmarket_enclave.protocol.job import evidence_hash, report_data
 from sealmarket_enclave.protocol.numbers import FailureCause, Kind, Tee
 from sealmarket_enclave.runtime.channel import Channel, Deliver, Evidence, FromHost, Load, Refused, ShareReport
 from sealmarket_enclave.runtime.errors import Code, FrameRefused, HostFault, HostLost, JobRefused, OutOfOrder
-from sealmarket_enclave.runtime.job import BoundJob, LoadedJob, Unrunnable, check_load, precedence
+from sealmarket_enclave.runtime.job import BoundJob, LoadedJob, Unrunnable, check_load, owners_fault, precedence
 from sealmarket_enclave.runtime.keys import EnclaveKeys
 from sealmarket_enclave.runtime.platforms.interface import Platform, PlatformError
 from sealmarket_enclave.runtime.receipts import ReceiptSigner
@@ -124,7 +124,8 @@ class Runtime:
             bound.spec.run_seconds,
         )
         steps = workplace.prepare_steps(load.steps, job.step_owners)
-        reasons = [reason for reason in (steps, prepared, added) if isinstance(reason, Unrunnable)]
+        meter = None if isinstance(steps, Unrunnable) else _unfit_meter(job, steps)
+        reasons = [reason for reason in (steps, meter, prepared, added) if isinstance(reason, Unrunnable)]
         if reasons:
             return bound, min(reasons, key=precedence)
         assert not isinstance(steps, Unrunnable)
@@ -175,6 +176,18 @@ class Runtime:
             self._channel.send(Refused(code=code, message=message, remedy=remedy))
         except HostLost:
             return
+
+
+def _unfit_meter(job: LoadedJob, steps: Steps) -> Unrunnable | None:
+    """A meter that its owner must not name: it serves no requests."""
+    if job.meter is None:
+        return None
+    index, digest = job.meter
+    manifest = steps.job(digest).manifest
+    if manifest.kind == Kind.SESSION.slug:
+        return None
+    message = f"the meter {digest} is of kind {manifest.kind}, expected {Kind.SESSION.slug}"
+    return owners_fault(index, Code.STEP_MISMATCH, message)
 
 
 def _unfit_slot(job: LoadedJob, workload: Prepared, names: tuple[str, ...]) -> Unrunnable | None:

@@ -33,6 +33,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from msgspec import UNSET
+
 from sealmarket_enclave.protocol.agreement import (
     Difference,
     Document,
@@ -58,7 +60,7 @@ from sealmarket_enclave.protocol.job import (
 )
 from sealmarket_enclave.protocol.numbers import FailureCause, JobId, Kind, Tee
 from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, strictest
-from sealmarket_enclave.protocol.steps import named_steps
+from sealmarket_enclave.protocol.steps import policy_steps
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.runtime.channel import Load
 from sealmarket_enclave.runtime.errors import Code, JobRefused
@@ -80,10 +82,9 @@ class LoadedAsset:
     share_set: ShareSet
     card: Card | None
 
-    @property
-    def steps(self) -> tuple[Bytes32, ...]:
-        """The digests of the reader and the validators that its owner names."""
-        return named_steps([self.card], [self.policy.output])
+    def steps(self, kind: Kind) -> tuple[Bytes32, ...]:
+        """The digests of the steps that its owner names for a job of a kind."""
+        return policy_steps([self.policy], [self.card], kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,17 @@ class LoadedJob:
     @property
     def step_owners(self) -> dict[Bytes32, int]:
         """The digest of each step with the index of the first asset whose owner names it."""
-        return {digest: index for index, asset in reversed([*enumerate(self.assets)]) for digest in asset.steps}
+        kind = self.bound.spec.kind
+        return {digest: index for index, asset in reversed([*enumerate(self.assets)]) for digest in asset.steps(kind)}
+
+    @property
+    def meter(self) -> tuple[int, Bytes32] | None:
+        """The meter of a service, with the first asset whose owner names it; None without one."""
+        if self.bound.spec.kind is not Kind.SESSION:
+            return None
+        named = ((index, asset.policy.serving) for index, asset in enumerate(self.assets))
+        found = ((index, rule.meter) for index, rule in named if rule is not UNSET)
+        return next(((index, meter) for index, meter in found if meter is not UNSET), None)
 
 
 def check_load(load: Load, tee: Tee, kind: Kind = Kind.BATCH) -> tuple[BoundJob, LoadedJob | Unrunnable]:

@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec import UNSET
+
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import sha256
-from sealmarket_enclave.protocol.steps import MAXIMUM_STEP, TABLE_WANTED
+from sealmarket_enclave.protocol.steps import MAXIMUM_METER, MAXIMUM_STEP, TABLE_WANTED
 from sealmarket_enclave.runtime.channel import StepFiles
 from sealmarket_enclave.runtime.errors import Code, JobRefused, WorkloadFailed
 from sealmarket_enclave.runtime.job import Unrunnable, absent, owners_fault, precedence
@@ -32,6 +34,11 @@ class PreparedSteps:
 
     def __init__(self, jobs: Mapping[Bytes32, SandboxJob], sandbox: Sandbox) -> None:
         self._jobs, self._sandbox = jobs, sandbox
+
+    def job(self, digest: Bytes32) -> SandboxJob:
+        """What a sandbox is asked to load for a step; its parameters have their defaults."""
+        known = self._jobs[digest]
+        return replace(known, parameters=_parameters(known.manifest, {}))
 
     def run(self, call: StepCall) -> Mapping[str, bytes]:
         """Run one step. Raises :class:`WorkloadFailed`."""
@@ -78,11 +85,12 @@ def _bundle(files: StepFiles) -> Bundle:
 
 def _faults(bundle: Bundle, size: int, index: int) -> list[Unrunnable]:
     """Why an owner must not name this step, as every reader of it finds."""
-    if size > MAXIMUM_STEP:
-        found = f"step {bundle.digest} has an archive of {size} bytes, expected at most {MAXIMUM_STEP}"
+    most = MAXIMUM_STEP if bundle.manifest.session is UNSET else MAXIMUM_METER
+    if size > most:
+        found = f"step {bundle.digest} has an archive of {size} bytes, expected at most {most}"
         return [owners_fault(index, Code.STEP_MISMATCH, found)]
     try:
-        _parameters(bundle.manifest, {TABLE_WANTED: True})
+        _parameters(bundle.manifest, {} if bundle.manifest.session is not UNSET else {TABLE_WANTED: True})
     except ParametersRefused as error:
         return [owners_fault(index, Code.STEP_MISMATCH, f"step {bundle.digest}: {error.message}")]
     return []

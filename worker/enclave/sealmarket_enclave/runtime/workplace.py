@@ -33,6 +33,9 @@ class StepCall:
 class Steps(Protocol):
     """The steps of a job, checked and ready to run, each as often as needed."""
 
+    def job(self, digest: Bytes32) -> SandboxJob:
+        """What a sandbox is asked to load for a step, for a kind that runs it by itself."""
+
     def run(self, call: StepCall) -> Mapping[str, bytes]:
         """Run one in a sandbox of its own. Raises :class:`WorkloadFailed` with a kind that holds no data."""
 

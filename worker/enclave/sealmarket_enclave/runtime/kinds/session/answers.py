@@ -3,8 +3,12 @@
 Rules (docs/spec/session.md, "Answer" and "Workload"):
 
 1. A part leaves only while the response is within ``mostUnits * unitBytes`` and the owners' ``maxBytes``.
-2. A whole answer costs what the workload counts, within the owners' bounds, and at least one unit for each started
-   ``unitBytes`` bytes. One that is broken off costs the latter alone. Neither costs more than was reserved.
+2. With a meter an answer costs what that counts: a whole one prompt and answer, within the owners' bounds, and at
+   least one unit, since each takes the enclave's time; one that is broken off what left of it. Without a meter a whole
+   answer costs what the workload counts, within the owners' bounds, and at least one unit for each started
+   ``unitBytes`` bytes. One that is broken off, and of which no meter gave a count, costs the latter alone. None costs
+   more than was reserved.
+3. The receipt's engine is what the workload says, but for ``meter``: the digest of the meter that counted.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from msgspec import UNSET
 
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint64
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -30,6 +36,8 @@ from sealmarket_enclave.runtime.receipts import ReceiptSigner
 from sealmarket_enclave.sandbox.session import Done
 from sealmarket_enclave.sealed.session import SALT_BYTES, AnswerWriter, FrameKind, OpenedRequest, request_hash
 
+METER = "meter"
+"""The name in a receipt's engine under which the enclave says what counted."""
 _NO_ENGINE: Mapping[str, str | int | float | bool] = {}
 
 
@@ -73,16 +81,20 @@ class Answer:
         """The last frame of a whole answer (rule 2). Raises :class:`AnswerBroken` for an engine without spelling."""
         rules, most = self._notary.rules, reservation.most
         said = min(done.prompt_units, rules.max_prompt_units) + min(done.output_units, rules.max_answer_units)
-        units = min(most, max(said, self._released()))
+        units = min(most, max(said, self._released() if rules.meter is UNSET else 1))
         prompt = min(done.prompt_units, rules.max_prompt_units, units)
-        receipt, signature = self._settled(reservation, prompt, units - prompt, done.engine)
-        signed = SignedReceipt(receipt=receipt, engine=done.engine, signature=signature)
+        engine = self._engine(done.engine)
+        receipt, signature = self._settled(reservation, prompt, units - prompt, engine)
+        signed = SignedReceipt(receipt=receipt, engine=engine, signature=signature)
         return self._opening() + self._writer.end(FrameKind.RECEIPT, signed.canonical())
 
-    def abort(self, reservation: Reservation, code: SessionCode) -> bytes:
-        """The last frame of an answer that is broken off (rule 2)."""
-        receipt, signature = self._settled(reservation, 0, min(reservation.most, self._released()), _NO_ENGINE)
-        abort = Abort(receipt=receipt, engine={}, signature=signature, code=code)
+    def abort(self, reservation: Reservation, code: SessionCode, counted: int | None = None) -> bytes:
+        """The last frame of an answer that is broken off (rule 2). ``counted``: what left of it, by the meter."""
+        most = min(reservation.most, self._notary.rules.max_answer_units)
+        units = min(reservation.most, self._released()) if counted is None else min(most, counted)
+        engine = self._engine(_NO_ENGINE)
+        receipt, signature = self._settled(reservation, 0, units, engine)
+        abort = Abort(receipt=receipt, engine=engine, signature=signature, code=code)
         return self._opening() + self._writer.end(FrameKind.ABORT, abort.canonical())
 
     def _settled(
@@ -110,6 +122,12 @@ class Answer:
         )
         self._notary.ledger.settle(reservation, prompt + output, receipt.struct_hash())
         return receipt, signer.keys.sign(receipt.digest(job.chain_id, job.market))
+
+    def _engine(self, said: Mapping[str, str | int | float | bool]) -> dict[str, str | int | float | bool]:
+        """Rule 3."""
+        meter = self._notary.rules.meter
+        kept = {name: value for name, value in said.items() if name != METER}
+        return kept if meter is UNSET else kept | {METER: str(meter)}
 
     def _released(self) -> int:
         return -(-self._sent // self._notary.rules.unit_bytes)

@@ -22,11 +22,13 @@ from sealmarket_enclave.runtime.job import Unrunnable
 from sealmarket_enclave.runtime.kinds.session.answers import Notary
 from sealmarket_enclave.runtime.kinds.session.checking import Checking
 from sealmarket_enclave.runtime.kinds.session.ledger import Ledger
+from sealmarket_enclave.runtime.kinds.session.metering import AnsweringProcess
 from sealmarket_enclave.runtime.kinds.session.pool import Pool
 from sealmarket_enclave.runtime.kinds.session.service import Service
 from sealmarket_enclave.runtime.kinds.session.terms import service_terms
 from sealmarket_enclave.runtime.opening import collect_shares, open_inputs
 from sealmarket_enclave.runtime.receipts import ReceiptSigner
+from sealmarket_enclave.runtime.sandbox_job import SandboxJob
 from sealmarket_enclave.sandbox import STRICT, SandboxUnavailable
 from sealmarket_enclave.sandbox.process import Launch
 from sealmarket_enclave.sandbox.session import SessionProcess, SharedInputs
@@ -78,25 +80,17 @@ def _served(
     notary = Notary(signer, ledger, agreed.rules, work.job.rules.max_bytes, agreed.weights)
     checking = Checking(work.job, agreed.weights)
     sandboxed = work.workload.sandboxed
-    manifest, limits = sandboxed.manifest, sandboxed.manifest.session
+    limits = sandboxed.manifest.session
     assert limits is not UNSET
-    launch = Launch(
-        sandboxed.bundle,
-        sandboxed.environment,
-        manifest.entry_point,
-        manifest.limits,
-        sandboxed.parameters,
-        STRICT,
-        service=True,
-    )
+    metering = None if agreed.rules.meter is UNSET else work.steps.job(agreed.rules.meter)
 
     def pool(service: Service) -> Pool:
         return Pool(
-            lambda: SessionProcess(launch, inputs),
+            lambda: _start(sandboxed, inputs, metering, int(agreed.rules.max_prompt_units)),
             service,
             environment.clock,
             most=limits.processes,
-            load_seconds=manifest.limits.wall_seconds,
+            load_seconds=max(one.manifest.limits.wall_seconds for one in (sandboxed, metering) if one is not None),
             request_seconds=limits.request_seconds,
         )
 
@@ -106,6 +100,24 @@ def _served(
     if not ledger.charged and not service.ever_loaded:
         return signer.fail(FailureCause.WORKLOAD, 0, 0, layers)
     return _sealed(channel, work, signer, last, layers)
+
+
+def _start(
+    workload: SandboxJob, inputs: SharedInputs, metering: SandboxJob | None, max_prompt: int
+) -> AnsweringProcess:
+    """A process for one account, and its meter's. Raises :class:`OSError` where this machine has no room for both."""
+    process = SessionProcess(_launch(workload), inputs)
+    try:
+        meter = None if metering is None else SessionProcess(_launch(metering), SharedInputs({}))
+    except BaseException:
+        process.close()
+        raise
+    return AnsweringProcess(process, meter, max_prompt)
+
+
+def _launch(job: SandboxJob) -> Launch:
+    entry_point, limits = job.manifest.entry_point, job.manifest.limits
+    return Launch(job.bundle, job.environment, entry_point, limits, job.parameters, STRICT, service=True)
 
 
 def _sealed(

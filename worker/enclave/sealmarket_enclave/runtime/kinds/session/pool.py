@@ -9,7 +9,9 @@ Rules (docs/spec/session.md, "Workload"):
    the request that it was given. One that does so while it loads, or for which this machine has no room, ends all
    requests that wait for it, and no process is started ahead of need after that, until one has loaded. So does one that
    cannot be confined, where another was before; where none was, the service ends.
-4. Requests wait in their account's order, :data:`QUEUE` of an account and :data:`MAX_WAITING` of all, and no longer
+4. An answer that is broken off after bytes of it left keeps its place until its meter has counted them. A meter that
+   gives no count within its time is ended, with the process that it counted for.
+5. Requests wait in their account's order, :data:`QUEUE` of an account and :data:`MAX_WAITING` of all, and no longer
    than a process takes to load and to answer.
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,22 +27,28 @@ from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.session import SessionCode
 from sealmarket_enclave.runtime.kinds.session.answers import Answer
 from sealmarket_enclave.runtime.kinds.session.ledger import Reservation
+from sealmarket_enclave.runtime.kinds.session.metering import METER_SECONDS, Event, Happened
 from sealmarket_enclave.sandbox.model import SandboxUnavailable
-from sealmarket_enclave.sandbox.session import Done, Event, Happened
+from sealmarket_enclave.sandbox.session import Done
 
 QUEUE = 8
 MAX_WAITING = 256
+_BREAKS = {
+    Event.BROKEN: SessionCode.WORKLOAD_FAILED,
+    Event.UNMETERED: SessionCode.NOT_METERED,
+}
+"""Events that end an answer early, and why."""
 
 
 class Process(Protocol):
-    """What the pool needs of :class:`~sealmarket_enclave.sandbox.session.SessionProcess`."""
+    """What the pool needs of :class:`~sealmarket_enclave.runtime.kinds.session.metering.AnsweringProcess`."""
 
     @property
-    def output(self) -> int:
+    def outputs(self) -> tuple[int, ...]:
         """See there."""
 
     @property
-    def input(self) -> int | None:
+    def inputs(self) -> tuple[int, ...]:
         """See there."""
 
     @property
@@ -48,6 +57,17 @@ class Process(Protocol):
 
     @property
     def crowded(self) -> bool:
+        """See there."""
+
+    @property
+    def counting(self) -> bool:
+        """See there."""
+
+    @property
+    def answered(self) -> bool:
+        """See there."""
+
+    def cut(self, unsent: int = 0) -> bool:
         """See there."""
 
     def give(self, endpoint: str, most_units: int, body: bytes) -> None:
@@ -80,6 +100,8 @@ class _Worker:
     account: Address | None = None
     task: Task | None = None
     used: float = 0.0
+    ending: SessionCode | None = None
+    """Why its answer was broken off, while the meter counts what left of it."""
 
 
 class Listener(Protocol):
@@ -91,8 +113,8 @@ class Listener(Protocol):
     def done(self, task: Task, done: Done) -> None:
         """The end of a response."""
 
-    def broken(self, task: Task, code: SessionCode) -> None:
-        """A response that was broken off."""
+    def broken(self, task: Task, code: SessionCode, counted: int | None = None) -> None:
+        """A response that was broken off; ``counted``: the units that left by its meter, None without a count."""
 
 
 class Pool:
@@ -159,8 +181,10 @@ class Pool:
         """Break an answer off, with the process that makes it."""
         for worker in self._workers:
             if worker.task is task:
-                self._end(worker, code)
-                self.schedule()
+                # A whole answer has left already: its count is all that is missing.
+                if worker.ending is None and not worker.process.answered:
+                    self._break_off(worker, code)
+                    self.schedule()
                 return
         queue = self._waiting.get(task.account)
         if queue is not None and task in queue:
@@ -177,12 +201,12 @@ class Pool:
                 self._end(worker, SessionCode.STOPPED)
         self.schedule()
 
-    def read(self, descriptors: Collection[int]) -> None:
+    def read(self, descriptors: AbstractSet[int]) -> None:
         """Hear processes whose pipe has something."""
         for worker in list(self._workers):
-            if worker.process.output in descriptors:
+            if not descriptors.isdisjoint(worker.process.outputs):
                 self._hear(worker)
-            if worker.process.input is not None:
+            if worker.process.inputs:
                 worker.process.write()
         self.schedule()
 
@@ -192,9 +216,11 @@ class Pool:
         for worker in list(self._workers):
             timed = worker.task is not None or not worker.process.loaded
             if timed and now >= worker.until:
-                self._fail(worker, SessionCode.OUT_OF_TIME)
+                late = SessionCode.NOT_METERED if worker.process.counting else SessionCode.OUT_OF_TIME
+                self._fail(worker, late)
             elif worker.process.crowded:
-                self._fail(worker, SessionCode.WORKLOAD_FAILED)
+                metering = worker.process.counting
+                self._fail(worker, SessionCode.NOT_METERED if metering else SessionCode.WORKLOAD_FAILED)
         for task in [task for queue in self._waiting.values() for task in queue]:
             if now - task.since >= self._load_seconds + self._request_seconds:
                 self.drop(task, SessionCode.BUSY)
@@ -230,9 +256,9 @@ class Pool:
 
     def _give(self, worker: _Worker, task: Task) -> None:
         worker.task, worker.used = task, self._clock()
-        worker.until = worker.used + self._request_seconds
         header = task.answer.opened.header
         worker.process.give(header.endpoint, int(header.most_units), task.answer.opened.body)
+        worker.until = worker.used + (METER_SECONDS if worker.process.counting else self._request_seconds)
 
     def _hear(self, worker: _Worker) -> None:
         try:
@@ -247,21 +273,41 @@ class Pool:
         for happened in worker.process.read():
             if happened.event is Event.WAITING:
                 self.ever_loaded, self._failing = True, False
-            elif happened.event is Event.BROKEN or worker.task is None:
-                self._fail(worker, SessionCode.WORKLOAD_FAILED)
+            elif happened.event in _BREAKS or worker.task is None:
+                self._fail(worker, _BREAKS.get(happened.event, SessionCode.WORKLOAD_FAILED))
                 return
+            elif happened.event is Event.TOO_LARGE:
+                task, worker.task, worker.used = worker.task, None, self._clock()
+                self._listener.broken(task, SessionCode.UNITS_REFUSED)
+            elif happened.event is Event.CUT:
+                self._end(worker, worker.ending or SessionCode.STOPPED, happened.done)
+                return
+            elif happened.event is Event.BEGUN:
+                worker.until = self._clock() + self._request_seconds
+            elif happened.event is Event.COUNTING:
+                worker.until = self._clock() + METER_SECONDS
             elif happened.event is Event.SENT:
                 if not self._listener.sent(worker.task, happened.data):
-                    self._end(worker, SessionCode.OUTPUT_TOO_LONG)
+                    self._break_off(worker, SessionCode.OUTPUT_TOO_LONG, len(happened.data))
                     return
             elif happened.done is not None:
                 task, worker.task, worker.used = worker.task, None, self._clock()
                 self._listener.done(task, happened.done)
 
+    def _break_off(self, worker: _Worker, code: SessionCode, unsent: int = 0) -> None:
+        """End an answer early: at once, or when its meter has counted what left of it (rule 4)."""
+        if worker.task is not None and worker.process.cut(unsent):
+            worker.ending, worker.until = code, self._clock() + METER_SECONDS
+        else:
+            self._end(worker, code)
+
     def _fail(self, worker: _Worker, code: SessionCode) -> None:
         """Rule 3: of a process that has not loaded, all that wait for it end too."""
         loading, account = not worker.process.loaded, worker.account
-        self._end(worker, code)
+        if worker.process.counting:
+            self._end(worker, worker.ending or code)
+        else:
+            self._break_off(worker, code)
         if loading:
             self._failing = True
         if loading and account is not None:
@@ -273,8 +319,8 @@ class Pool:
         for task in self._waiting.pop(account, ()):
             self._listener.broken(task, code)
 
-    def _end(self, worker: _Worker, code: SessionCode) -> None:
+    def _end(self, worker: _Worker, code: SessionCode, counted: Done | None = None) -> None:
         self._workers.remove(worker)
         worker.process.close()
         if worker.task is not None:
-            self._listener.broken(worker.task, code)
+            self._listener.broken(worker.task, code, None if counted is None else counted.output_units)

@@ -17,6 +17,8 @@ import select
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
+from msgspec import UNSET
+
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.session import MAX_TABS, SessionCode, SignedStatement, Statement
@@ -88,20 +90,22 @@ class Service:
         try:
             frame = task.answer.finish(task.reservation, done)
         except AnswerBroken as error:
-            frame = task.answer.abort(task.reservation, error.code)
+            counted = None if self._notary.rules.meter is UNSET else done.output_units
+            frame = task.answer.abort(task.reservation, error.code, counted)
         self._over(task, frame)
 
-    def broken(self, task: Task, code: SessionCode) -> None:
+    def broken(self, task: Task, code: SessionCode, counted: int | None = None) -> None:
         """See :class:`~sealmarket_enclave.runtime.kinds.session.pool.Listener`."""
-        self._over(task, task.answer.abort(task.reservation, code))
+        self._over(task, task.answer.abort(task.reservation, code, counted))
 
     def _turn(self) -> None:
         poller = select.poll()
         poller.register(self._channel.fileno(), select.POLLIN)
         for process in self._pool.processes:
-            poller.register(process.output, select.POLLIN)
-            if process.input is not None:
-                poller.register(process.input, select.POLLOUT)
+            for output in process.outputs:
+                poller.register(output, select.POLLIN)
+            for given in process.inputs:
+                poller.register(given, select.POLLOUT)
         ready = {descriptor for descriptor, _ in poller.poll(_TICK_SECONDS * 1000)}
         self._pool.read(ready)
         if self._channel.fileno() in ready:

@@ -1,0 +1,31 @@
+"""How a meter is asked: ``WHAT/ENDPOINT`` with ``u32 length || request || response`` (docs/spec/session.md, "Meter").
+
+One process counts for one account. What it cannot count it raises over, which ends it: the enclave then charges by
+bytes. Nothing leaves but two numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from answers import Answered, read_answer, read_cut
+
+Prompt = Callable[[str, bytes], int]
+"""Units of the prompt in a request to an endpoint."""
+Output = Callable[[str, bytes, Answered], int]
+"""Units of what was answered to a request."""
+
+
+def count(session: Any, prompt_units: Prompt, output_units: Output) -> None:
+    """Answer what the enclave asks, until it asks no more."""
+    for request in session.requests():
+        what, _, endpoint = request.endpoint.partition("/")
+        size = int.from_bytes(request.body[:4], "big")
+        asked, answered = request.body[4 : 4 + size], request.body[4 + size :]
+        if what == "prompt":
+            request.done(prompt_units(endpoint, asked), 0)
+            continue
+        found = read_answer(endpoint, answered) if what == "answer" else read_cut(endpoint, answered)
+        charged = what == "answer" and not found.refused
+        request.done(prompt_units(endpoint, asked) if charged else 0, output_units(endpoint, asked, found))
