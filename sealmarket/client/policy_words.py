@@ -68,6 +68,20 @@ def _served(draft: PolicyDraft) -> Iterator[str]:
         f"Each unit served earns {_amount(draft, rules.per_unit)} or more; at most {rules.max_lease} units are served "
         f"and not yet paid, and a request costs at most {rules.max_units}."
     )
+    yield (
+        f"A prompt has at most {rules.max_prompt_units} units, an answer {rules.max_answer_units}; each started "
+        f"{rules.unit_bytes} bytes of an answer cost a unit, whatever the workload counts."
+    )
+    if not rules.per_unit:
+        yield "A unit may earn you NOTHING: the price of a use is all that a service pays you."
+        return
+    covered = min(rules.max_lease, draft.terms.price // rules.per_unit)
+    yield (
+        f"The price of a use is due when a service opens, and covers {covered} units that are served and never paid "
+        "for: a provider's lease is at most that."
+    )
+    if covered < rules.max_units:
+        yield f"NO lease that the price covers holds the largest request: those above {covered} units are refused."
 
 
 def _forbidden(draft: PolicyDraft) -> Iterator[str]:
