@@ -41,6 +41,7 @@ from sealmarket_backend.keeper import Keeper
 from sealmarket_backend.ledger import Ledger, StoreLimits
 from sealmarket_backend.orphans import Orphans
 from sealmarket_backend.proposals import Proposals
+from sealmarket_backend.service_addresses import ServiceAddresses
 from sealmarket_backend.sessions import Sessions
 from sealmarket_backend.sets import Sets
 from sealmarket_backend.signatures import Signatures
@@ -102,6 +103,7 @@ class Backend:
         self.index = Index(self._database, chain, start=chain.book.deployed_at, listener=self._honesty, tell=say)
         self.sessions = Sessions(self._database, self._signatures, chain.book, self.clock)
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin)
+        self.service_addresses = ServiceAddresses(self._database, self._signatures, self.index)
         self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
         self.expiring = Expiring(self._database, self.blobs)
