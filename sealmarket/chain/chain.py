@@ -46,6 +46,7 @@ from sealmarket.chain.proven_sessions import ProvenSessions
 from sealmarket.chain.quorum import AtEndpoint, ChainTrust, EndpointQuorum
 from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import Rpc, data, quantity, word
+from sealmarket.chain.session_events import ServiceOpened
 from sealmarket.chain.sessions import SessionsView
 from sealmarket.chain.view import View
 from sealmarket.protocol.book import AddressBook
@@ -353,6 +354,18 @@ class Chain:
     def about_job(self, job_id: Bytes32, last: Block, first: int | None = None) -> list[ChainEvent]:
         """All events of one job up to a block; the first is its :class:`JobMatched`."""
         return self._about(self.book.market, [None, str(job_id)], first, last)
+
+    def service_opened(self, job_id: Bytes32, last: Block) -> ServiceOpened | None:
+        """How a service was opened, with its terms; None for one that was not, up to a block.
+
+        Raises:
+            NoSessions: the market has none.
+        """
+        if self.book.sessions is None:
+            raise NoSessions(self.book.market)
+        topics: list[str | None] = [topic_of("Sessions", "ServiceOpened"), str(job_id)]
+        found = self._about(self.book.sessions, topics, None, last)
+        return next((event for event in found if isinstance(event, ServiceOpened)), None)
 
     def about_asset(self, asset_id: Bytes32, last: Block) -> list[ChainEvent]:
         """All events of one asset up to a block."""
