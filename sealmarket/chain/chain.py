@@ -36,7 +36,7 @@ from sealmarket.chain.errors import (
 )
 from sealmarket.chain.events import ChainEvent, JobMatched, VersionPublished
 from sealmarket.chain.interface import ProvableView, SessionsReader
-from sealmarket.chain.logs import LogReader, topic_of
+from sealmarket.chain.logs import LogReader, contracts_of, topic_of
 from sealmarket.chain.model import Block
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.chain.proven import ProvenView
@@ -114,7 +114,7 @@ class Chain:
     def _proven_logs(self) -> ProvenLogs | None:
         if self._quorum is None or not self.trust.proofs:
             return None
-        return ProvenLogs(self.rpc, self._quorum, (self.book.registry, self.book.committee, self.book.market))
+        return ProvenLogs(self.rpc, self._quorum, contracts_of(self.book))
 
     @property
     def chain_id(self) -> int:

@@ -18,7 +18,9 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import JobId
 
 log = logging.getLogger(__name__)
-RETRY_SECONDS, AGAIN_SECONDS = 15.0, 1800.0
+RETRY_SECONDS, AGAIN_SECONDS = 5.0, 1800.0
+WARNS_AT = 12
+"""Failures in a row: a backend that is a few final blocks behind takes no address yet, and that is nothing to say."""
 
 Post = Callable[[SignedServiceAddress], None]
 
@@ -56,17 +58,18 @@ class Announcing:
 
     def _run(self) -> None:
         signed: SignedServiceAddress | None = None
-        said = ""
+        failures = 0
         while not self._over.is_set():
             pause = self._announcer.again_seconds
             try:
                 signed = signed or self._signed()
                 self._announcer.post(signed)
             except SealmarketError as error:
-                pause = self._announcer.retry_seconds
-                if str(error) != said:
-                    said = str(error)
-                    log.warning("the market does not list service %s yet: %s", self._job_id, said)
+                pause, failures = self._announcer.retry_seconds, failures + 1
+                if failures == WARNS_AT:
+                    log.warning("the market does not list service %s yet: %s", self._job_id, error)
+            else:
+                failures = 0
             self._over.wait(pause)
 
     def _signed(self) -> SignedServiceAddress:
