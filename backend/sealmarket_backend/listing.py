@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 from sealmarket.protocol.proposals import SignedProposal
+from sealmarket.protocol.services import SignedServiceAddress
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket_backend.database.dialects import Row
@@ -91,6 +92,23 @@ class Listings:
             limit + 1,
         )
         return _listed(rows, limit, lambda row: view(Bytes32(row["job_id"])))
+
+    def services(
+        self, before: int | None, limit: int, *, asset_id: Bytes32 | None = None, workload: Bytes32 | None = None
+    ) -> Listed:
+        """Addresses of services whose job is accepted, and that fit all that is given, newest first."""
+        of_asset, of_workload = "job_id IN (SELECT job_id FROM served_assets WHERE asset_id = ?)", "workload = ?"
+        given = [(rule, value) for rule, value in ((of_asset, asset_id), (of_workload, workload)) if value is not None]
+        where = "".join(f" AND services.{rule}" for rule, _ in given)
+        rows = self._database.rows(
+            "SELECT body, services.sequence AS place FROM services JOIN jobs USING (job_id)"  # noqa: S608 - ours
+            f" WHERE jobs.status = ? AND services.sequence < ?{where} ORDER BY services.sequence DESC LIMIT ?",
+            int(Status.ACCEPTED),
+            _NEWEST if before is None else before,
+            *(value for _, value in given),
+            limit + 1,
+        )
+        return _listed(rows, limit, _as_kept(SignedServiceAddress))
 
     def proposals(
         self, owner: Address, now: int, newest: int | None, after: int, limit: int

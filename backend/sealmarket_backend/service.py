@@ -45,6 +45,7 @@ from sealmarket_backend.platforms import Platforms
 from sealmarket_backend.proposals import Proposals
 from sealmarket_backend.quotas import Quotas
 from sealmarket_backend.retention import forget
+from sealmarket_backend.service_addresses import ServiceAddresses
 from sealmarket_backend.sessions import Sessions
 from sealmarket_backend.sets import Sets
 from sealmarket_backend.signatures import Signatures
@@ -109,6 +110,7 @@ class Backend:
         self.index = Index(self._database, chain, start=chain.book.deployed_at, listener=self._honesty, tell=say)
         self.sessions = Sessions(self._database, self._signatures, chain.book, self.clock)
         self.proposals = Proposals(self._database, self._signatures, self.index, self._has_coin, self._quotas.count)
+        self.service_addresses = ServiceAddresses(self._database, self._signatures, self.index)
         self.uploads = Uploads(self.blobs)
         self.catalogue = Catalogue(self._database, self.blobs)
         self._nodes = Nodes(patience=POLL_PATIENCE_SECONDS)

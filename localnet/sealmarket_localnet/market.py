@@ -236,7 +236,8 @@ class LocalMarket:
     ) -> Process:
         """Start a worker that runs its provider's jobs on the virtual device, in its own image or a given one.
 
-        ``listen``: an address and a port at which users reach its services; without it the worker takes batch jobs.
+        ``listen``: an address and a port at which users reach its services, which the market lists; without it the
+        worker takes batch jobs.
         """
         config = self.folder / f"{name}.toml"
         settings = {
@@ -252,6 +253,7 @@ class LocalMarket:
             "drain_seconds": 0.0,
             "kind": "session" if listen else "batch",
             "listen": listen,
+            "url": f"http://{listen}" if listen else "",
         }
         config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
         arguments: list[str | Path] = ["-m", "sealmarket_worker", "run", "--config", config]

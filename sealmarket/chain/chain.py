@@ -36,7 +36,7 @@ from sealmarket.chain.errors import (
 )
 from sealmarket.chain.events import ChainEvent, JobMatched, VersionPublished
 from sealmarket.chain.interface import ProvableView, SessionsReader
-from sealmarket.chain.logs import LogReader, topic_of
+from sealmarket.chain.logs import LogReader, contracts_of, topic_of
 from sealmarket.chain.model import Block
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.chain.proven import ProvenView
@@ -46,6 +46,7 @@ from sealmarket.chain.proven_sessions import ProvenSessions
 from sealmarket.chain.quorum import AtEndpoint, ChainTrust, EndpointQuorum
 from sealmarket.chain.reverts import revert_of
 from sealmarket.chain.rpc import Rpc, data, quantity, word
+from sealmarket.chain.session_events import ServiceOpened
 from sealmarket.chain.sessions import SessionsView
 from sealmarket.chain.view import View
 from sealmarket.protocol.book import AddressBook
@@ -113,7 +114,7 @@ class Chain:
     def _proven_logs(self) -> ProvenLogs | None:
         if self._quorum is None or not self.trust.proofs:
             return None
-        return ProvenLogs(self.rpc, self._quorum, (self.book.registry, self.book.committee, self.book.market))
+        return ProvenLogs(self.rpc, self._quorum, contracts_of(self.book))
 
     @property
     def chain_id(self) -> int:
@@ -358,6 +359,18 @@ class Chain:
     def about_job(self, job_id: Bytes32, last: Block, first: int | None = None) -> list[ChainEvent]:
         """All events of one job up to a block; the first is its :class:`JobMatched`."""
         return self._about(self.book.market, [None, str(job_id)], first, last)
+
+    def service_opened(self, job_id: Bytes32, last: Block) -> ServiceOpened | None:
+        """How a service was opened, with its terms; None for one that was not, up to a block.
+
+        Raises:
+            NoSessions: the market has none.
+        """
+        if self.book.sessions is None:
+            raise NoSessions(self.book.market)
+        topics: list[str | None] = [topic_of("Sessions", "ServiceOpened"), str(job_id)]
+        found = self._about(self.book.sessions, topics, None, last)
+        return next((event for event in found if isinstance(event, ServiceOpened)), None)
 
     def about_asset(self, asset_id: Bytes32, last: Block) -> list[ChainEvent]:
         """All events of one asset up to a block."""

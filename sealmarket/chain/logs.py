@@ -48,6 +48,12 @@ MOST_HEADERS = 1_000
 _EVERYTHING = 1 << 40
 
 
+def contracts_of(book: AddressBook) -> dict[Address, str]:
+    """The contracts of a market whose logs are read, each by the name of its ABI."""
+    found = {book.registry: "AssetRegistry", book.committee: "OracleCommittee", book.market: "Market"}
+    return found if book.sessions is None else found | {book.sessions: "Sessions"}
+
+
 class LogReader:
     """Logs of one market. ``header`` reads the header at a number, None for the newest.
 
@@ -58,9 +64,7 @@ class LogReader:
         self, book: AddressBook, rpc: Rpc, header: Callable[[int | None], Header], proven: ProvenLogs | None = None
     ) -> None:
         self._book, self._rpc, self._header, self._proven = book, rpc, header, proven
-        self._names = {book.registry: "AssetRegistry", book.committee: "OracleCommittee", book.market: "Market"}
-        if book.sessions is not None:
-            self._names[book.sessions] = "Sessions"
+        self._names = contracts_of(book)
         self._absence = Absence(rpc, header)
         self._span, self._few_span = Span(MAX_RANGE), Span(_EVERYTHING)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
 import typer
 
 from sealmarket.cli._options import Usage
+from sealmarket_enclave.protocol.errors import SealmarketError
 
+T = TypeVar("T")
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without being asked; needed where there is no terminal.")]
 
 
@@ -47,3 +51,27 @@ def progress(text: str) -> None:
 def pasted(*words: object) -> str:
     """A command that a shell takes as it stands: each word quoted where it has to be."""
     return shlex.join(str(word) for word in words)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Takes an answer from its option, from the default, or from the terminal, where a wrong one is asked again."""
+
+    defaults: bool
+
+    def __call__(
+        self, option: str, given: str | None, question: str, default: str | None, read: Callable[[str], T]
+    ) -> T:
+        if given is not None:
+            return read(given)
+        if self.defaults or not sys.stdin.isatty():
+            if default is None:
+                raise Usage(f"{option} has no default: {question.lower()}", remedy=f"give {option}")
+            return read(default)
+        while True:
+            try:
+                return read(typer.prompt(question, default=default, err=True))
+            except SealmarketError as error:
+                typer.echo(f"  {error}", err=True)
+            except OSError as error:
+                typer.echo(f"  {error.filename}: {error.strerror}", err=True)

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import UNSET
 
 from sealmarket.chain import Chain, Sending
-from sealmarket.cli._asking import progress
+from sealmarket.cli._asking import Yes, progress, require_yes
 from sealmarket.cli._consumer_request import address_of
-from sealmarket.cli._infer_service import HostUrl, ServiceId, metered, service_option
+from sealmarket.cli._infer_service import (
+    AllowSimulated,
+    Named,
+    OfAsset,
+    OfWorkload,
+    ServiceId,
+    metered,
+    service_option,
+    wish_of,
+)
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -33,20 +43,21 @@ from sealmarket.cli._options import (
 )
 from sealmarket.client.jobs import read_job
 from sealmarket.client.stopping import pause
-from sealmarket.client.tabs import Closing, Tabs, TabStatus, tab_status
+from sealmarket.client.tabs import Closing, Tabs, TabStatus, opened_terms, tab_status
 from sealmarket.protocol.moments import beside
 from sealmarket_enclave.protocol.codec import Wei
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.policy import strictest_serving
 
 if TYPE_CHECKING:
+    from sealmarket.client.offered_services import ServiceWish
+    from sealmarket.market_api.client import MarketApi
+    from sealmarket.store.blobs import Store
+    from sealmarket_enclave.protocol.codec import Address
     from sealmarket_enclave.protocol.job import JobSpec
-    from sealmarket_enclave.protocol.session import SessionTerms
-
-    _Locking = Callable[[Tabs, JobSpec, SessionTerms, Wei], object]
 
 app = typer.Typer(name="tab", no_args_is_help=True, help="Lock money for a service, and take the rest back.")
 
-_Opened = tuple[Chain, Tabs]
 FINALITIES, POLL_SECONDS = 2, 1.0
 """For how many times a block's finality the nodes are asked to confirm, and how often."""
 _Amount = Annotated[str, typer.Argument(help="1500 in the smallest unit, or 1.5coin, of your free balance.")]
@@ -55,11 +66,14 @@ _Amount = Annotated[str, typer.Argument(help="1500 in the smallest unit, or 1.5c
 @app.command("open")
 def open_command(
     value: _Amount,
-    service: ServiceId,
-    provider: HostUrl,
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
+    service: Annotated[str | None, typer.Option("--service", help="The service: the id of its job.")] = None,
+    asset: OfAsset = None,
+    workload: OfWorkload = None,
+    allow_simulated: AllowSimulated = False,
+    yes: Yes = False,
     accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
     priority_fee: PriorityFee = None,
@@ -68,21 +82,29 @@ def open_command(
 ) -> None:
     """Open your tab at a service: answers are paid from it, and no more than it holds.
 
-    The terms come from the provider's host and count only with the hash that the job on chain names. Says what counts
-    your units: a meter that all owners name, or the workload.
+    With --asset or --workload it is the cheapest service of them that takes a tab of yours, and you are asked first.
+    The terms are those on chain. Says what counts your units: a meter that all owners name, or the workload.
 
-    Example: sealmarket consumer tab open 1coin --service ID --provider URL --book market.json --rpc URL
-    --key-file user.key
+    Example: sealmarket consumer tab open 1coin --asset 0xID --book market.json --rpc URL --key-file user.key
     """
-    with _tabs(book, rpc, key_file, sending(max_fee, priority_fee), code=accept_code, own=development) as opened:
-        _lock(opened, Tabs.open, amount(value), service, provider, "are locked", as_json=as_json)
+    limits, wanted = sending(max_fee, priority_fee), amount(value)
+    Named(service=None if service is None else [service], asset=asset, workload=workload)
+    wish = wish_of(asset, workload, simulated=allow_simulated)
+    with _tabs(book, rpc, key_file, limits, code=accept_code, own=development) as (chain, store, api, tabs):
+        if service is None:
+            job_id = _chosen(chain, api, tabs.address, wish, wanted, yes=yes)
+        else:
+            job_id = service_option(service)
+        spec = read_job(chain, job_id).spec
+        _say_meter(chain, store, spec)
+        tabs.open(spec, opened_terms(chain, job_id), wanted)
+        _said(job_id, tabs.status(job_id), f"{coins(wanted)} are locked", as_json)
 
 
 @app.command()
 def add(
     value: _Amount,
     service: ServiceId,
-    provider: HostUrl,
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
@@ -94,11 +116,12 @@ def add(
 ) -> None:
     """Lock more in your open tab.
 
-    Example: sealmarket consumer tab add 1coin --service ID --provider URL --book market.json --rpc URL
-    --key-file user.key
+    Example: sealmarket consumer tab add 1coin --service ID --book market.json --rpc URL --key-file user.key
     """
-    with _tabs(book, rpc, key_file, sending(max_fee, priority_fee), code=accept_code, own=development) as opened:
-        _lock(opened, Tabs.add, amount(value), service, provider, "more are locked", as_json=as_json)
+    limits, wanted, job_id = sending(max_fee, priority_fee), amount(value), service_option(service)
+    with _tabs(book, rpc, key_file, limits, code=accept_code, own=development) as (chain, _, _, tabs):
+        tabs.add(read_job(chain, job_id).spec, opened_terms(chain, job_id), wanted)
+        _said(job_id, tabs.status(job_id), f"{coins(wanted)} more are locked", as_json)
 
 
 @app.command()
@@ -121,7 +144,8 @@ def close(
     Example: sealmarket consumer tab close --service ID --book market.json --rpc URL --key-file user.key
     """
     job_id = service_option(service)
-    with _tabs(book, rpc, key_file, sending(max_fee, priority_fee), code=None, own=development) as (chain, tabs):
+    limits = sending(max_fee, priority_fee)
+    with _tabs(book, rpc, key_file, limits, code=None, own=development) as (chain, _, _, tabs):
         what, found = tabs.close(job_id)
         if what in (Closing.REQUESTED, Closing.WAITS) and _confirmed(chain, tabs, job_id):
             what, found = Closing.CONFIRMED, tabs.status(job_id)
@@ -132,7 +156,7 @@ def close(
         Closing.CONFIRMED: "the nodes confirmed it: the rest is yours at the time below, or once the host posts your "
         "last units; then run this command again",
     }
-    _said(found, words[what], as_json)
+    _said(job_id, found, words[what], as_json)
 
 
 def _confirmed(chain: Chain, tabs: Tabs, job_id: JobId) -> bool:
@@ -158,40 +182,46 @@ def status(service: ServiceId, book: BookFile, rpc: RpcUrl, key_file: KeyFile, a
 
     Example: sealmarket consumer tab status --service ID --book market.json --rpc URL --key-file user.key
     """
-    account = address_of(key_file)
+    account, job_id = address_of(key_file), service_option(service)
     with market(book, rpc) as (chain, *_):
-        found = tab_status(chain, service_option(service), account)
-    _said(found, "your tab" if found.tab.limit else "no tab of this account", as_json)
+        found = tab_status(chain, job_id, account)
+    _said(job_id, found, "your tab" if found.tab.limit else "no tab of this account", as_json)
 
 
 @contextmanager
-def _tabs(book: Path, rpc: str, key_file: Path, limits: Sending, *, code: str | None, own: bool) -> Iterator[_Opened]:
-    with market(book, rpc, code) as (chain, store, _):
-        yield chain, Tabs(chain, load_key(key_file), store, development=own, sending=limits)
+def _tabs(
+    book: Path, rpc: str, key_file: Path, limits: Sending, *, code: str | None, own: bool
+) -> Iterator[tuple[Chain, Store, MarketApi, Tabs]]:
+    with market(book, rpc, code) as (chain, store, api):
+        yield chain, store, api, Tabs(chain, load_key(key_file), store, development=own, sending=limits)
 
 
-def _lock(opened: _Opened, by: _Locking, wanted: Wei, service: str, provider: str, what: str, *, as_json: bool) -> None:
-    chain, tabs = opened
-    job_id = service_option(service)
-    spec = read_job(chain, job_id).spec
-    by(tabs, spec, _terms(provider, service, spec), wanted)
-    _said(tabs.status(job_id), f"{coins(wanted)} {what}", as_json)
+def _say_meter(chain: Chain, store: Store, spec: JobSpec) -> None:
+    """Say what counts units, by the policies that the job's owners published."""
+    from sealmarket.client.approvals import policy_of
+
+    head = chain.head()
+    policies = [policy_of(chain, store, head, use.asset_id, use.version) for use in spec.assets]
+    progress(metered(strictest_serving(tuple(one.serving for one in policies if one.serving is not UNSET)).meter))
 
 
-def _terms(provider: str, service: str, spec: JobSpec) -> SessionTerms:
-    """The terms that the host shows; says what counts their units, by the policies that the job names."""
-    from sealmarket.inference.host import ServiceHost
-    from sealmarket.inference.service import owners_rules
+def _chosen(chain: Chain, api: MarketApi, account: Address, wish: ServiceWish, wanted: Wei, *, yes: bool) -> JobId:
+    """The cheapest service that fits, once the user agrees to it."""
+    from sealmarket.cli._infer_choice import cheapest, service_lines
+    from sealmarket.client.offered_services import ServiceFinder
 
-    with closing(ServiceHost(provider, service_option(service))) as host:
-        document = host.document()
-    progress(metered(owners_rules(document, spec).meter))
-    return document.terms
+    progress("looking for the cheapest service that takes a tab of yours")
+    found = cheapest(ServiceFinder(chain, api), chain, account, wish)
+    for line in service_lines(found):
+        typer.echo(line, err=True)
+    require_yes(f"Lock {coins(wanted)} for this service?", yes=yes)
+    return found.job_id
 
 
-def _said(found: TabStatus, what: str, as_json: bool) -> None:
+def _said(job_id: JobId, found: TabStatus, what: str, as_json: bool) -> None:
     service, tab = found.service, found.tab
     payload = {
+        "service": str(job_id),
         "limit": str(int(tab.limit)),
         "paid": str(int(tab.paid)),
         "left": str(int(tab.left)),

@@ -1,4 +1,4 @@
-"""The data that an owner's commands seal: a file, or `-` for what another program writes into a pipe."""
+"""What an owner's commands seal and hand over: a file, `-` for what another program writes into a pipe, and steps."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from sealmarket.sealing.spool import Data
 DataFile = Annotated[
     Path,
     typer.Argument(help="The data; `-` reads it from a pipe, once.", exists=True, dir_okay=False, allow_dash=True),
+]
+Steps = Annotated[
+    list[Path] | None,
+    typer.Option("--step", help="The folder of a validator or meter that does not come with Sealmarket; repeat."),
 ]
 
 

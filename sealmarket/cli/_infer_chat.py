@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sealmarket.cli._groups import takes
 from sealmarket.cli._infer_service import (
     AllowSimulated,
     Budget,
     DevelopmentRoots,
     EvidencePolicy,
-    HostUrl,
     MostOutput,
     MostUnits,
-    ServiceId,
-    asking,
+    Named,
+    asking_all,
     facts_lines,
     spending_of,
 )
-from sealmarket.cli._options import AcceptCode, BookFile, KeyFile, PassphraseFile, RpcUrl
+from sealmarket.cli._options import AcceptCode, BookFile, KeyFile, PassphraseFile, RpcUrl, Usage
 from sealmarket.cli._plain import harmless
 from sealmarket_enclave.protocol.codec import require_shallow
 from sealmarket_enclave.protocol.errors import SealmarketError
@@ -34,9 +34,9 @@ _CAP = 100_000
 _MOST_EVENT = 1 << 20
 
 
+@takes(Named)
 def chat(
-    service: ServiceId,
-    provider: HostUrl,
+    named: Named,
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
@@ -52,11 +52,12 @@ def chat(
 ) -> None:
     """Talk to a service, a line at a time, until the input ends. Each answer's receipt is kept.
 
-    Example: sealmarket infer chat --service ID --provider URL --book market.json --rpc URL --key-file user.key
+    Example: sealmarket infer chat --asset 0xID --book market.json --rpc URL --key-file user.key
     """
-    with asking(
-        service,
-        provider,
+    if named.service is not None and len(named.service) > 1:
+        raise Usage("a chat has one service", remedy="name one, or start a proxy for several")
+    with asking_all(
+        named,
         book,
         rpc,
         key_file,
@@ -66,7 +67,7 @@ def chat(
         allow_simulated=allow_simulated,
         accept_code=accept_code,
         passphrase_file=passphrase_file,
-    ) as asker:
+    ) as (asker, *_):
         for line in facts_lines(asker.service):
             typer.echo(line, err=True)
         messages = [{"role": "system", "content": system}] if system else []

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import UNSET, UnsetType
 
 from sealmarket.cli._asking import progress
-from sealmarket.cli._options import Usage, coins, hash_option, home_folder, load_key, market
+from sealmarket.cli._options import Usage, asset_option, coins, hash_option, home_folder, load_key, market
+from sealmarket.client.signing import address_of
 from sealmarket.files import read_file
 from sealmarket_enclave.protocol.codec import Bytes32, Wei, from_builtins, parse_json
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
@@ -19,18 +21,18 @@ from sealmarket_enclave.protocol.numbers import JobId
 
 if TYPE_CHECKING:
     from sealmarket.attestation.policy.rules import AppraisalPolicy
+    from sealmarket.client.offered_services import ServiceWish
     from sealmarket.inference.pool import Asker, Spending
     from sealmarket.inference.service import Service
 
 _MOST_POLICY = 4 << 20
 
 ServiceId = Annotated[str, typer.Option("--service", help="The service: the id of its job.")]
-HostUrl = Annotated[str, typer.Option("--provider", help="Where the provider's host answers.")]
-ServiceIds = Annotated[
-    list[str], typer.Option("--service", help="The service: the id of its job; repeat for others of the same model.")
+OfAsset = Annotated[
+    str | None, typer.Option("--asset", help="A model in place of a service: 0xID, 0xID:VERSION, or its card.")
 ]
-HostUrls = Annotated[
-    list[str], typer.Option("--provider", help="Where the provider's host answers; one for each service, in order.")
+OfWorkload = Annotated[
+    str | None, typer.Option("--workload", help="Only services of this workload: its folder, or its digest.")
 ]
 Grants = Annotated[int, typer.Option(help="How many requests run side by side at each service.", min=1, max=64)]
 Cap = Annotated[int, typer.Option(help="Units that one grant may spend.", min=1)]
@@ -44,6 +46,49 @@ DevelopmentRoots = Annotated[
     list[Path] | None, typer.Option(help="A development root (DER) to accept: evidence is then SIMULATED.")
 ]
 AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Take a virtual device, which hides nothing.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """Which services a user asks: by their ids, or as those of a model at which the user has a tab."""
+
+    service: Annotated[
+        list[str] | None,
+        typer.Option("--service", help="The service: the id of its job; repeat for others of the same model."),
+    ] = None
+    provider: Annotated[
+        list[str] | None,
+        typer.Option("--provider", help="Where each host answers, in order; without it, where the market says."),
+    ] = None
+    asset: OfAsset = None
+    workload: OfWorkload = None
+
+    def __post_init__(self) -> None:
+        """Raises :class:`Usage` for options that name nothing, or contradict each other."""
+        model = self.asset is not None or self.workload is not None
+        services, addresses = len(self.service or ()), len(self.provider or ())
+        if bool(self.service) == model:
+            raise Usage(
+                f"{services} services and {'a' if model else 'no'} model are named, expected one of the two",
+                remedy="name --asset or --workload, or each --service",
+            )
+        if addresses not in (0, services):
+            raise Usage(
+                f"{services} services and {addresses} addresses, expected one --provider for each --service",
+                remedy="name them in the same order, or none: the market says where each is",
+            )
+
+
+def wish_of(asset: str | None, workload: str | None, *, simulated: bool) -> ServiceWish:
+    """Which services are looked for. Raises :class:`Usage`."""
+    from sealmarket.client.offered_services import ServiceWish
+    from sealmarket.workloads.folders import read_bundle
+
+    asset_id, version = (None, None) if asset is None else asset_option(asset)
+    digest = None
+    if workload is not None:
+        digest = hash_option(workload) if workload.startswith("0x") else read_bundle(Path(workload)).digest
+    return ServiceWish(asset=asset_id, version=version, workload=digest, simulated=simulated)
 
 
 def service_option(text: str) -> JobId:
@@ -66,16 +111,8 @@ def spending_of(grants: int, cap: int, budget: int) -> Spending:
 
 
 @contextmanager
-def asking(service: str, provider: str, *arguments: Any, **options: Any) -> Iterator[Asker]:
-    """Prove a service, and hold what asks it; arguments as for :func:`asking_all`."""
-    with asking_all([service], [provider], *arguments, **options) as askers:
-        yield askers[0]
-
-
-@contextmanager
 def asking_all(
-    services: list[str],
-    providers: list[str],
+    named: Named,
     book: Path,
     rpc: str,
     key_file: Path,
@@ -90,31 +127,27 @@ def asking_all(
     """Prove services, and hold what asks them. Of several, one that is not proven is left out, and named.
 
     Raises:
-        Usage: not one address for each service.
         ServiceNotProven, and what else a check raises: the only service, or the last one of which none is proven.
     """
     from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+    from sealmarket.cli._infer_choice import places
     from sealmarket.inference.host import ServiceHost
     from sealmarket.inference.opening import opened, prove, service_folder
 
-    if len(services) != len(providers):
-        raise Usage(
-            f"{len(services)} services and {len(providers)} addresses, expected one --provider for each --service",
-            remedy="name them in the same order",
-        )
-    jobs, own = [service_option(service) for service in services], _policy(evidence_policy)
     roots = TrustAnchors.production().with_development(*map(read_file, development_root))
-    account = load_key(key_file, passphrase_file)
+    own, account = _policy(evidence_policy), load_key(key_file, passphrase_file)
     askers: list[Asker] = []
     with ExitStack() as stack:
-        chain, _, _ = stack.enter_context(market(book, rpc, accept_code))
-        for job_id, provider in dict(zip(jobs, providers, strict=True)).items():
+        chain, _, api = stack.enter_context(market(book, rpc, accept_code))
+        found = places(named, chain, api, address_of(account), simulated=allow_simulated)
+        last = list(found)[-1]
+        for job_id, provider in found.items():
             host = stack.enter_context(closing(ServiceHost(provider, job_id)))
             progress(f"verifying service {job_id}: chain, decision, evidence, key")
             try:
                 proven = prove(chain, host, job_id, roots, own, simulated=allow_simulated)
             except SealmarketError as error:
-                if job_id == jobs[-1] and not askers:
+                if job_id == last and not askers:
                     raise
                 progress(f"WARNING: service {job_id} is left out: {error}")
                 continue

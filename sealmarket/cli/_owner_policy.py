@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from sealmarket.cli._asking import Asker
+from sealmarket.cli._groups import takes
 from sealmarket.cli._options import Usage, account_option, amount, answer, hash_option, written
+from sealmarket.cli._owner_serving import ServingOptions, count, serves, serving_terms
 from sealmarket.cli._owner_validators import add_validators
 from sealmarket.cli._rules import graded, rules_in
 from sealmarket.client.draft import PolicyDraft
@@ -27,42 +28,18 @@ from sealmarket.protocol.purposes import MEANINGS, label_of, purpose_bits, purpo
 from sealmarket.workloads.folders import read_bundle
 from sealmarket_enclave.protocol.card import Card, CardRefused, checked
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei, canonical_json, decode, to_builtins
-from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
+from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.policy import MAX_WITHHELD
 
 app = typer.Typer(no_args_is_help=True, help="Write a policy: who may use your data, how, until when, for how much.")
-T = TypeVar("T")
-
 LONGEST_HEADER, LONGEST_NAME = 64 << 10, 200
-_FORMATS = "application/json,application/onnx"
-
-
-@dataclass(frozen=True, slots=True)
-class _Asker:
-    """Takes an answer from its option, from the default, or from the terminal."""
-
-    defaults: bool
-
-    def __call__(
-        self, option: str, given: str | None, question: str, default: str | None, read: Callable[[str], T]
-    ) -> T:
-        if given is not None:
-            return read(given)
-        if self.defaults or not sys.stdin.isatty():
-            if default is None:
-                raise Usage(f"{option} has no default: {question.lower()}", remedy=f"give {option}")
-            return read(default)
-        while True:
-            try:
-                return read(typer.prompt(question, default=default, err=True))
-            except SealmarketError as error:
-                typer.echo(f"  {error}", err=True)
-            except OSError as error:
-                typer.echo(f"  {error.filename}: {error.strerror}", err=True)
+_FORMATS, _ANSWERS = "application/json,application/onnx", "application/json"
 
 
 @app.command()
+@takes(ServingOptions)
 def new(
+    service: ServingOptions,
     out: Annotated[Path, typer.Argument(help="The new policy draft. It is never overwritten.")],
     workload: Annotated[
         list[str] | None, typer.Option(help="A workload that may run: its folder, or its digest; repeat.")
@@ -123,21 +100,30 @@ def new(
 
     Example: sealmarket owner policy new policy.json --workload workload --evidence measurement.json
     --title "Cardiology 2025" --price 0.5coin --expiry 2027-01-31 --defaults
+
+    Example: sealmarket owner policy new policy.json --workload chat --evidence measurement.json --title "A model"
+    --price 0.2coin --per-unit 0.000001coin --defaults
     """
     if out.exists():
         raise Usage(f"{out} exists", remedy="name a new file")
     if card is not None and (columns_of or description or label):
         raise Usage("--card says all of the data", remedy="give the rest to `sealmarket owner describe`")
-    ask, when = _Asker(defaults), moment_option(now) or int(time.time())
+    ask, when = Asker(defaults), moment_option(now) or int(time.time())
     document: dict[str, Any] = {
         "version": "sealmarket/policy-draft/1",
         "title": ask("--title", title, "A title, which is public", None, _title),
         "evidence": _evidence(ask, evidence, allow_simulated=allow_simulated),
-        "workloads": [str(one) for one in _workloads(ask, workload)],
-        "terms": _terms(ask, when, price, expiry, max_uses, purposes, consumer),
-        "output": _output(ask, formats, max_outputs, max_bytes, minimum_owners),
+    }
+    listed = _workloads(ask, workload)
+    served = serves(ask, service, [kind for _, kind in listed])
+    document |= {
+        "workloads": [str(digest) for digest, _ in listed],
+        "terms": _terms(ask, when, price, expiry, max_uses, purposes, consumer, served=served),
+        "output": _output(ask, formats, max_outputs, max_bytes, minimum_owners, served=served),
         "dataCard": _data_card(ask, columns_of, description, label) if card is None else _promise(card),
     }
+    if served:
+        document["serving"] = serving_terms(ask, service, int(amount(document["terms"]["price"])))
     add_validators(document, wanted=validators, smallest_group=smallest_group, withhold=withhold)
     if auditor:
         document["auditors"] = [str(public_key_in(one).raw) for one in auditor]
@@ -173,13 +159,15 @@ def moment_option(text: str | None) -> int | None:
 
 
 def _terms(
-    ask: _Asker,
+    ask: Asker,
     now: int,
     price: str | None,
     expiry: str | None,
     max_uses: str | None,
     purposes: str | None,
     consumers: list[str] | None,
+    *,
+    served: bool,
 ) -> dict[str, Any]:
     if not ask.defaults and purposes is None and sys.stdin.isatty():
         for purpose, meaning in MEANINGS.items():
@@ -188,7 +176,7 @@ def _terms(
         "--purposes",
         purposes,
         "What may it be used for, with commas",
-        "train",
+        "infer" if served else "train",
         lambda text: written(purpose_bits, text),
     )
     cost: Wei = ask("--price", price, "What does one use cost", "0.1coin", amount)
@@ -196,13 +184,13 @@ def _terms(
     return {
         "price": f"{cost.coins}coin",
         "expiry": iso(end),
-        "maxUses": ask("--max-uses", max_uses, "How often may it be used at most", "100", _count),
+        "maxUses": ask("--max-uses", max_uses, "How often may it be used at most", "100", count),
         "purposes": [purpose.name.lower() for purpose in purposes_of(wanted)],
         "consumers": [one.checksum for one in _consumers(ask, consumers)],
     }
 
 
-def _consumers(ask: _Asker, given: list[str] | None) -> list[Address]:
+def _consumers(ask: Asker, given: list[str] | None) -> list[Address]:
     text = None if given is None else ",".join(given)
     return ask("--consumer", text, "Who may ask: accounts with commas, or anyone", "anyone", _accounts)
 
@@ -212,21 +200,22 @@ def _accounts(text: str) -> list[Address]:
 
 
 def _output(
-    ask: _Asker, formats: str | None, max_outputs: int, max_bytes: int, minimum_owners: str | None
+    ask: Asker, formats: str | None, max_outputs: int, max_bytes: int, minimum_owners: str | None, *, served: bool
 ) -> dict[str, Any]:
+    usual = _ANSWERS if served else _FORMATS
     return {
-        "mediaTypes": ask("--formats", formats, "Which formats may leave the enclave, with commas", _FORMATS, _listed),
+        "mediaTypes": ask("--formats", formats, "Which formats may leave the enclave, with commas", usual, _listed),
         "maxOutputs": max_outputs,
         "maxBytes": max_bytes,
         "bucketBytes": 1 << 16,
         "minimumOwners": ask(
-            "--minimum-owners", minimum_owners, "How many owners must a job pool at least", "1", _count
+            "--minimum-owners", minimum_owners, "How many owners must a job pool at least", "1", count
         ),
     }
 
 
 def _data_card(
-    ask: _Asker, columns_of: Path | None, description: str | None, labels: list[str] | None
+    ask: Asker, columns_of: Path | None, description: str | None, labels: list[str] | None
 ) -> dict[str, Any]:
     card: dict[str, Any] = {}
     if (text := ask("--description", description, "What should others know of the data", "nothing", str)) != "nothing":
@@ -266,17 +255,21 @@ def _columns(path: Path) -> list[str]:
     return names
 
 
-def _workloads(ask: _Asker, given: list[str] | None) -> list[Bytes32]:
+def _workloads(ask: Asker, given: list[str] | None) -> list[tuple[Bytes32, bool | None]]:
+    """The digest of each, and whether it serves; None where only the digest is known."""
     text = None if given is None else "\n".join(given)
     question = "Which workload may run: its folder, or its digest"
     return ask("--workload", text, question, None, lambda words: [_workload(word) for word in words.split("\n")])
 
 
-def _workload(text: str) -> Bytes32:
-    return hash_option(text) if text.startswith("0x") else read_bundle(Path(text)).digest
+def _workload(text: str) -> tuple[Bytes32, bool | None]:
+    if text.startswith("0x"):
+        return hash_option(text), None
+    bundle = read_bundle(Path(text))
+    return bundle.digest, bundle.manifest.session is not msgspec.UNSET
 
 
-def _evidence(ask: _Asker, given: Path | None, *, allow_simulated: bool) -> dict[str, Any]:
+def _evidence(ask: Asker, given: Path | None, *, allow_simulated: bool) -> dict[str, Any]:
     question = "Which enclaves may open it: the file of `worker image measure`"
     rules = ask("--evidence", None if given is None else str(given), question, None, rules_in)
     return graded(rules, allow_simulated=allow_simulated)
@@ -286,12 +279,6 @@ def _title(text: str) -> str:
     if not 1 <= len(text) <= 200 or not text.isprintable():
         raise Usage("a title has 1 to 200 printable characters", remedy="name another")
     return text
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 9 and int(text)):
-        raise Usage(f"{text[:80]!a} is no count", remedy="write a whole number from 1 on")
-    return int(text)
 
 
 def _listed(text: str) -> list[str]:

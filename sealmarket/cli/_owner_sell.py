@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sealmarket.cli._card_text import ASSET_CARD, card_lines, write_card
-from sealmarket.cli._data import DataFile, data_of
+from sealmarket.cli._data import DataFile, Steps, data_of
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -48,6 +48,7 @@ def sell(
         bool, typer.Option("--plain-key", help="Keep the data key unencrypted in its file (mode 0600).")
     ] = False,
     describe: Describe = False,
+    steps: Steps = None,
     accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
     priority_fee: PriorityFee = None,
@@ -65,7 +66,13 @@ def sell(
         owner = Owner(chain, load_key(key_file), store, api, development=development, sending=limits)
         plain = passphrase is None
         sealed = owner.seal_and_publish(
-            data_of(file), draft, out, passphrase=passphrase, confirm_unencrypted_key=plain, on_progress=report
+            data_of(file),
+            draft,
+            out,
+            passphrase=passphrase,
+            confirm_unencrypted_key=plain,
+            steps=steps or (),
+            on_progress=report,
         )
         card = write_card(sealed, out / ASSET_CARD, owner.address, chain.book)
         now = chain.head().timestamp

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sealmarket.cli._asking import progress
+from sealmarket.cli._groups import takes
 from sealmarket.cli._infer_chat import chat
 from sealmarket.cli._infer_receipts import air, receipt, receipts, status
 from sealmarket.cli._infer_service import (
@@ -16,27 +18,67 @@ from sealmarket.cli._infer_service import (
     DevelopmentRoots,
     EvidencePolicy,
     Grants,
-    HostUrls,
     MostOutput,
     MostUnits,
-    ServiceIds,
+    Named,
+    OfAsset,
+    OfWorkload,
     asking_all,
     facts_lines,
     spending_of,
+    wish_of,
 )
-from sealmarket.cli._options import AcceptCode, BookFile, KeyFile, PassphraseFile, RpcUrl
+from sealmarket.cli._options import (
+    AcceptCode,
+    AsJson,
+    BookFile,
+    KeyFile,
+    PassphraseFile,
+    RpcUrl,
+    answer,
+    market,
+)
 from sealmarket.private_files import read_passphrase_file
 
-app = typer.Typer(no_args_is_help=True, help="Ask a service: OpenAI's clients, a chat, receipts.")
+app = typer.Typer(no_args_is_help=True, help="Find a service and ask it: OpenAI's clients, a chat, receipts.")
+BACKENDS_PART = "that these are all is the backend's statement; each was checked against the chain, no evidence yet"
 
 for command in (chat, receipts, receipt, air, status):
     app.command()(command)
 
 
 @app.command()
+def services(
+    book: BookFile,
+    rpc: RpcUrl,
+    asset: OfAsset = None,
+    workload: OfWorkload = None,
+    allow_simulated: AllowSimulated = False,
+    limit: Annotated[int, typer.Option(help="How many are shown.", min=1, max=64)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Services that can be asked, the cheapest first: price, owners' part, provider, TEE, end, as the chain has them.
+
+    Where each is reached its provider signed. Evidence is verified by `infer proxy` and `chat`, and not here.
+
+    Example: sealmarket infer services --asset 0xID --book market.json --rpc URL
+    """
+    from sealmarket.cli._infer_choice import service_lines, service_payload
+    from sealmarket.client.offered_services import ServiceFinder
+
+    wish = wish_of(asset, workload, simulated=allow_simulated)
+    with market(book, rpc) as (chain, _, api):
+        progress("reading the market's list, and holding each service against the chain")
+        found = ServiceFinder(chain, api).find(wish, limit)
+    none = "no service can be asked" + ("" if allow_simulated else " on hardware; --allow-simulated shows the others")
+    lines = [line for one in found for line in service_lines(one)] or [none]
+    answer({"services": [service_payload(one) for one in found]}, [*lines, BACKENDS_PART], as_json)
+
+
+@app.command()
+@takes(Named)
 def proxy(
-    service: ServiceIds,
-    provider: HostUrls,
+    named: Named,
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
@@ -60,9 +102,10 @@ def proxy(
 ) -> None:
     """Verify a service once, then answer OpenAI's clients on this machine by it, and by nothing else.
 
-    Several services of one model stand in for each other: a request goes to one that is verified and has room.
+    Several services of one model stand in for each other: a request goes to one that is verified and has room. With
+    --asset or --workload they are those at which you have an open tab.
 
-    Example: sealmarket infer proxy --service ID --provider URL --book market.json --rpc URL --key-file user.key
+    Example: sealmarket infer proxy --asset 0xID --book market.json --rpc URL --key-file user.key
     """
     from sealmarket.inference.proxy import Proxy, ProxyRules
     from sealmarket.inference.replicas import Replicas
@@ -72,8 +115,7 @@ def proxy(
     require_address(host, token)
     rules = ProxyRules(most_units=most_units, most_output=most_output, token=token)
     with asking_all(
-        service,
-        provider,
+        named,
         book,
         rpc,
         key_file,

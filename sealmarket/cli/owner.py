@@ -18,7 +18,7 @@ from sealmarket.cli import (
     _owner_terms,
 )
 from sealmarket.cli._card_text import ASSET_CARD, card_lines, write_card
-from sealmarket.cli._data import DataFile, data_of
+from sealmarket.cli._data import DataFile, Steps, data_of
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -115,10 +115,7 @@ def publish(
     card: Annotated[
         Path | None, typer.Option("--card", help=f"Where the card for consumers goes. Without it: {ASSET_CARD} there.")
     ] = None,
-    steps: Annotated[
-        list[Path] | None,
-        typer.Option("--step", help="The folder of a validator or meter that does not come with Sealmarket; repeat."),
-    ] = None,
+    steps: Steps = None,
     now: _Now = None,
     accept_code: AcceptCode = None,
     max_fee: MaxFee = None,

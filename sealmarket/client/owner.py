@@ -103,6 +103,7 @@ class Owner(Connected):
         passphrase: str | None = None,
         confirm_unencrypted_key: bool = False,
         successor_of: SealedAsset | None = None,
+        steps: Sequence[Path] = (),
         on_progress: OnProgress = quiet,
     ) -> SealedAsset:
         """Encrypt data at home and put its terms on chain: :meth:`seal` with these arguments, then :meth:`publish`.
@@ -126,7 +127,7 @@ class Owner(Connected):
             )
             now.found(asset=sealed.asset_id, version=sealed.version)
         with step(on_progress, "publish", "uploading ciphertext, shares and policy, and publishing the terms") as now:
-            mined = self.publish(sealed)
+            mined = self.publish(sealed, steps=steps)
             now.found(block=mined.block.number, transaction=mined.transaction)
         return sealed
 

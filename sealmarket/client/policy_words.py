@@ -76,13 +76,21 @@ def _served(draft: PolicyDraft) -> Iterator[str]:
         f"Each unit served earns {_amount(draft, rules.per_unit)} or more; at most {rules.max_lease} units are served "
         f"and not yet paid, and a request costs at most {rules.max_units}."
     )
+    bounds = f"A prompt has at most {rules.max_prompt_units} units, an answer {rules.max_answer_units}"
     if rules.meter is UNSET:
-        yield (
-            "The workload itself says how many units an answer has, within these bounds; each started "
-            f"{rules.unit_bytes} bytes cost one at least."
-        )
+        yield f"{bounds}. The workload itself says how many; each started {rules.unit_bytes} bytes cost one at least."
     else:
-        yield f"Units of prompts and answers are counted by the meter {rules.meter}, whatever the workload says."
+        yield f"{bounds}. They are counted by the meter {rules.meter}, whatever the workload says."
+    if not rules.per_unit:
+        yield "A unit may earn you NOTHING: the price of a use is all that a service pays you."
+        return
+    covered = min(rules.max_lease, draft.terms.price // rules.per_unit)
+    yield (
+        f"The price of a use is due when a service opens, and covers {covered} units that are served and never paid "
+        "for: a provider's lease is at most that."
+    )
+    if covered < rules.max_units:
+        yield f"NO lease that the price covers holds the largest request: those above {covered} units are refused."
 
 
 def _forbidden(draft: PolicyDraft) -> Iterator[str]:

@@ -112,11 +112,18 @@ class UnsignedService:
     """The most that one request may cost, by the owners' policies."""
     meter: Bytes32 | UnsetType = UNSET
     """What counts units, by the owners' policies; absent where the workload's own count is taken."""
+    free: Wei
+    """The account's free balance in the market, of which opening price and bond are paid."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes a service of these terms stop early, or refuse requests; nothing for good ones."""
         terms, found = self.terms, []
+        if self.free < (needed := self.opening_price + self.bond):
+            found.append(
+                f"opening price and bond are {needed} together, and {self.free} of the account's balance is free: no "
+                f"user can open a tab before the bond is there; deposit {needed - self.free} more for this account"
+            )
         if terms.bucket * AMPLE > terms.lease:
             found.append(
                 f"up to {terms.bucket - 1} of the {terms.lease} units of a lease are in no statement before the last: "
@@ -197,8 +204,9 @@ class ServiceMaker:
         self._require_possible(request, order, made.at.timestamp)
         rules = strictest_serving(tuple(serving))
         unsigned = changed(made, request=request)
+        free = self._chain.at(made.at).account(plan.token, me).free
         return UnsignedService(
-            unsigned=unsigned, order=order, terms=terms, most_units=rules.max_units, meter=rules.meter
+            unsigned=unsigned, order=order, terms=terms, most_units=rules.max_units, meter=rules.meter, free=free
         )
 
     def make(self, service: UnsignedService, state: Path, pending: Pending[PendingService] | None = None) -> JobId:

@@ -177,6 +177,19 @@ class Tabs:
         return self._party.give(self._contract.fund_tab(spec, terms, self.address, amount, proofs[0] if proofs else ()))
 
 
+def opened_terms(chain: Chain, job_id: JobId) -> SessionTerms:
+    """The terms under which a service was opened, as the chain tells them up to its head.
+
+    Raises:
+        TabRefused: it was not opened.
+        NoSessions, ChainError: nothing can be said.
+    """
+    opened = chain.service_opened(job_id, chain.head())
+    if opened is None:
+        raise TabRefused(f"an open service {job_id}", "none", "check the id; its provider opens it after acceptance")
+    return opened.terms
+
+
 def tab_status(chain: Chain, job_id: JobId, account: Address) -> TabStatus:
     """A service and an account's tab there, at the head. Raises :class:`TabRefused`, :class:`NoSessions`."""
     head = chain.head()

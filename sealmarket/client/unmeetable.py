@@ -8,6 +8,8 @@
 6. A list of consumers names an account that exists.
 7. The terms name a purpose of this market.
 8. Rows are withheld of a table whose data card names a reader.
+9. A service has a lease and requests of a unit at least, a royalty within what a unit may cost, and a price of one use
+   that covers it.
 """
 
 from __future__ import annotations
@@ -21,15 +23,17 @@ from sealmarket.client.written import moment
 from sealmarket.protocol.book import Timing
 from sealmarket.protocol.orders import Purpose
 from sealmarket.protocol.timing import longest_use
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Wei
 from sealmarket_enclave.protocol.job import MAX_ASSETS
 from sealmarket_enclave.protocol.numbers import Grade
-from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument
+from sealmarket_enclave.protocol.policy import OutputRules, PolicyDocument, Serving
 from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PublicKey
 
 EVERY_PURPOSE = sum(Purpose)
+MOST_UNIT_PRICE = (1 << 88) - 1
+"""The contract's bound, in the token's smallest unit."""
 
 
 def require_meetable(policy: PolicyDraft | PolicyDocument, now: int, timing: Timing | None = None) -> None:
@@ -51,6 +55,8 @@ def objections(policy: PolicyDraft | PolicyDocument, now: int, timing: Timing | 
         yield from _divided(policy)
     yield from _output(policy.output)
     yield from _auditors(policy)
+    if isinstance(policy.serving, Serving):
+        yield from _serving(policy.serving, policy.terms.price)
 
 
 def expired(expiry: int, now: int) -> str | None:
@@ -96,3 +102,17 @@ def _output(output: OutputRules) -> Iterator[str]:
         yield f"output.minimumOwners is {output.minimum_owners}, a job has at most {MAX_ASSETS} assets: demand fewer"
     if output.privacy != "exact":
         yield "output.privacy is dp, and no enclave has a mechanism for it yet: enclaves refuse such jobs; write exact"
+
+
+def _serving(rules: Serving, price: Wei) -> Iterator[str]:
+    if not rules.max_lease:
+        yield "serving.maxLease is 0, and no unit can be served: name the most units that may be served unpaid"
+    if not rules.max_units:
+        yield "serving allows no unit of prompt or answer, and each request costs one at least: allow some"
+    if rules.per_unit > MOST_UNIT_PRICE:
+        yield f"serving.perUnit is {rules.per_unit}, and a unit costs {MOST_UNIT_PRICE} at most: ask for less"
+    elif price < rules.per_unit:
+        yield (
+            f"one use costs {price}, less than the royalty of one unit, {rules.per_unit}, and has to cover a lease "
+            f"({rules.per_unit * rules.max_lease} for the longest): name a higher price, or a lower royalty"
+        )

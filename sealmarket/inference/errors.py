@@ -51,7 +51,8 @@ class RequestRefused(InferenceError):
     """The enclave refused a request. Nothing was charged."""
 
     def __init__(self, code: SessionCode, message: str, remedy: str) -> None:
-        super().__init__(f"the service refuses ({code.value}): {message}", remedy=remedy)
+        why = message.removeprefix(f"{code.value}: ")
+        super().__init__(f"the service refuses ({code.value}): {why}", remedy=remedy)
         self.code = code
 
 

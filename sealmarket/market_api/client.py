@@ -8,6 +8,7 @@ from sealmarket.market_api.jobs import Jobs
 from sealmarket.market_api.orders import Orders
 from sealmarket.market_api.paging import MARKET_API, page_of
 from sealmarket.market_api.proposals import Proposals
+from sealmarket.market_api.services import Services
 from sealmarket.market_api.session import ApiSession, Identity
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.market import AssetPage, Expiry, Warnings
@@ -16,7 +17,7 @@ from sealmarket_enclave.protocol.codec import Address
 
 
 class MarketApi:
-    """``orders``, ``jobs`` and ``proposals`` of one backend. ``timeout`` in seconds. Threads may share it.
+    """``orders``, ``jobs``, ``services`` and ``proposals`` of a backend. ``timeout`` in seconds. Threads may share it.
 
     Every method may raise ItemNotFound, ServiceUnavailable and ServiceRefused.
     """
@@ -27,6 +28,7 @@ class MarketApi:
         self._http = Connection(url, service=MARKET_API, timeout=timeout, transport=transport)
         self.orders = Orders(self._http)
         self.jobs = Jobs(self._http)
+        self.services = Services(self._http)
         self._session = ApiSession(self._http)
         self.proposals = Proposals(self._http, self._session)
 

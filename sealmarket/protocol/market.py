@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from sealmarket.protocol.proposals import Proposal, SignedAnswer
+from sealmarket.protocol.services import SignedServiceAddress
 from sealmarket.protocol.wire import AssetView, JobView, SignedAssetOrder, SignedComputeOrder, Text
 from sealmarket_enclave.protocol.codec import Bytes32, Shape
 from sealmarket_enclave.protocol.numbers import U32, Timestamp
@@ -23,6 +24,7 @@ MOST_ORDERS = 500
 """On one page, as for each of these."""
 MOST_JOBS = 200
 MOST_ASSETS = 100
+MOST_SERVICES = 100
 MOST_PROPOSALS = 32
 MOST_ANSWERS = 100
 MOST_WARNINGS = 100
@@ -139,6 +141,13 @@ class AssetPage(Shape, frozen=True, kw_only=True):
     """Versions of assets that a search found, newest first. A page may hold less than asked for, and go on."""
 
     items: tuple[AssetView, ...]
+    next: Cursor | None = None
+
+
+class ServicePage(Shape, frozen=True, kw_only=True):
+    """Services whose job is accepted, newest first, each with its address as its provider signed it."""
+
+    items: Annotated[tuple[SignedServiceAddress, ...], Meta(max_length=MOST_SERVICES)]
     next: Cursor | None = None
 
 

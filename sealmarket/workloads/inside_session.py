@@ -1,7 +1,7 @@
 """Stands in a served workload's place in the sandbox of a local session, and says what an enclave would not.
 
 The local session copies this file into its private copy of the bundle, beside ``sealmarket_trial.json``, which holds
-``entry_point``. Where the workload raises, this answers the request under way, or the next one, with the text of the
+``entry_point``. Where the workload raises, this ends the request under way, or the next one, with the text of the
 error. The data is the user's own, so its text may be shown. Standard library only.
 """
 
@@ -16,8 +16,9 @@ from typing import Any
 
 SETTINGS = "sealmarket_trial.json"
 FAILED = "sealmarket.trial"
-"""The name in ``engine`` by which an answer says that it is the text of an error."""
-_SHOWN_CHARACTERS = 16_384
+"""The name in ``engine`` under which an answer that failed has the text of its error."""
+_SHOWN_BYTES = 8192
+"""Of that text in JSON: what ends a request is bounded by the sandbox."""
 
 
 class _Watched:
@@ -50,9 +51,11 @@ def serve(session: Any) -> None:
         getattr(importlib.import_module(module), function)(watched)
         text = "the entry point returned while requests could come"
     except BaseException as error:  # noqa: BLE001 - reported, as the sandbox reports its kind
-        text = "".join(traceback.format_exception(error))[-_SHOWN_CHARACTERS:]
+        text = "".join(traceback.format_exception(error))
     request = watched.current
     if request is None or request.over:
         request = next(session.requests())
-    request.send(text.encode("utf-8", "replace"))
-    request.done(0, 0, {FAILED: True})
+    shown = text.encode("utf-8", "replace").decode()[-_SHOWN_BYTES:]
+    while len(json.dumps(shown)) > _SHOWN_BYTES:
+        shown = shown[len(shown) // 8 + 1 :]
+    request.done(0, 0, {FAILED: shown})

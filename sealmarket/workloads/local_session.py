@@ -91,15 +91,14 @@ class LocalSession:
         Raises:
             SessionFailed: the workload ended, or took longer than a request may.
         """
-        self.used, failed = None, bytearray()
+        self.used = None
         self._process.give(endpoint, most_units, body)
         for happened in self._events(self._seconds):
             if happened.event is Event.SENT:
-                failed[:] = happened.data
                 yield happened.data
             elif happened.done is not None:
-                if inside_session.FAILED in happened.done.engine:
-                    raise SessionFailed(failed.decode("utf-8", "replace").replace(f"{self._folder}/", ""))
+                if (text := happened.done.engine.get(inside_session.FAILED)) is not None:
+                    raise SessionFailed(str(text).replace(f"{self._folder}/", ""))
                 self.used = happened.done
                 return
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain.sessions import ServiceState
-from sealmarket.client import AssetWish, SealedAsset
+from sealmarket.client import AssetWish, Provider, SealedAsset
 from sealmarket.client.services import ServiceMaker, ServicePlan
 from sealmarket.protocol.orders import Purpose
 from sealmarket.protocol.transitions import Status
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
 from sealmarket_devices.driver import VIRTUAL
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Uint64, Wei, to_builtins
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Uint64, Wei, to_builtins
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_enclave.workload.bundle import Bundle
 from sealmarket_localnet.market import ETHER
 from sealmarket_localnet.processes import free_port
 from sealmarket_worker.image import base_interpreter, build_image
@@ -45,11 +46,21 @@ class Served:
     listen: str
     image: Path
     asset: SealedAsset
+    bundle: Bundle
+    name: str = WORKER
+    """Of the worker's process."""
+    owner: str = "host"
+    """Whose purse the provider's is."""
 
     @property
     def url(self) -> str:
         """Where its provider's host answers."""
         return f"http://{self.listen}"
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The options by which a user's proxy finds it without the market's list."""
+        return ("--service", str(self.job_id), "--provider", self.url)
 
     @property
     def state(self) -> ServiceState:
@@ -59,7 +70,9 @@ class Served:
 
     def start_worker(self) -> None:
         """Start the provider's host, on the state that it left."""
-        _start(self.market, self.image, self.listen)
+        purse = self.market.market.purses[self.owner]
+        wheels = self.market.workload.wheels
+        self.market.market.start_worker(purse, wheels, name=self.name, image=self.image, listen=self.listen)
 
 
 def serve(market: Rehearsal, code: str = ECHO) -> Served:
@@ -83,19 +96,27 @@ def serve(market: Rehearsal, code: str = ECHO) -> Served:
         serving=RULES,
         price=Wei(1000),
     )
-    purse, listen = market.market.purses["host"], f"127.0.0.1:{free_port()}"
+    return _served(Served(market, JobId(ZERO_HASH), f"127.0.0.1:{free_port()}", image, asset, bundle))
+
+
+def serve_also(served: Served, name: str) -> Served:
+    """Another provider serves the same model, in a process of its own."""
+    market = served.market.market
+    provider = Provider(served.market.chain, market.purse(name).account, served.market.api)
+    provider.stake(Wei(20 * ETHER))
+    return _served(replace(served, name=name, owner=name, listen=f"127.0.0.1:{free_port()}"))
+
+
+def _served(wanted: Served) -> Served:
+    """Deposit, start the worker, make the service, and wait until it is open and bonded."""
+    market, asset, purse = wanted.market, wanted.asset, wanted.market.market.purses[wanted.owner]
     purse.sender.send(market.chain.market.deposit(ZERO_ADDRESS, Wei(5 * ETHER)))
-    _start(market, image, listen)
+    wanted.start_worker()
     maker = ServiceMaker(market.chain, purse.account, market.store, market.api)
     wishes = [AssetWish(asset_id=asset.asset_id, version=asset.version)]
-    made = maker.compose(bundle, {}, wishes, PLAN, PrivateKey.generate())
-    job_id = maker.make(made, market.market.folder / WORKER)
+    made = maker.compose(wanted.bundle, {}, wishes, PLAN, PrivateKey.generate())
+    job_id = maker.make(made, market.market.folder / wanted.name)
     market.reach_status(job_id, Status.ACCEPTED)
-    found = Served(market, job_id, listen, image, asset)
+    found = replace(wanted, job_id=job_id)
     until("the service is open and bonded", lambda: found.state.bond >= made.bond)
     return found
-
-
-def _start(market: Rehearsal, image: Path, listen: str) -> None:
-    purse = market.market.purses["host"]
-    market.market.start_worker(purse, market.workload.wheels, name=WORKER, image=image, listen=listen)

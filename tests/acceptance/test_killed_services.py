@@ -96,7 +96,7 @@ def opened(market: Rehearsal, served: Served) -> tuple[Tabs, User]:
     with closing(ServiceHost(served.url, served.job_id)) as host:
         document = host.document()
     tabs.open(document.spec, document.terms, Wei(ETHER))
-    user = start_user(market.market, "consumer", served.job_id, served.url)
+    user = start_user(market.market, "consumer", served.job_id, *served.named)
     until("the tab is in a renewal", partial(is_served, user))
     return tabs, user
 
@@ -108,7 +108,7 @@ def test_a_proxy_that_is_killed_in_an_answer_goes_on_with_another_grant_and_pays
     tabs, user = opened(market, served)
     with closing(begun(user)):
         user.proxy.kill()
-    user = start_user(market.market, "consumer", served.job_id, served.url)
+    user = start_user(market.market, "consumer", served.job_id, *served.named)
     until("the user is served again", partial(is_served, user))
     numbers = Counter((one.signed.receipt.grant_hash, one.signed.receipt.number) for one in user.receipts)
     assert set(numbers.values()) == {1}

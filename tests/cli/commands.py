@@ -39,6 +39,8 @@ MORE = {
     "consumer buy": f"--parameter target=a --asset {ID} --yes",
     "provider offer": "--simulated",
     "provider serve": "--yes",
+    **dict.fromkeys(("infer proxy", "infer chat"), f"--service {ID} --provider {CLOSED}"),
+    "consumer tab open": f"--service {ID}",
     "owner list": f"--account {ACCOUNT}",
     "owner audit": f"--account {ACCOUNT}",
     "oracle end-epoch": "--yes",

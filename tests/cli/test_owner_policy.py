@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from scripts.toolchain import ROOT
@@ -22,10 +23,20 @@ from sealmarket.workloads.cache import WorkloadCache
 from sealmarket.workloads.steps import shipped
 from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.card import Card, Column, Dialect, ReaderRef
-from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, from_builtins, to_builtins
+from sealmarket_enclave.protocol.codec import (
+    Address,
+    Bytes32,
+    Uint64,
+    Wei,
+    canonical_json,
+    from_builtins,
+    to_builtins,
+)
 from sealmarket_enclave.protocol.hashing import sha256
+from sealmarket_enclave.protocol.policy import Serving
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from tests.client.bundles import MEASUREMENT, Case
+from tests.workloads.projects import SERVES, project
 
 DIGEST = "0x" + "77" * 32
 CHECKSUMMED = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
@@ -135,6 +146,93 @@ def test_on_a_terminal_it_asks_and_asks_again_after_a_wrong_answer(run: Run, mon
     assert "train a model on the data" in error
     assert "Each use costs 0.25 coin" in out
     assert read_draft(Path("policy.json").read_bytes()).title == "Rows"
+
+
+# --- services ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Path:
+    """The folder of a workload that serves: ``chat``."""
+    (tmp_path / "serving").mkdir()
+    return project(tmp_path / "serving", manifest=SERVES).rename(tmp_path / "chat")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--no-serving", "--per-unit", "1"), "--per-unit and --no-serving say two things"),
+        (("--serving", "--per-unit", "cheap"), "is no amount"),
+        (("--serving", "--max-lease", "0"), "is no count"),
+        (("--serving", "--price", "5", "--per-unit", "6"), "one use costs 5, less than the royalty of one unit, 6"),
+        (("--serving", "--endpoints", "Chat!"), "endpoints"),
+        (("--serving", "--endpoints", ","), "endpoints"),
+        (("--serving", "--meter", "0x12"), "0x12"),
+        (("--serving", "--per-unit", str(1 << 88), "--price", str(1 << 90)), "ask for less"),
+    ],
+)
+def test_terms_that_no_service_could_meet_are_refused_and_nothing_is_written(
+    words: tuple[str, ...], said: str, run: Run
+) -> None:
+    code, _, error = run(*BASE, *words)
+    assert code in (1, 2)
+    assert said in " ".join(error.split())
+    assert not Path("policy.json").exists()
+
+
+def test_a_service_is_not_allowed_for_workloads_that_serve_nothing_nor_refused_to_those_that_only_serve(
+    run: Run, session: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "batch").mkdir()
+    project(tmp_path / "batch")
+    rest = BASE[2:]
+    code, _, error = run("--workload", "batch/mine", *rest, "--serving")
+    assert (code, "each workload named is of kind batch" in error) == (2, True)
+    code, _, error = run("--workload", "chat", *rest, "--no-serving")
+    assert (code, "each workload named only serves" in error) == (2, True)
+    code, _, error = run("--workload", "chat", *rest, "--meter", "batch/mine")
+    assert (code, "batch/mine is no meter" in error) == (2, True)
+    assert not Path("policy.json").exists()
+
+
+def test_a_workload_that_serves_has_terms_for_services_by_default_whose_lease_the_price_covers(
+    run: Run, session: Path
+) -> None:
+    code, out, error = run("--workload", "chat", *BASE[2:], "--price", "0.2coin")
+    assert code == 0, error
+    draft = read_draft(Path("policy.json").read_bytes())
+    assert draft.serving == Serving(
+        per_unit=Wei(2 * 10**12),
+        max_lease=Uint64(100_000),
+        max_prompt_units=Uint64(2048),
+        max_answer_units=Uint64(1024),
+        unit_bytes=64,
+        endpoints=("chat", "completions", "models"),
+    )
+    assert (draft.terms.purposes, draft.output.media_types) == (("infer",), ("application/json",))
+    assert "Each unit served earns 0.000002 coin or more; at most 100000 units" in out
+    assert "covers 100000 units that are served and never paid for" in out
+    assert "Not allowed: a service" not in out
+
+
+def test_each_term_for_services_has_an_option(run: Run) -> None:
+    words = ("--per-unit", "0.00001coin", "--max-lease", "4000", "--max-prompt-units", "1", "--endpoints", "score")
+    words += ("--meter", "0x" + "5a" * 32)
+    code, out, error = run(*BASE, *words, "--max-answer-units", "64", "--unit-bytes", "16")
+    assert code == 0, error
+    serving = read_draft(Path("policy.json").read_bytes()).serving
+    assert isinstance(serving, Serving)
+    assert (serving.per_unit, serving.max_lease, serving.endpoints) == (10**13, 4000, ("score",))
+    assert (serving.max_prompt_units, serving.max_answer_units, serving.unit_bytes) == (1, 64, 16)
+    assert str(serving.meter) == "0x" + "5a" * 32
+    assert "a service that answers from the data at score" in out
+
+
+def test_without_a_word_of_services_none_may_answer(run: Run) -> None:
+    code, out, _ = run(*BASE)
+    assert code == 0
+    assert read_draft(Path("policy.json").read_bytes()).serving is UNSET
+    assert "Not allowed: a service that answers users from the data." in out
 
 
 # --- the card that an owner hands out ---------------------------------------------------------------------------

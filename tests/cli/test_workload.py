@@ -413,6 +413,20 @@ def test_a_workload_that_serves_is_not_run_without_requests(serving: Path, capsy
     assert (code, "of kind session, and was called without --requests" in err) == (2, True)
 
 
+def test_the_error_of_a_workload_that_serves_is_shown_once_and_is_no_answer(
+    serving: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (serving / "code/job.py").write_text(
+        SERVES.replace("request.done(", "raise ValueError('\\udcff' + 'é' * 9000 + 'x')#")
+    )
+    (serving.parent / "requests").write_text('{"endpoint": "score", "body": {}}\n')
+    words = ("--input", f"rows={serving.parent / 'rows.csv'}", "--parameter", "column=age")
+    code, out, err = run(capsys, "run", serving, *words, "--requests", serving.parent / "requests")
+    assert (code, out) == (1, "score {}")
+    assert err.count("éx") == 1
+    assert "what to do: mend the workload" in err
+
+
 def test_a_workload_that_serves_answers_requests_from_a_file(serving: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "check", serving)[0] == 0
     (serving.parent / "requests").write_text('{"endpoint": "score", "body": {"rows": []}}\n\n{"endpoint": "models"}\n')

@@ -41,6 +41,18 @@ def terms(**changes: Any) -> DraftTerms:
     return replace(draft().terms, **changes)
 
 
+def serving(**changes: Any) -> Serving:
+    usual = Serving(
+        per_unit=Wei(1),
+        max_lease=Uint64(1000),
+        max_prompt_units=Uint64(2048),
+        max_answer_units=Uint64(1024),
+        unit_bytes=64,
+        endpoints=("chat",),
+    )
+    return replace(usual, **changes)
+
+
 def withholding() -> OutputRules:
     check = Validator(media_type="application/json", digest=ZERO_HASH, rules={}, withheld=100)
     return replace(draft().output, validators=(check,))
@@ -57,6 +69,13 @@ def withholding() -> OutputRules:
         ({"output": replace(draft().output, minimum_owners=17)}, "at most 16 assets"),
         ({"output": replace(draft().output, privacy="dp")}, "no enclave has a mechanism"),
         ({"auditors": (HexBytes(b"no key"),)}, "key 1 of auditors is none"),
+        ({"serving": serving(max_lease=Uint64(0))}, "serving.maxLease is 0"),
+        (
+            {"serving": serving(max_prompt_units=Uint64(0), max_answer_units=Uint64(0))},
+            "serving allows no unit of prompt or answer",
+        ),
+        ({"serving": serving(per_unit=Wei(1 << 88))}, "a unit costs 309485009821345068724781055 at most"),
+        ({"serving": serving(per_unit=Wei(draft().terms.price + 1))}, "less than the royalty of one unit"),
         ({"output": withholding()}, "describe the table"),
         ({"output": withholding(), "data_card": {"kind": "bytes", "reader": {"name": "x"}}}, "describe the table"),
     ],
@@ -193,18 +212,38 @@ def test_a_file_that_is_read_reads_back_from_its_one_spelling_and_any_other_is_r
 
 
 def test_a_policy_is_explained_with_the_services_that_it_allows_and_their_price() -> None:
-    serving = Serving(
+    rules = serving(
         per_unit=Wei(10**14),
         max_lease=Uint64(2000),
         max_prompt_units=Uint64(20),
         max_answer_units=Uint64(10),
-        unit_bytes=64,
         endpoints=("chat", "models"),
     )
-    said = "\n".join(explain_draft(replace(draft(), serving=serving), NOW))
+    said = "\n".join(explain_draft(replace(draft(), serving=rules), NOW))
     assert "Allowed: a service that answers from the data at chat, models" in said
     assert "earns 0.0001 coin or more; at most 2000 units" in said
     assert "a request costs at most 30" in said
+    assert "A prompt has at most 20 units, an answer 10; each started 64 bytes of an answer cost a unit" in said
+
+
+def test_a_policy_says_which_lease_its_price_covers_and_which_requests_that_leaves_out() -> None:
+    rules, price = serving(per_unit=Wei(10), max_lease=Uint64(5000)), terms(price=Wei(30_000))
+    said = "\n".join(explain_draft(replace(draft(), serving=rules, terms=price), NOW))
+    assert "covers 3000 units that are served and never paid for" in said
+    assert "NO lease that the price covers holds the largest request: those above 3000 units are refused" in said
+    said = "\n".join(explain_draft(replace(draft(), serving=serving(per_unit=Wei(0))), NOW))
+    assert "A unit may earn you NOTHING" in said
+
+
+@given(price=st.integers(0, 50), per_unit=st.integers(0, 50), lease=st.integers(0, 3), most=st.integers(0, 3))
+def test_terms_for_services_are_refused_exactly_where_no_service_could_meet_them(
+    price: int, per_unit: int, lease: int, most: int
+) -> None:
+    rules = serving(
+        per_unit=Wei(per_unit), max_lease=Uint64(lease), max_prompt_units=Uint64(most), max_answer_units=Uint64(0)
+    )
+    found = list(objections(draft(serving=rules, terms=terms(price=Wei(price))), NOW, TIMING))
+    assert len(found) == (price < per_unit) + (not lease) + (not most)
 
 
 def test_a_policy_without_terms_for_services_is_explained_as_allowing_none() -> None:

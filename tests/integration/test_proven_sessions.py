@@ -17,7 +17,16 @@ from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.errors import NoProofs, NoSessions
 from sealmarket.chain.proof import MOST_SLOTS, ProofRefused
 from sealmarket.chain.quorum import ChainTrust
+from sealmarket.chain.session_events import (
+    CloseRequested,
+    RoyaltiesPaid,
+    ServiceOpened,
+    StatementRedeemed,
+    TabClosed,
+    TabFunded,
+)
 from sealmarket.chain.sessions import NO_SERVICE, NO_TAB, ServiceState, Tab
+from sealmarket.client.tabs import TabRefused, opened_terms
 from sealmarket.protocol.book import AddressBook, FinalityRule
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, HexBytes, Uint64, Wei
 from sealmarket_enclave.protocol.hashing import keccak
@@ -213,3 +222,24 @@ def test_one_lying_endpoint_of_three_changes_nothing_of_a_renewal(scene: Scene, 
         expected = honest.trusted_sessions(honest.head()).service(scene.job_id)
         assert {one.value for one in found} == {expected}
         assert len([one for one in found if one.endpoint != proxy.url]) == 2
+
+
+def test_a_node_that_proves_logs_follows_the_chain_beyond_the_opening_of_a_service(scene: Scene) -> None:
+    with closing(scene.reader(proofs=False)) as plain, closing(scene.reader()) as proving:
+        last = plain.final().number
+        told, proven = plain.events(0, last), proving.events(0, last)
+    assert proven == told
+    kinds = {type(event) for event in proven}
+    assert {ServiceOpened, TabFunded, StatementRedeemed, CloseRequested, RoyaltiesPaid, TabClosed} <= kinds
+
+
+def test_the_terms_of_a_service_are_those_of_its_opening(scene: Scene) -> None:
+    with closing(scene.reader()) as chain:
+        found = chain.service_opened(scene.job_id, chain.final())
+        assert found is not None
+        assert (found.job_id, found.terms.lease) == (scene.job_id, LEASE)
+        assert opened_terms(chain, scene.job_id) == found.terms
+        with pytest.raises(TabRefused, match="an open service"):
+            opened_terms(chain, JobId(Bytes32(b"\x09" * 32)))
+    with closing(Chain(replace(scene.book, sessions=None), scene.url)) as chain, pytest.raises(NoSessions):
+        chain.service_opened(scene.job_id, chain.final())

@@ -118,6 +118,15 @@ def test_a_workload_for_batch_jobs_is_refused(market: Hosting) -> None:
         market.maker().compose(market.workload, {}, [], PLAN, market.result_key)
 
 
+def test_a_plan_whose_bond_the_free_balance_does_not_reach_is_warned_of(market: Hosting) -> None:
+    wishes = [AssetWish(asset_id=market.serving.asset_id)]
+    made = changed(market.maker().compose(market.echo, {}, wishes, PLAN, market.result_key), most_units=1)
+    needed = made.opening_price + made.bond
+    assert changed(made, free=Wei(needed)).warnings == ()
+    (said,) = changed(made, free=Wei(needed - 7)).warnings
+    assert "deposit 7 more for this account" in said
+
+
 def test_an_asset_whose_owner_allows_no_services_is_refused(market: Hosting) -> None:
     sealed = market.asset("without", UNSET)
     with pytest.raises(ServiceRefused, match="`serving`"):

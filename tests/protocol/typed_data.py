@@ -16,6 +16,7 @@ from sealmarket.chain.bargain import Bargain, JobKey, commitment
 from sealmarket.protocol.decisions import ChallengeAnswer, Decision, Stop
 from sealmarket.protocol.orders import Acknowledgement, AssetOrder, ComputeOrder, EvidenceSeal, Quote, Request
 from sealmarket.protocol.proposals import Proposal, ProposalAnswer
+from sealmarket.protocol.services import ServiceAddress
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, from_builtins, to_builtins
 from sealmarket_enclave.protocol.eip712 import TypedShape, encode_type
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
@@ -50,7 +51,7 @@ FILES: dict[str, tuple[type[TypedShape], ...]] = {
             Complaint,
         ),
     ),
-    "proposal": (Proposal, ProposalAnswer),
+    "proposal": (Proposal, ProposalAnswer, ServiceAddress),
     "session": (SessionTerms, Statement, Renewal, Grant, SessionRequest, SessionReceipt),
 }
 ENUMS = {"kind": 1, "tee": 2, "min_grade": 2, "grade": 1, "outcome": 3, "cause": 2}
@@ -83,6 +84,8 @@ def _value(kind: type[TypedShape], type_name: str, name: str, raw: bytes, seed: 
         return Bytes32(raw)
     if type_name == "bool":
         return True
+    if name == "url":
+        return f"https://{raw[:8].hex()}.example:8600/v"
     if type_name == "string":
         return raw[:8].hex()
     if name in ENUMS:

@@ -91,6 +91,36 @@ def test_a_value_that_the_template_does_not_take_is_no_file() -> None:
         written(max_job=3)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--kind", "sessions"), "expected batch or session"),
+        (("--listen", "127.0.0.1:8600"), "kind is 'batch' and listen is"),
+        (("--url", "https://models.example.org"), "leave `url` out"),
+        (("--kind", "session", "--listen", "8600"), "an address and a port"),
+        (("--kind", "session", "--url", "models.example.org"), "which no user could reach"),
+    ],
+)
+def test_init_writes_no_file_by_which_no_user_reaches_a_service(
+    words: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    result = RUNNER.invoke(app, ["init", str(tmp_path / "session.toml"), *words])
+    assert isinstance(result.exception, ConfigInvalid)
+    assert said in f"{result.exception} {result.exception.remedy}"
+    assert not (tmp_path / "session.toml").exists()
+
+
+def test_init_writes_a_worker_for_services_that_loads(file: Callable[..., Path], tmp_path: Path) -> None:
+    file()
+    path = tmp_path / "session.toml"
+    words = ("--kind", "session", "--state", "session", "--outbox", str(tmp_path / "worker/outbox"))
+    url = ("--url", "https://models.example.org")
+    assert RUNNER.invoke(app, ["init", str(path), "--book", str(tmp_path / "market.json"), *words, *url]).exit_code == 0
+    made = configuration.load_config(path)
+    assert (made.kind.slug, made.listen, made.url) == ("session", ("127.0.0.1", 8600), url[1])
+    assert made.outbox == tmp_path / "worker/outbox"
+
+
 def test_init_leaves_a_file_that_is_there_alone(tmp_path: Path) -> None:
     (tmp_path / "worker.toml").write_text("mine")
     result = RUNNER.invoke(app, ["init", str(tmp_path / "worker.toml")])

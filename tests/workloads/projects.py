@@ -5,12 +5,21 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+from scripts.toolchain import ROOT
 from sealmarket.workloads.fetch import lock_environment
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.templates import create
 from sealmarket_enclave.workload.bundle import Bundle
 
 ROWS = b"age,income\n30,1.5\n40,2.5\n"
+_MANIFEST = (ROOT / "sealmarket/workloads/templates/python/workload.toml").read_text().replace('"python"', '"mine"')
+SERVES = (
+    _MANIFEST[_MANIFEST.index("schema = 1") : _MANIFEST.index("[limits]")],
+    'schema = 1\nkind = "session"\n'
+    + _MANIFEST[_MANIFEST.index("name =") : _MANIFEST.index("# Nothing else can leave")]
+    + "[session]\nprocesses = 1\nrequest_seconds = 60\n\n",
+)
+"""What of the plain template's manifest becomes what, for a workload that serves."""
 
 
 def project(folder: Path, code: str | None = None, manifest: tuple[str, str] = ("", "")) -> Path:

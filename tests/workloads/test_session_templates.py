@@ -19,14 +19,13 @@ from scripts.models import smollm2
 from sealmarket.workloads.errors import FetchFailed
 from sealmarket.workloads.local_session import LocalSession, SessionFailed
 from tests.validators import models
-from tests.workloads.learning import TEMPLATES, load
-from tests.workloads.projects import bundle_of_code
+from tests.workloads.learning import load
+from tests.workloads.projects import SERVES, bundle_of_code
 from tests.workloads.serving import Served, ask
 from tests.workloads.trained import KEPT, locked
 
 READ, STOPPING, SCORE = load("gguf-chat", "asked"), load("gguf-chat", "stopping"), load("onnx-score", "score")
 HELLO = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
-MANIFEST = (TEMPLATES / "python/workload.toml").read_text().replace('"python"', '"mine"')
 FRANCE = {"messages": HELLO, "temperature": 0, "max_tokens": 24}
 
 
@@ -223,15 +222,6 @@ def test_a_seed_repeats_an_answer_a_stop_text_ends_it_and_a_schema_shapes_it(ser
     shape = {"type": "json_schema", "json_schema": {"name": "person", "schema": schema}}
     shaped = said(served, "chat", FRANCE | {"response_format": shape, "max_tokens": 40})
     assert isinstance(json.loads(shaped["choices"][0]["message"]["content"])["age"], int)
-
-
-SERVES = (
-    MANIFEST[MANIFEST.index("schema = 1") : MANIFEST.index("[limits]")],
-    'schema = 1\nkind = "session"\n'
-    + MANIFEST[MANIFEST.index("name =") : MANIFEST.index("# Nothing else can leave")]
-    + "[session]\nprocesses = 1\nrequest_seconds = 60\n\n",
-)
-"""What of the plain template's manifest becomes what."""
 
 
 @pytest.mark.parametrize(

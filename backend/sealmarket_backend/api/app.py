@@ -7,7 +7,18 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse
 
 from sealmarket.protocol.book import AddressBook
-from sealmarket_backend.api import catalogue, events, jobs, operation, orders, problems, proposals, sign_in, store
+from sealmarket_backend.api import (
+    catalogue,
+    events,
+    jobs,
+    operation,
+    orders,
+    problems,
+    proposals,
+    services,
+    sign_in,
+    store,
+)
 from sealmarket_backend.api.answers import Recent, answer
 from sealmarket_backend.api.documents import document, gives
 from sealmarket_backend.api.idempotency import HEADER, Idempotency
@@ -60,6 +71,7 @@ def create_app(
     events.add_routes(app, streams)
     sign_in.add_routes(app, backend.sessions)
     proposals.add_routes(app, backend, posting, listings)
+    services.add_routes(app, backend, posting, listings)
     operation.add_routes(app, backend, settings, metrics, streams)
     problems.add_types(app)
     _market(app, backend)

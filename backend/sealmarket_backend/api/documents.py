@@ -28,12 +28,14 @@ from sealmarket.protocol.market import (
     ProposalPage,
     Readiness,
     RequestState,
+    ServicePage,
     TimesTaken,
     Warnings,
 )
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.proposals import SignedAnswer, SignedProposal
 from sealmarket.protocol.schema import openapi_schemas
+from sealmarket.protocol.services import SignedServiceAddress
 from sealmarket.protocol.sign_in import Nonce, Session, SignedMessage
 from sealmarket.protocol.wire import (
     JobView,
@@ -50,8 +52,8 @@ from sealmarket_enclave.protocol.job import Parameters
 SHAPES = (
     Accepted, AcceptedOrder, AcceptedProposal, AcceptedRequest, AddressBook, AnswerPage, AssetOrderPage, AssetPage,
     ComputeOrderPage, JobPage, JobView, Nonce, OrderState, Parameters, PostedRequest, PostedResult,
-    Problem, ProposalPage, Readiness, RequestState, Session, SignedAcknowledgement, SignedAnswer, SignedAssetOrder,
-    SignedComputeOrder, SignedMessage, SignedProposal, TimesTaken, Warnings,
+    Problem, ProposalPage, Readiness, RequestState, ServicePage, Session, SignedAcknowledgement, SignedAnswer,
+    SignedAssetOrder, SignedComputeOrder, SignedMessage, SignedProposal, SignedServiceAddress, TimesTaken, Warnings,
 )  # fmt: skip
 Tags = list[str | Enum]
 Responses = dict[int | str, dict[str, Any]]

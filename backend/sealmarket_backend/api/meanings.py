@@ -11,6 +11,7 @@ from typing import Any
 MEANINGS = {
     "account": "The account that signed in.",
     "acknowledgement": "The consumer's statement.",
+    "address": "What was signed.",
     "allowRoot": "Merkle root over the allowed pairs of enclave and workload; zero allows nothing.",
     "allowedVersion": "The version of the asset on which the workload may run; 0 where it was refused.",
     "answer": "The owner's statement.",
@@ -200,6 +201,7 @@ MEANINGS = {
     "units": "How many units were used.",
     "until": "When it ends; 0 where it holds no more already.",
     "url": "Where the node is reached.",
+    "ServiceAddress.url": "Where users reach the host of the service.",
     "validateSeconds": "The most for the owners' validators, in seconds.",
     "values": "The parameters, by name.",
     "Expiry.version": "The version of an asset; 0 of what is none.",

@@ -166,6 +166,15 @@ answers = Table(
     _bytes("body"), _number("sequence"), PrimaryKeyConstraint("proposal_hash", "asset_id", "version"),
     Index("answers_of_owner", "owner", "signed_at"), Index("answers_by_sequence", "sequence", unique=True),
 )  # fmt: skip
+services = Table(
+    "services", metadata,
+    _bytes("job_id", key=True), _bytes("workload"), _bytes("body"), _number("signed_at"), _number("sequence"),
+    Index("services_by_sequence", "sequence", unique=True), Index("services_of_workload", "workload", "sequence"),
+)  # fmt: skip
+served_assets = Table(
+    "served_assets", metadata, _bytes("asset_id"), _bytes("job_id"),
+    PrimaryKeyConstraint("asset_id", "job_id"), Index("served_assets_by_job", "job_id"),
+)  # fmt: skip
 kept = Table("kept", metadata, _bytes("name", key=True))
 
 # --- the store's account book ---------------------------------------------------------------------------------------

@@ -23,8 +23,9 @@ from scripts.demo_story.inference.users import User, start_user
 from scripts.demo_story.stage import Stage, StoryBroken, StoryResult
 from sealmarket.client import AssetWish, Consumer
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
+from sealmarket.client.offered_services import OfferedService, ServiceFinder, ServiceWish
 from sealmarket.client.services import ServiceMaker
-from sealmarket.inference.host import ServiceHost
+from sealmarket.client.tabs import opened_terms
 from sealmarket.protocol.transitions import Status
 from sealmarket.workloads.local_session import LocalSession
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS
@@ -144,28 +145,37 @@ def _reached(service: Service, wanted: Status, now: Callable[[str], None]) -> bo
 def _open_tabs(service: Service) -> None:
     stage, market = service.stage, service.market
     stage.console.act(
-        "Two users open tabs, and verify the service for themselves",
+        "Two users find the service, open tabs, and verify it for themselves",
         "`sealmarket infer proxy` checks market, decision, evidence and key, and then answers on the user's machine.",
     )
+    with stage.console.step("find", "The market lists it, where its provider says; price and terms are the chain's"):
+        found = service.wait("the market lists the service", partial(_listed, service))
+        terms = opened_terms(market.chain, found.job_id)
     with stage.console.step("tabs", f"Each locks {coin(parts.TAB)}: no more than that can ever be charged"):
-        with closing(ServiceHost(service.url, service.job_id)) as host:
-            document = host.document()
         for name in USERS:
             account = market.purses[name].account
             Consumer(market.chain, account, service.cast.store, service.cast.api).deposit(parts.TAB)
             service.before[name] = service.balances()[name]
-            service.tabs(name).open(document.spec, document.terms, parts.TAB)
+            service.tabs(name).open(found.spec, terms, parts.TAB)
     with (
         stage.console.step("prove", "Each starts a proxy, which verifies the service and then listens"),
         ThreadPoolExecutor() as side_by_side,
     ):
-        started = side_by_side.map(lambda name: start_user(market, name, service.job_id, service.url), USERS)
+        model = str(found.spec.assets[0].asset_id)
+        started = side_by_side.map(lambda name: start_user(market, name, service.job_id, "--asset", model), USERS)
         service.users = dict(zip(USERS, started, strict=True))
-    for line in service.users["user_a"].shown[3:-1]:
+    shown = service.users["user_a"].shown
+    for line in shown[shown.index(f"  workload {found.spec.workload_digest}") : -1]:
         stage.console.say(f"[dim]{line.strip()}[/]", indent=5)
     with stage.console.step("renewal", "The nodes renew the service's lease, and name both tabs in it"):
         for user in service.users.values():
             service.wait(f"{user.name} is served", partial(_is_served, user))
+
+
+def _listed(service: Service) -> OfferedService | None:
+    assert service.sealed is not None
+    wish = ServiceWish(asset=service.sealed.asset_id, simulated=True)
+    return next(iter(ServiceFinder(service.market.chain, service.cast.api).find(wish, 1)), None)
 
 
 def _is_served(user: User) -> bool:

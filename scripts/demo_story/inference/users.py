@@ -109,12 +109,15 @@ class User:
         return done.returncode == 0
 
 
-def start_user(market: LocalMarket, name: str, job_id: JobId, provider: str) -> User:
-    """Start a user's proxy, on the state that an earlier one left; it verifies the service before it listens."""
+def start_user(market: LocalMarket, name: str, job_id: JobId, *named: str) -> User:
+    """Start a user's proxy, on the state that an earlier one left; it verifies the service before it listens.
+
+    ``named``: the options that say which services; without them the service is found by its id in the market's list.
+    """
     home, purse = market.folder / name, market.purses[name]
     home.mkdir(mode=0o700, exist_ok=True)
     words: tuple[str | Path, ...] = (
-        "proxy", "--service", str(job_id), "--provider", provider, "--book", market.book_file, "--rpc", market.rpc,
+        "proxy", *(named or ("--service", str(job_id))), "--book", market.book_file, "--rpc", market.rpc,
         "--key-file", purse.key_file, "--development-root", market.root_file, "--allow-simulated",
         "--port", "0", "--grants", "2", "--cap", "2000", "--budget", str(BUDGET),
     )  # fmt: skip

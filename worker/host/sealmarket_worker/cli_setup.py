@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+LISTEN = "127.0.0.1:8600"
 
 
 def init(
@@ -23,9 +24,19 @@ def init(
     passphrase_file: Annotated[str | None, typer.Option("--passphrase-in", help="A file with its passphrase.")] = None,
     state: Annotated[str | None, typer.Option("--state", help="The state folder.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="How the driver reaches the TEE.")] = None,
+    outbox: Annotated[
+        str | None, typer.Option("--outbox", help="The folder of sent transactions, if another worker has the account.")
+    ] = None,
     wheels: Annotated[str | None, typer.Option("--wheels", help="The folder of wheels.")] = None,
     driver: Annotated[str | None, typer.Option("--driver", help="virtual, guest or gramine.")] = None,
     tee: Annotated[str | None, typer.Option("--tee", help="tdx, snp, cca, sgx or nitro.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="batch, or session for services.")] = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", help="Of kind session: where users reach it; 127.0.0.1:8600 by default.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Of kind session: the address that the market lists; none by default.")
+    ] = None,
     development: Annotated[
         bool, typer.Option("--development-chain", help="This machine started the chain itself.")
     ] = False,
@@ -34,17 +45,23 @@ def init(
     """Write a worker's configuration, with every key and what it means. A file that is there is left alone.
 
     Example: sealmarket worker init worker.toml --rpc https://rpc.example.org --book market.json --key account.json
+
+    Example: sealmarket worker init session.toml --kind session --state session --url https://models.example.org
     """
-    from sealmarket_worker.config import read_book
+    from sealmarket_worker.config import read_book, require_reached
     from sealmarket_worker.errors import ConfigInvalid
     from sealmarket_worker.template import written
 
     if book is not None:
         read_book(path, Path(book))
     files = {"book": book, "key": key, "passphrase_file": passphrase_file}
-    files |= {"state": state, "device": device, "wheels": wheels}
+    files |= {"state": state, "device": device, "outbox": outbox, "wheels": wheels}
     given = {name: _seen_from(path, value) for name, value in files.items() if value is not None}
-    given |= {name: value for name, value in {"rpc": rpc, "driver": driver, "tee": tee}.items() if value is not None}
+    others = {"rpc": rpc, "driver": driver, "tee": tee, "kind": kind, "listen": listen, "url": url}
+    if kind == "session" and listen is None:
+        others["listen"] = LISTEN
+    require_reached(path, kind or "batch", others["listen"] or "", url or "")
+    given |= {name: value for name, value in others.items() if value is not None}
     text = written(**given, development_chain=development)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -19,6 +19,7 @@ from sealmarket.chain.fees import FeeLimits, parse_limits
 from sealmarket.files import read_file, read_text_file
 from sealmarket.private_files import PassphraseRefused, read_passphrase_file
 from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.services import ServiceUrl
 from sealmarket_enclave.protocol.codec import Address, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Kind, Tee
@@ -70,6 +71,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     outbox: str = ""
     kind: Literal["batch", "session"] = "batch"
     listen: str = ""
+    url: str = ""
     limits: _Limits = _Limits()
     share: _Share = _Share()
 
@@ -80,7 +82,7 @@ class WorkerConfig:
 
     ``outbox`` is where the account's transactions are remembered: of its own state folder, unless several workers on
     this machine share it. ``prepared_only``: the host promises the environments that are installed already. ``listen``
-    is where users of services reach a host of ``kind`` session.
+    is where users of services reach a host of ``kind`` session, ``url`` what the market lists for them; empty: nothing.
     """
 
     rpc: str
@@ -107,6 +109,7 @@ class WorkerConfig:
     share: Share = WHOLE
     kind: Kind = Kind.BATCH
     listen: tuple[str, int] | None = None
+    url: str = ""
 
     @property
     def store_url(self) -> str:
@@ -180,7 +183,8 @@ def load_config(path: Path) -> WorkerConfig:
         outbox=here / file.outbox if file.outbox else None,
         share=_share(path, file),
         kind=Kind.from_slug(file.kind),
-        listen=_listen(path, file),
+        listen=_listen(path, file.kind, file.listen),
+        url=_url(path, file.kind, file.url),
     )
 
 
@@ -204,17 +208,38 @@ def _share(path: Path, file: _File) -> Share:
     return Share(workers=file.share.workers, worker=file.share.worker)
 
 
-def _listen(path: Path, file: _File) -> tuple[str, int] | None:
+def require_reached(where: object, kind: str, listen: str, url: str) -> None:
+    """Refuse what says of a host where users reach it, and is none. Raises :class:`ConfigInvalid`, naming ``where``."""
+    if kind not in ("batch", "session"):
+        raise ConfigInvalid(where, f"kind is {kind!r}, expected batch or session", "name one of them")
+    _listen(where, kind, listen)
+    _url(where, kind, url)
+
+
+def _listen(where: object, kind: str, listen: str) -> tuple[str, int] | None:
     """Where users of services reach this host: an address and a port."""
-    if (file.kind == "session") != bool(file.listen):
-        detail = f"kind is {file.kind!r} and listen is {file.listen!r}"
-        raise ConfigInvalid(path, detail, "name an address such as 127.0.0.1:8600 as `listen`, with kind session only")
-    if not file.listen:
+    if (kind == "session") != bool(listen):
+        detail = f"kind is {kind!r} and listen is {listen!r}"
+        raise ConfigInvalid(where, detail, "name an address such as 127.0.0.1:8600 as `listen`, with kind session only")
+    if not listen:
         return None
-    host, _, port = file.listen.rpartition(":")
+    host, _, port = listen.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ConfigInvalid(path, f"listen is {file.listen!r}, expected an address and a port", "write 127.0.0.1:8600")
+        raise ConfigInvalid(where, f"listen is {listen!r}, expected an address and a port", "write 127.0.0.1:8600")
     return host.strip("[]"), int(port)
+
+
+def _url(where: object, kind: str, url: str) -> str:
+    """What the market lists for users of services: empty, or an address that they can reach."""
+    if not url:
+        return ""
+    if kind != "session":
+        raise ConfigInvalid(where, f"url is {url!r} of kind {kind!r}", "leave `url` out, or set kind session")
+    try:
+        return msgspec.convert(url, ServiceUrl)
+    except msgspec.ValidationError as error:
+        remedy = "write a host, perhaps a port and a path: https://models.example.org"
+        raise ConfigInvalid(where, f"url is {url!r}, which no user could reach", remedy) from error
 
 
 def _fees(path: Path, file: _File) -> FeeLimits:

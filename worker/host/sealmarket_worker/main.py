@@ -14,6 +14,7 @@ from sealmarket.client import signing
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
 from sealmarket.client.renewals import NODE_SECONDS, post
 from sealmarket.http import HttpClient
+from sealmarket.market_api.client import MarketApi
 from sealmarket.protocol.capability import Capability
 from sealmarket.service.errors import ServiceError
 from sealmarket.serving.lock import only_process
@@ -21,6 +22,7 @@ from sealmarket.store.blobs import Store
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address
 from sealmarket_worker import capability
 from sealmarket_worker.agent import Agent
+from sealmarket_worker.announcing import Announcer
 from sealmarket_worker.config import WorkerConfig
 from sealmarket_worker.context import HostContext
 from sealmarket_worker.drivers.installed import driver_named
@@ -75,7 +77,8 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], e
             sending = Sending(config.outbox or config.state / OUTBOX, config.fees)
             sender = Sender(chain, account, development=config.development_chain, sending=sending)
             sender.recover(perishable=(QUOTE,))
-            services = held.enter_context(_services(config, Treasury(chain, sender.send, config.state), store))
+            treasury = Treasury(chain, sender.send, config.state)
+            services = held.enter_context(_services(config, treasury, store, account))
             promised = capability.of(config, image)
             _publish(store, promised)
             host = HostContext(
@@ -102,7 +105,9 @@ def serve(config: WorkerConfig, listener: Listener, ready: Callable[[], None], e
 
 
 @contextmanager
-def _services(config: WorkerConfig, treasury: Treasury, store: Store) -> Iterator[Services | None]:
+def _services(
+    config: WorkerConfig, treasury: Treasury, store: Store, account: signing.Signer
+) -> Iterator[Services | None]:
     """Where users reach the services of this host; None on one for batch jobs."""
     if config.listen is None:
         yield None
@@ -113,11 +118,18 @@ def _services(config: WorkerConfig, treasury: Treasury, store: Store) -> Iterato
     gateway = Gateway()
     with (
         closing(HttpClient(seconds=NODE_SECONDS)) as client,
+        closing(MarketApi(config.book.backend)) as api,
         Server(gateway, *config.listen) as server,
         Tending(treasury, gateway.serves),
     ):
         log.warning("users reach services at %s", server.url)
-        yield Services(gateway, partial(post, client), config.state, treasury=treasury, store=store)
+        announcer = None
+        if config.url:
+            sign = partial(signing.sign, account, config.book)
+            announcer = Announcer(url=config.url, post=api.services.post, sign=sign)
+        yield Services(
+            gateway, partial(post, client), config.state, treasury=treasury, store=store, announcer=announcer
+        )
 
 
 def opened(config: WorkerConfig, image: Path) -> Driver:

@@ -24,6 +24,7 @@ from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.session import SessionTerms
 from sealmarket_enclave.runtime.channel import Evidence
+from sealmarket_worker.announcing import Announcer
 from sealmarket_worker.errors import InputMissing
 from sealmarket_worker.gateway import Gateway, Hosted
 from sealmarket_worker.hosting import LOOK_SECONDS, NodeRenewals, ServiceRun, StatementLog
@@ -46,6 +47,8 @@ class Services:
     """None on a host for which another program sends what belongs on chain."""
     store: LeavesStore | None = None
     """Where the lists behind consumer sets are; None where every set is open."""
+    announcer: Announcer | None = None
+    """None on a host that the market does not list."""
 
     def terms(self, spec: JobSpec) -> bytes | None:
         """The canonical terms that a request names; None where this host does not have them."""
@@ -100,6 +103,8 @@ class JobServing:
         hosted = Hosted(self.link, lambda: self._document(terms), lambda key: self._quoted.sealer.wrapped([key]).raw)
         self._services.gateway.add(quoted.job_id, hosted)
         self._stack.callback(self._services.gateway.remove, quoted.job_id)
+        if self._services.announcer is not None:
+            self._stack.enter_context(self._services.announcer.of(quoted.job_id))
 
     def close(self) -> None:
         """Take no requests any more; answers that run end."""

@@ -51,11 +51,15 @@ image = ""
 capability = ""
 # What this host promises in its orders: a JSON file. Empty: what it has.
 
-kind = "batch"
+kind = {kind}
 # The kind of job that this host takes: "batch", or "session" for services. An account that has both runs two workers.
 
-listen = ""
+listen = {listen}
 # Of kind session: where users reach this host, such as "127.0.0.1:8600". Put a proxy with TLS before it.
+
+url = {url}
+# Of kind session: the address that the market lists for your services, such as "https://models.example.org". Empty:
+# none, and users have to know it.
 
 environments = "any"
 # "any": any workload's environment is promised; a job whose wheels are missing is declined. "prepared": only those
@@ -77,7 +81,7 @@ settle_patience_seconds = 20.0
 drain_seconds = 600.0
 # After SIGTERM, how long jobs that are quoted may take to end; no other job is begun. 0: every job is left at once.
 
-outbox = ""
+outbox = {outbox}
 # Where sent transactions are remembered. Empty: in `state`. Several workers of one account name one folder.
 
 max_fee = ""
@@ -119,6 +123,10 @@ DEFAULTS: Mapping[str, object] = {
     "driver": "virtual",
     "tee": "tdx",
     "development_chain": False,
+    "kind": "batch",
+    "outbox": "",
+    "listen": "",
+    "url": "",
 }
 """What `init` takes as options, and what it writes without them."""
 

@@ -1,0 +1,116 @@
+"""Services as the commands show and choose them: what the market lists, held against the chain, by a user's tabs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sealmarket.cli._asking import progress
+from sealmarket.cli._infer_service import Named, service_option, wish_of
+from sealmarket.cli._options import coins
+from sealmarket.client.offered_services import OfferedService, ServiceFinder, ServiceNotOffered, ServiceWish
+from sealmarket.protocol.moments import beside
+from sealmarket.service.errors import ItemNotFound
+
+if TYPE_CHECKING:
+    from sealmarket.chain import Chain
+    from sealmarket.market_api.client import MarketApi
+    from sealmarket_enclave.protocol.codec import Address
+    from sealmarket_enclave.protocol.numbers import JobId
+
+MOST_REPLICAS = 8
+"""Services of one model that a proxy asks by itself."""
+_MOST_FOUND = 32
+
+
+def places(named: Named, chain: Chain, api: MarketApi, account: Address, *, simulated: bool) -> dict[JobId, str]:
+    """Where each service that the user means is reached, in the order in which they are verified.
+
+    Raises:
+        Usage: what is named is none.
+        ServiceNotOffered: no service of the model has a tab of this account, or an address does not hold.
+        ChainError, ServiceError: chain or backend do not answer.
+    """
+    finder = ServiceFinder(chain, api)
+    if named.service is None:
+        wish = wish_of(named.asset, named.workload, simulated=simulated)
+        return _with_tab(finder, chain, account, wish)
+    jobs = [service_option(service) for service in named.service]
+    if named.provider is None:
+        return {job_id: address_of(finder, job_id) for job_id in jobs}
+    return dict(zip(jobs, named.provider, strict=True))
+
+
+def address_of(finder: ServiceFinder, job_id: JobId) -> str:
+    """Where one service is reached. Raises :class:`ServiceNotOffered`, ChainError, ServiceUnavailable."""
+    try:
+        return finder.of(job_id).url
+    except ItemNotFound as error:
+        remedy = "ask its provider, and name --provider URL"
+        raise ServiceNotOffered(f"address of service {job_id}", "one in the market", "none", remedy) from error
+
+
+def cheapest(finder: ServiceFinder, chain: Chain, account: Address, wish: ServiceWish) -> OfferedService:
+    """The cheapest service at which an account can open a tab, and has none. Raises as :func:`places`."""
+    found = [one for one in finder.find(wish, _MOST_FOUND) if one.takes_tabs]
+    tabs = chain.sessions_at(chain.head())
+    for one in found:
+        if not tabs.tab(one.job_id, account).limit:
+            return one
+    why = f"a tab at each of {len(found)} already" if found else "none"
+    raise ServiceNotOffered("services that take a tab of yours", "one or more", why, "see: sealmarket infer services")
+
+
+def _with_tab(finder: ServiceFinder, chain: Chain, account: Address, wish: ServiceWish) -> dict[JobId, str]:
+    """Services of one model at which the account has an open tab, those of the cheapest one's model."""
+    found, tabs = finder.find(wish, _MOST_FOUND), chain.sessions_at(chain.head())
+    held = [(one, tabs.tab(one.job_id, account)) for one in found]
+    usable = [one for one, tab in held if tab.left >= one.state.unit_price and not tab.closing]
+    if not usable:
+        raise ServiceNotOffered(
+            "services of it with an open tab of yours",
+            "one or more",
+            f"none of {len(found)}",
+            "open one with the same --asset or --workload: sealmarket consumer tab open 1coin",
+        )
+    chosen = [one for one in usable if one.model == usable[0].model][:MOST_REPLICAS]
+    for one in chosen:
+        progress(f"service {one.job_id} at {one.url}, {coins(one.state.unit_price)} for each unit")
+    return {one.job_id: one.url for one in chosen}
+
+
+def service_lines(found: OfferedService) -> list[str]:
+    """One service, for people."""
+    spec, state = found.spec, found.state
+    lines = [
+        f"service {found.job_id}",
+        f"  {coins(state.unit_price)} for each unit, of which {coins(state.royalties)} to the owners",
+        f"  provider {spec.provider.checksum}, at {found.url}",
+        f"  workload {spec.workload_digest}",
+        *(f"  asset {use.asset_id} version {use.version}" for use in spec.assets),
+        f"  {spec.tee.slug}, {spec.min_grade.slug} or better; until {beside(state.end, found.now)}",
+        f"  a lease of {state.lease} units; {state.redeemed} units paid for so far",
+    ]
+    if not found.takes_tabs:
+        lines.append("  takes no new tab now: its bond is too small")
+    return lines
+
+
+def service_payload(found: OfferedService) -> dict[str, Any]:
+    """For programs. Amounts are in the token's smallest unit."""
+    spec, state = found.spec, found.state
+    return {
+        "service": str(found.job_id),
+        "url": found.url,
+        "provider": spec.provider.checksum,
+        "workload": str(spec.workload_digest),
+        "assets": [{"asset": str(use.asset_id), "version": use.version} for use in spec.assets],
+        "unitPrice": str(int(state.unit_price)),
+        "royalties": str(int(state.royalties)),
+        "token": state.token.checksum,
+        "tee": spec.tee.slug,
+        "minGrade": spec.min_grade.slug,
+        "end": state.end,
+        "lease": int(state.lease),
+        "redeemed": int(state.redeemed),
+        "takesTabs": found.takes_tabs,
+    }
