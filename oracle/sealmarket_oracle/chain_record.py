@@ -199,11 +199,15 @@ class ChainRecord(AuditLog):
     def _read_open(self) -> list[JobRecord]:
         return [_record(row) for row in self._rows(f"{_SELECT_JOB} WHERE ended = 0 ORDER BY matched_number, job_id")]
 
+    def _held(self, job_id: JobId) -> JobRecord | None:
+        """An open job as memory has it; None where it has to be read."""
+        held = self._open
+        return held.get(job_id) if held is not None else None
+
     def job(self, job_id: JobId) -> JobRecord | None:
         """One job, ended or not."""
-        held = self._open
-        if held is not None and job_id in held and not self._groups.is_writing:
-            return held[job_id]
+        if not self._groups.is_writing and (held := self._held(job_id)) is not None:
+            return held
         row = self._one(f"{_SELECT_JOB} WHERE job_id = ?", bytes(job_id))
         return _record(row) if row else None
 

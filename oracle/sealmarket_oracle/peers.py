@@ -3,6 +3,9 @@
 One thread for each peer, so that one that hangs holds up no other. ``POST /v1/tails`` with a :class:`TailStep`
 answers with the tail that the peer held before, a :class:`HeldTail`: it must be of this journal. A peer takes a tail
 only if it is shown to grow out of the one that it holds, so that a copy of a node does not displace the node.
+
+A peer that holds an older tail than it took was put back as it was, or lies. It is shown the log from there on, once at
+any time and then after a wait that doubles: a peer that lies makes no node read its own log again and again.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ _log = logging.getLogger("sealmarket.oracle")
 _ANSWER_BYTES = 1 << 14
 _ANSWER_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE, _LOOK_SECONDS = 0.2, 10.0, 2.0
+_FIRST_WAIT, _LONGEST_WAIT = 10.0, 3600.0
 
 
 @dataclass
@@ -42,6 +46,10 @@ class _Peer:
     """The tree whose tail it is known to hold."""
     announced: SignedTail | None = None
     """The tail that this process announced to it last."""
+    went_back: int = 0
+    """How often it held less than it took."""
+    told_after: float = 0.0
+    """When it is told again, in monotonic seconds."""
     problem: str = "not asked yet"
 
 
@@ -58,6 +66,7 @@ class Peers:
         self._lost: JournalLost | None = None
         self._last_signed: SignedTail | None = None
         self._stopped = threading.Event()
+        self._monotonic: Callable[[], float] = time.monotonic
         self._threads = [
             threading.Thread(target=self._run, args=(peer,), name="peer", daemon=True) for peer in self._peers
         ]
@@ -122,8 +131,11 @@ class Peers:
         """Bring one peer to hold everything, if it may not. Returns whether it does now."""
         try:
             while peer.held < self._journal.head().size:
+                if self._waits(peer):
+                    self._note(peer, f"it held less than it took, {peer.went_back} times: it is told again later")
+                    return False
                 # The first answer may show what the peer holds; the second step grows out of that.
-                if not self._step(peer) and not self._step(peer):
+                if not self._step(peer) and not self._waits(peer) and not self._step(peer):
                     self._note(peer, "it does not take the tail that grows out of the one that it shows")
                     return False
         except JournalLost as error:
@@ -158,8 +170,21 @@ class Peers:
             peer.base, peer.held = grown, grown.size
             self._keep_witnessed()
             return True
+        if before.tail.size < peer.held:
+            self._goes_back(peer)
+            peer.held = before.tail.size
         peer.base = self._journal.frontier_at(before.tail.size)
         return False
+
+    def _waits(self, peer: _Peer) -> bool:
+        return self._monotonic() < peer.told_after
+
+    def _goes_back(self, peer: _Peer) -> None:
+        """Let a peer that holds less than it took wait, the second time twice as long as the first, and so on."""
+        if peer.went_back:
+            wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(peer.went_back - 1, 16))
+            peer.told_after = self._monotonic() + wait
+        peer.went_back += 1
 
     def _signed(self, frontier: Frontier) -> SignedTail:
         """The tail with the node's signature, which is made once for all peers."""

@@ -39,6 +39,7 @@ from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.chain_rules import grade_against, note, terms_against
 from sealmarket_oracle.gate.document_rules import load_share_set, open_own_share
 from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, Defer, JobDocuments, MarketRef
+from sealmarket_oracle.gate.public_keys import public_key
 from sealmarket_oracle.keys import NodeKeys
 
 
@@ -167,7 +168,7 @@ def seal_release(
         ShareMisdealt: a share does not open as it did at the gate, or the key is not the accepted one.
         InvalidHpkeKey: the key is none.
     """
-    enclave = PublicKey(enclave_key)
+    enclave = public_key(enclave_key)
     if enclave.digest != core.enclave_key_hash:
         raise ShareMisdealt(f"the accepted enclave key {core.enclave_key_hash}", enclave.digest)
     # An asset that a job uses twice has one key and is released once.

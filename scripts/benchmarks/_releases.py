@@ -1,6 +1,6 @@
 """One committee in a fresh process, for `scripts/bench release`; prints one JSON object.
 
-`python -m scripts.benchmarks._releases WHAT T N COUNT FOLDER`, where `WHAT` is `latency`, `memory` or `soak`, and an
+`python -m scripts.benchmarks._releases WHAT T N COUNT FOLDER`, where `WHAT` is one of :data:`WORK`, and an
 empty `FOLDER` the system's for such. The nodes are the product's: journal with its mark on disk, audit log, peers that
 hold each other's tails, real keys, and evidence of a virtual TDX device. The chain and the store are their twins in
 memory, and peers tell each other by calls: no network is in what is measured.
@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scripts.benchmarks._release_parts import Meter, metering
 from sealmarket.protocol.book import Member
 from sealmarket.protocol.transitions import Status
 from sealmarket.sealing.shares import share_context
@@ -109,7 +110,7 @@ class ReleaseMarket:
     """A committee and its jobs."""
 
     def __init__(self, folder: Path, threshold: int, members: int, opened: ExitStack) -> None:
-        self.threshold = threshold
+        self.threshold, self.meter = threshold, Meter()
         self.file = folder / "node-0.sqlite"
         """The first node's journal."""
         device = VirtualTdx(folder / "device", clock)
@@ -207,12 +208,14 @@ class ReleaseMarket:
         for server in self.servers:
             server.expect(jobs)
         used, began = time.process_time(), time.perf_counter()
+        self.meter.on = True
         self.tick()
         for server in self.servers:
             if not server.done.wait(PATIENCE):
                 raise RuntimeError(
                     f"jobs were not served: {[server.node.status(job).reason for job in server.waiting]}"
                 )
+        self.meter.on = False
         cpu = (time.process_time() - used) / (clients * len(self.servers))
         if any(server.node.status(job).release is None for server in self.servers for job in jobs):
             raise RuntimeError("a client was served without a release")
@@ -272,6 +275,21 @@ def memory(market: ReleaseMarket, count: int, clients: int = MEMORY_CLIENTS) -> 
     return {"early": early, "late": resident(), "releases": (waves - waves // 2) * clients}
 
 
+def parts(market: ReleaseMarket, count: int) -> dict[str, Any]:
+    """For each number of clients: processor seconds of a node for one release, and of each part of it."""
+    found: dict[str, Any] = {}
+    with metering() as market.meter:
+        for clients in (CLIENTS[0], CLIENTS[-1]):
+            for _ in range(WARM_UP // clients):
+                market.wave(clients)
+            market.meter.seconds.clear()
+            used = [market.wave(clients)[2] for _ in range(max(1, count // clients))]
+            releases = len(used) * clients * len(market.servers)
+            each = {part: seconds / releases for part, seconds in market.meter.seconds.items()}
+            found[str(clients)] = {"node": statistics.mean(used), "bare": bare(market, BARE_ROUNDS), "parts": each}
+    return found
+
+
 def soak(market: ReleaseMarket, count: int, clients: int = SOAK_CLIENTS) -> dict[str, Any]:
     """Many releases by each node, with what they leave: a sample after each part of them, the first once caches fill.
 
@@ -304,7 +322,7 @@ def market_of(threshold: int, members: int, folder: Path | None) -> Iterator[Rel
         yield ReleaseMarket(Path(own), threshold, members, opened)
 
 
-WORK = {"latency": latency, "memory": memory, "soak": soak}
+WORK = {"latency": latency, "memory": memory, "parts": parts, "soak": soak}
 
 
 if __name__ == "__main__":

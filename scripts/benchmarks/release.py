@@ -24,6 +24,8 @@ RELEASES = 256
 MEMORY_RELEASES = 4_000
 FLAT = 1.05
 P50_MS, OVERHEAD = 10.0, 2.0
+SOAK_RELEASES = 100_000
+STEADY = 1.1
 Found = Mapping[str, Any]
 
 
@@ -33,21 +35,30 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--releases", type=int, default=RELEASES, help=f"at each number of clients ({RELEASES})")
     parser.add_argument("--memory-releases", type=int, default=MEMORY_RELEASES, help=f"for memory ({MEMORY_RELEASES})")
+    soak = f"nothing but memory, journal and processor time over N releases ({SOAK_RELEASES})"
+    parser.add_argument("--soak", type=int, nargs="?", const=SOAK_RELEASES, metavar="N", help=soak)
+    parser.add_argument("--parts", action="store_true", help="nothing but the processor time of each part of a release")
     parser.add_argument("--folder", type=Path, help="where journals are written; the system's folder by default")
     options = parser.parse_args(arguments)
-    found = {(t, n): _measure("latency", t, n, options.releases, options.folder) for t, n in COMMITTEES}
-    memory = _measure("memory", 2, 3, options.memory_releases, options.folder)
-    results = [
-        *(one for (t, n), measured in found.items() for one in waits_of(t, n, measured)),
-        overhead_of(found[2, 3]),
-        overhead_of(found[2, 3], "64"),
-        memory_of(memory),
-    ]
+    if options.parts:
+        return _report_parts(_measure("parts", 2, 3, options.releases, options.folder), options.json)
+    results = soak_of(_measure("soak", 2, 2, options.soak, options.folder)) if options.soak else _figures(options)
     if options.json:
         print(json.dumps({"bench": "release", "results": results}))
     else:
         print(table(results))
     return 0 if all(map(meets, results)) else 1
+
+
+def _figures(options: argparse.Namespace) -> list[dict[str, Any]]:
+    found = {(t, n): _measure("latency", t, n, options.releases, options.folder) for t, n in COMMITTEES}
+    memory = _measure("memory", 2, 3, options.memory_releases, options.folder)
+    return [
+        *(one for (t, n), measured in found.items() for one in waits_of(t, n, measured)),
+        overhead_of(found[2, 3]),
+        overhead_of(found[2, 3], "64"),
+        memory_of(memory),
+    ]
 
 
 def _measure(what: str, threshold: int, members: int, count: int, folder: Path | None) -> Found:
@@ -94,6 +105,40 @@ def memory_of(found: Found) -> dict[str, Any]:
     early, late = (found[name] / (1 << 20) for name in ("early", "late"))
     beside = {"beside": f"{found['releases']} releases earlier", "beside_value": round(early, 1)}
     return _result("release_memory", late, "MiB") | beside | {"ratio": round(late / early, 4), "target": FLAT}
+
+
+def soak_of(found: Found) -> list[dict[str, Any]]:
+    """Memory and processor time of the last fifth of many releases beside the second, once caches are full; and bytes
+    of one node's journal for each release."""
+    samples = found["samples"]
+    fifth = len(samples) // 5
+    early, late = samples[fifth : 2 * fifth], samples[-fifth:]
+    between = f"{late[-1]['releases'] - early[-1]['releases']} releases earlier"
+    results = []
+    for name, key, unit, one, target in (
+        ("release_soak_memory", "memory", "MiB", 1 << 20, FLAT),
+        ("release_soak_cpu", "cpu", "ms of CPU", 1e-3, STEADY),
+    ):
+        was, now = (statistics.median(sample[key] for sample in part) / one for part in (early, late))
+        beside = {"beside": between, "beside_value": round(was, 3), "ratio": round(now / was, 4)}
+        results.append(_result(name, now, unit) | beside | {"target": target})
+    grown = (late[-1]["journal"] - early[0]["journal"]) / (late[-1]["releases"] - early[0]["releases"])
+    results.append(_result("release_soak_journal", grown / 1024, "KiB a release"))
+    results.append(_result("release_soak_wal", max(sample["wal"] for sample in samples) / (1 << 20), "MiB"))
+    return results
+
+
+def _report_parts(found: Found, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"bench": "release", "parts": found}))
+        return 0
+    for clients, one in found.items():
+        node = one["node"]
+        print(f"{clients} clients: {node * 1e3:.2f} ms of CPU, {node / one['bare']:.1f} times its bare cryptography")
+        rest = ("threads, and what is in no part", node - sum(one["parts"].values()))
+        for part, seconds in sorted([*one["parts"].items(), rest], key=lambda named: -named[1]):
+            print(f"  {part:44}{seconds * 1e3:7.3f} ms {seconds / node:5.0%}")
+    return 0
 
 
 def meets(result: Mapping[str, Any]) -> bool:

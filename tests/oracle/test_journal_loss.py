@@ -324,6 +324,66 @@ def test_a_peer_that_never_takes_the_tail_is_left_after_two_steps_and_the_others
     assert [bool(problem) for _, _, problem in peers.view()] == [True, False]
 
 
+class Forgetful:
+    """A peer that takes each tail and shows an earlier one the next time, as one that lies does."""
+
+    def __init__(self, first: SignedTail) -> None:
+        self.first, self.asked, self.honest = first, 0, False
+
+    def tell(self, _member: Member, step: TailStep) -> HeldTail:
+        self.asked += 1
+        return HeldTail(held=None if self.honest or step.old == self.first.tail.size else self.first)
+
+
+def test_a_peer_that_goes_back_again_and_again_makes_no_node_read_its_log_each_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, signer, now = _journal(world), world.keys[0].signer, 1000.0
+    _append(journal, 300)
+    tail = JournalTail(journal=world.identity().name, epoch=1, size=2, root=journal.root_at(2))
+    signed = SignedTail(tail=tail, signature=signer.sign_statement(tail, world.book.chain_id, world.book.market))
+    liar, read = Forgetful(signed), 0
+    leaves = journal.leaves
+
+    def counted(size: int, first: int = 0) -> list[Bytes32]:
+        nonlocal read
+        found = leaves(size, first)
+        read += len(found)
+        return found
+
+    monkeypatch.setattr(journal, "leaves", counted)
+    peers = Peers(world.book, world.committee, journal, signer, liar.tell)
+    peers._monotonic = lambda: now
+    liar.honest = True
+    peers.tell_all()
+    liar.honest = False
+    read = 0
+    for _minute in range(200):
+        _append(journal)
+        peers.tell_all()
+        now += 60
+    assert read / (2 * journal.head().size) < 12, "passes over the log for each of two peers"
+    assert all("told again later" in problem for _, _, problem in peers.view())
+    peers.require_sound()
+
+
+def test_a_peer_that_was_put_back_once_is_brought_to_hold_the_tail_at_once(world: World) -> None:
+    journal, committee = _journal(world), Committee(world)
+    peers = committee.peers(journal)
+    _append(journal, 3)
+    peers.tell_all()
+    held = committee.journals[1].peer_tail(world.keys[0].signer.address)
+    _append(journal, 3)
+    peers.tell_all()
+    assert held is not None
+    with committee.journals[1].writing():
+        committee.journals[1]._run("UPDATE peer_tails SET tail = ?", (held.canonical(),))
+    committee.journals[1]._peer_tails.clear()
+    size = _append(journal)
+    peers.tell_all()
+    assert peers.holders(size) == 2
+
+
 def test_peers_that_follow_are_told_of_new_entries_without_a_pass_over_the_log(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

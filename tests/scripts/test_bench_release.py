@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from scripts.benchmarks import release
-from scripts.benchmarks._releases import bare, market_of, memory
+from scripts.benchmarks._release_parts import PARTS, Meter
+from scripts.benchmarks._releases import bare, market_of, memory, parts, soak
 from sealmarket_oracle.log.entries import EntryKind
 
 
@@ -39,6 +40,41 @@ def test_memory_that_grows_misses_the_target() -> None:
     assert release.meets(release.memory_of(grown | {"late": 105 << 20}))
 
 
+def sampled(memory: float = 1.0, cpu: float = 1.0) -> dict[str, Any]:
+    """Twenty samples of a soak, whose last fifth has so many times the memory and the processor time."""
+    return {
+        "samples": [
+            {
+                "releases": 5000 * part,
+                "memory": int((100 << 20) * (memory if part > 16 else 1)),
+                "cpu": 0.001 * (cpu if part > 16 else 1),
+                "journal": 5000 * part * 10_240,
+                "wal": 4 << 20,
+            }
+            for part in range(1, 21)
+        ]
+    }
+
+
+def test_a_soak_whose_memory_or_processor_time_grows_misses_its_target() -> None:
+    for grown, missed in ((sampled(memory=1.06), "release_soak_memory"), (sampled(cpu=1.11), "release_soak_cpu")):
+        assert [one["name"] for one in release.soak_of(grown) if not release.meets(one)] == [missed]
+    held = {one["name"]: one["value"] for one in release.soak_of(sampled())}
+    assert (held["release_soak_journal"], held["release_soak_wal"]) == (10.0, 4.0)
+    assert all(map(release.meets, release.soak_of(sampled())))
+
+
+def test_the_time_of_a_part_is_not_counted_in_the_part_around_it() -> None:
+    meter = Meter()
+    burn = meter.metered("inside", lambda: sum(range(200_000)))
+    around = meter.metered("around", lambda: [burn() for _ in range(20)])
+    around()
+    assert not meter.seconds
+    meter.on = True
+    around()
+    assert meter.seconds["inside"] > 10 * meter.seconds["around"] > 0
+
+
 def test_the_names_of_the_results_are_stable() -> None:
     names = {one["name"] for t, n in release.COMMITTEES for one in release.waits_of(t, n, found())}
     assert {"release_2of3_p50_ms", "release_2of3_p95_ms", "release_2of3_p99_ms", "release_2of3_per_s"} <= names
@@ -65,3 +101,18 @@ def test_each_client_of_a_wave_is_served_by_every_node_and_the_twins_forget_the_
         assert memory(market, 2, clients=1)["releases"] == 1
         assert not market.world.store.packages
         assert not market.journals[0].open_jobs()
+
+
+def test_the_parts_of_a_release_are_functions_that_run_in_one_and_a_soak_says_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.benchmarks._releases.CLIENTS", (2, 2))
+    monkeypatch.setattr("scripts.benchmarks._releases.SOAK_PARTS", 2)
+    with market_of(2, 2, tmp_path) as market:
+        found = parts(market, 1)["2"]
+        assert set(found["parts"]) == {name for _, _, name in PARTS}
+        assert min(found["node"], found["bare"], *found["parts"].values()) > 0
+        first, last = soak(market, 4, clients=2)["samples"]
+        assert (first["releases"], last["releases"]) == (2, 4)
+        assert 0 < first["journal"] <= last["journal"]
+        assert min(last["wal"], last["memory"], last["cpu"]) > 0

@@ -17,7 +17,7 @@ from sealmarket.attestation.core.findings import Finding
 from sealmarket.attestation.core.model import AppraisalResult, AuthenticReport
 from sealmarket.attestation.core.reasons import Reason
 from sealmarket.attestation.policy.composite import Machine, appraise_machine, endorsing, prove
-from sealmarket.attestation.policy.owners import OwnersPolicy, reduced_list
+from sealmarket.attestation.policy.owners import OwnersPolicy, digest_of, reduced_list
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import Expected, appraise, authenticate, demands_devices
 from sealmarket.attestation.raw import parse_machine, parse_raw
@@ -29,7 +29,6 @@ from sealmarket_enclave.protocol.codec import Bytes64
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
-from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_oracle.gate.advisory_rules import recalled, seen_of
 from sealmarket_oracle.gate.capability_rules import broken_machine, broken_promises, read_promise, request_beyond
 from sealmarket_oracle.gate.chain_rules import grade_against, note
@@ -44,6 +43,7 @@ from sealmarket_oracle.gate.inputs import (
     Violation,
 )
 from sealmarket_oracle.gate.notes import note_of
+from sealmarket_oracle.gate.public_keys import public_key
 
 NAMED_BLOCK_MAX_AGE = 3600
 """Seconds between the block that evidence names and the block in which its hash was posted."""
@@ -121,7 +121,7 @@ def appraise_evidence(
 def _unshown_auditors(shown: EvidenceShown, policies: Iterable[OwnersPolicy | None]) -> Iterator[Violation]:
     """The evidence is sealed to each auditor whom an owner names, unless the host had not got that owner's policy."""
     for policy in policies:
-        if policy is None or policy.document.digest() in shown.package.missing:
+        if policy is None or digest_of(policy) in shown.package.missing:
             continue
         for name in (keccak(raw) for raw in policy.document.evidence_readers if _is_key(raw)):
             if name not in shown.readers:
@@ -132,7 +132,7 @@ def _unshown_auditors(shown: EvidenceShown, policies: Iterable[OwnersPolicy | No
 
 def _is_key(raw: bytes) -> bool:
     try:
-        PublicKey(raw)
+        public_key(raw)
     except InvalidHpkeKey:
         return False
     return True
@@ -165,7 +165,7 @@ def _about_block(case: AppraisalInput, shown: EvidenceShown) -> Iterator[Finding
 
 def _about_key(package: EvidencePackage) -> Iterator[Violation]:
     try:
-        PublicKey(package.enclave_key)
+        public_key(package.enclave_key)
     except InvalidHpkeKey as error:
         yield _platform(Finding(Reason.MALFORMED, "an HPKE public key of the enclave", error.message))
 

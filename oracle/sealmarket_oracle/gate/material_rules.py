@@ -15,7 +15,6 @@ from sealmarket_enclave.protocol.agreement import key_differences, output_differ
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.job import JobSpec, enclave_key_hash
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
-from sealmarket_enclave.sealed.hpke import PublicKey
 from sealmarket_oracle.gate.chain_rules import note
 from sealmarket_oracle.gate.inputs import (
     AppraisalInput,
@@ -26,6 +25,7 @@ from sealmarket_oracle.gate.inputs import (
     JobDocuments,
     Violation,
 )
+from sealmarket_oracle.gate.public_keys import public_key
 
 
 def content_violations(asset: AssetFacts, documents: JobDocuments) -> Iterator[Violation]:
@@ -77,7 +77,7 @@ def _named_violations(spec: JobSpec, documents: JobDocuments) -> Iterator[Violat
             yield Violation(FaultRow.REQUEST, finding, waits=True)
     for key in documents.result_keys:
         try:
-            PublicKey(key)
+            public_key(key)
         except InvalidHpkeKey as error:
             finding = note(JobReason.RESULT_KEY_MISSING, "result key", "an HPKE public key", error.message[:1000])
             yield Violation(FaultRow.REQUEST, finding)

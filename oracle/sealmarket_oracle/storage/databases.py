@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,16 +58,20 @@ class Database(Protocol):
         """Whether a connection is gone for good."""
 
 
-@contextmanager
-def translated(database: Database) -> Iterator[None]:
-    """Raise :class:`JournalUnwritable` for a failure of the database."""
-    try:
-        yield
-    except Exception as error:
-        failure = database.failure(error)
-        if failure is None:
-            raise
-        raise failure from error
+class translated:  # noqa: N801 - each statement of a journal runs inside of one, so it is no generator
+    """A block that raises :class:`JournalUnwritable` for a failure of the database."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        """Nothing is entered."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and (failure := self._database.failure(error)) is not None:
+            raise failure from error
 
 
 class SqliteDatabase:

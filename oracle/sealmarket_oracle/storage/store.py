@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -19,6 +19,8 @@ from sealmarket_oracle.storage.groups import Groups, Session
 
 K = TypeVar("K")
 V = TypeVar("V")
+_INSIDE = nullcontext()
+"""A part of the transaction that this thread is in."""
 
 
 class JournalStore:
@@ -62,7 +64,7 @@ class JournalStore:
             JournalUnwritable: it is not on disk; a later one may be.
             JournalTaken: another process writes this journal now.
         """
-        return self._groups.member(durable=durable)
+        return _INSIDE if self._groups.is_writing else self._groups.member(durable=durable)
 
     def _run(self, query: str, values: tuple[object, ...] = ()) -> Any:
         """Run one statement inside of :meth:`writing`; its cursor."""

@@ -62,6 +62,12 @@ def _policy_or_reason(raw: bytes) -> OwnersPolicy | str:
     return OwnersPolicy(document, rules)
 
 
+@lru_cache(maxsize=128)
+def digest_of(policy: OwnersPolicy) -> Bytes32:
+    """The document's digest: each job over its asset asks again."""
+    return policy.document.digest()
+
+
 @lru_cache(maxsize=256)
 def reduced_list(policy: OwnersPolicy, allow_root: Bytes32) -> frozenset[Bytes32] | None:
     """The pairs behind a root on chain, if they are the policy's own with some enclaves or workloads left out.

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Shape
-from sealmarket_enclave.protocol.hashing import keccak, words
+from sealmarket_enclave.protocol.hashing import keccak, word, words
 
 _DOMAIN_TYPE = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
 _NAME = keccak(b"Sealmarket")
@@ -71,4 +71,4 @@ def _encode(value: Any) -> bytes:
         return keccak(value.encode())
     if isinstance(value, tuple):
         return keccak(b"".join(hash_struct(item) for item in value))
-    return words(value)
+    return word(value)

@@ -1,0 +1,80 @@
+"""Which part of a node takes how much processor time for a release, for `scripts/bench release --parts`.
+
+Each part is a function of the product; its time is that of the thread which runs it, less that of the parts inside.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from sealmarket.chain.follow import Follower
+from sealmarket_oracle import releasing
+from sealmarket_oracle.answers import Answers
+from sealmarket_oracle.mark import TailMark
+from sealmarket_oracle.peers import Peers
+from sealmarket_oracle.releasing import Releasing
+from sealmarket_oracle.service import Node
+from sealmarket_oracle.storage.databases import SqliteDatabase
+from sealmarket_oracle.storage.store import JournalStore
+
+PARTS: tuple[tuple[Any, str, str], ...] = (
+    (releasing, "seal_release", "share opened, sealed and signed"),
+    (Answers, "take_tail", "tails of peers: read, recovered, kept"),
+    (SqliteDatabase, "commit", "commits"),
+    (TailMark, "keep", "mark"),
+    (Releasing, "keep", "promise and log entry written"),
+    (Peers, "tell", "peers told: tail signed, steps made"),
+    (Follower, "advance", "events read and written"),
+    (Node, "_step", "case: slot, events, terms, committee"),
+    (Releasing, "heads", "heads read"),
+    (Releasing, "prepare", "judged at the heads; documents"),
+    (Node, "status", "answered: decision signed, written as JSON"),
+    (JournalStore, "_rows", "other reads of the journal"),
+    (Node, "tick", "the rest of a look at the chain"),
+)
+
+
+class Meter:
+    """Processor seconds of each part while :attr:`on`."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._inside = threading.local()
+        self._lock = threading.Lock()
+
+    def metered(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        """The same work, whose time is noted."""
+
+        @functools.wraps(work)
+        def run(*given: Any, **named: Any) -> Any:
+            if not self.on:
+                return work(*given, **named)
+            outer, self._inside.seconds = getattr(self._inside, "seconds", 0.0), 0.0
+            began = time.thread_time()
+            try:
+                return work(*given, **named)
+            finally:
+                whole = time.thread_time() - began
+                with self._lock:
+                    self.seconds[part] += whole - self._inside.seconds
+                self._inside.seconds = outer + whole
+
+        return run
+
+
+@contextmanager
+def metering() -> Iterator[Meter]:
+    """Meter all parts until the block ends."""
+    meter = Meter()
+    with ExitStack() as patched:
+        for owner, name, part in PARTS:
+            patched.enter_context(patch.object(owner, name, meter.metered(part, getattr(owner, name))))
+        yield meter
