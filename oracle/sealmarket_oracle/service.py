@@ -44,6 +44,7 @@ from sealmarket_oracle.challenges import ChallengeAnswers
 from sealmarket_oracle.collateral import CollateralKeeper, own_for
 from sealmarket_oracle.documents import DocumentCache, open_evidence, stored_evidence, with_promise
 from sealmarket_oracle.ear import Ears
+from sealmarket_oracle.epochs import EpochEnd
 from sealmarket_oracle.errors import JournalTaken, JournalUnwritable, NotOnCommittee
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.chain_rules import slot_against
@@ -79,7 +80,6 @@ Step = Callable[[JobRecord, Block], Defer | T | None]
 _log = logging.getLogger("sealmarket.oracle")
 _FIRST_PAUSE, _LONGEST_PAUSE, _LASTING_PAUSE = 0.1, 1.0, 30.0
 _UNKEPT = 1000
-_END_SECONDS = 60
 _NO_EVIDENCE = "no evidence hash is on chain at a final block"
 _NO_QUORUM = "waiting for a quorum's decision on chain"
 
@@ -145,7 +145,7 @@ class Node:
         self._monotonic = monotonic
         self._pauses: dict[JobId, _Pause] = {}
         self._newest_head = 0
-        self._epoch_end, self._end_due = 0, 0.0
+        self.epoch_end = EpochEnd(journal.identity.epoch, monotonic)
         self._known_timing: MarketTiming | None = None
         self._unkept: deque[bytes] = deque(maxlen=_UNKEPT)
 
@@ -177,14 +177,8 @@ class Node:
             del self._pauses[ended]
         self.handed.keep_only(still_open)
         self._keep_details()
-        self._look_for_end(final)
+        self.epoch_end.look(self._chain, final)
         return final
-
-    def _look_for_end(self, final: Block) -> None:
-        """Read, now and then, whether this node's epoch ends: operators are shown it, and nothing else rests on it."""
-        if self._monotonic() >= self._end_due:
-            self._epoch_end = self._chain.trusted(final).epoch_end(self._journal.identity.epoch)
-            self._end_due = self._monotonic() + _END_SECONDS
 
     def _begin(self, head: Block, final: Block) -> None:
         """Note when this process began: what it may sign depends on it (:mod:`witnesses`)."""
@@ -465,11 +459,6 @@ class Node:
     def newest_head(self) -> int:
         """The number of the newest block that was seen."""
         return self._newest_head
-
-    @property
-    def epoch_ends_at(self) -> int:
-        """The last second of this node's epoch, as of a minute ago; 0 where no end was announced by then."""
-        return self._epoch_end
 
     def waits_for(self, job_id: JobId) -> str:
         """What a job waits for; empty where nothing is left to do."""

@@ -41,7 +41,7 @@ MORE = {
     "provider serve": "--yes",
     "owner list": f"--account {ACCOUNT}",
     "owner audit": f"--account {ACCOUNT}",
-    "oracle end-epoch": "--yes",
+    "chain end-epoch": "--yes",
     "owner approve": "--yes",
     "oracle post": f"--job {ID}",
     "owner tighten": "--max-uses 1",
