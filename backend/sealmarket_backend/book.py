@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
-from sealmarket.protocol.moments import moment
 from sealmarket.protocol.orders import ComputeOrder, Request
 from sealmarket.protocol.wire import PostedRequest, SignedAssetOrder, SignedComputeOrder, SignedRequest
 from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.database.schema import NEVER, ORDERS
 from sealmarket_backend.decoded import Decoded
+from sealmarket_backend.ended import over
 from sealmarket_backend.errors import Rejected
 from sealmarket_backend.index import IndexedAsset
 from sealmarket_backend.offers.clauses import Key, key_of, row_of
@@ -33,7 +33,6 @@ from sealmarket_backend.tables import Connection, Database, readable
 from sealmarket_backend.together import Together
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, canonical_json, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_enclave.protocol.terms import Seal
 
 T = TypeVar("T")
 MAX_OPEN_ORDERS_PER_ACCOUNT = 1000
@@ -85,8 +84,6 @@ class OrderBook:
         self._database = database
         self._signatures = signatures
         self._rules = rules
-        self._ended: set[int] = set()
-        """Epochs of which no owner's offer is open any more."""
         self._require_backed = require_backed
         self._requests = Decoded(SignedRequest)
         self._computes = Decoded(SignedComputeOrder)
@@ -310,7 +307,7 @@ class OrderBook:
             )
         if self._rules.is_over(asset.epoch, now):
             raise Rejected(
-                _over(asset.epoch, self._rules.ends_of(asset.epoch)),
+                over(asset.epoch, self._rules.ends_of(asset.epoch)),
                 remedy="make the next version, for the committee that follows: sealmarket owner rewrap",
             )
         self._signatures.require(order, signed.signature, asset.owner, peer)
@@ -371,30 +368,6 @@ class OrderBook:
                 )
                 for row in expired.fetchall():
                     self.offers.take(row["key"])
-
-    def close_ended(self, now: int) -> None:
-        """``open -> expired`` for owners' offers of versions whose committee no job can be over with any more.
-
-        Raises:
-            ChainError: it cannot be read which epochs end.
-        """
-        for epoch in self._rules.committees:
-            if epoch in self._ended or not self._rules.is_over(epoch, now):
-                continue
-            reason = _over(epoch, self._rules.ends_of(epoch))
-            with self._database.lead() as connection:
-                versions = connection.execute(
-                    "SELECT DISTINCT asset_id, version, seal FROM assets JOIN asset_orders USING (asset_id, version)"
-                    " WHERE state = 'open'"
-                ).fetchall()
-                for row in versions:
-                    if decode(Seal, row["seal"]).epoch == epoch:
-                        connection.execute(
-                            "UPDATE asset_orders SET state = 'expired', reason = ?"
-                            " WHERE asset_id = ? AND version = ? AND state = 'open'",
-                            (reason, row["asset_id"], row["version"]),
-                        )
-            self._ended.add(epoch)
 
     def explain(self, request_hash: Bytes32, lines: tuple[str, ...]) -> None:
         """Say why an open request is not matched yet."""
@@ -482,7 +455,3 @@ def _offer_in(row: Row) -> tuple[Key, bytes, OfferRow, int]:
 
 def _offer_of(order: ComputeOrder, key: Bytes32, sequence: int, used: int) -> tuple[Key, bytes, OfferRow, int]:
     return key_of(order), bytes(order.consumers), row_of(order, key, sequence), order.volume - used
-
-
-def _over(epoch: int, ends_at: int) -> str:
-    return f"the committee of epoch {epoch}, which holds the shares, ends at {moment(ends_at)}: no job is over by then"

@@ -41,6 +41,7 @@ from sealmarket.protocol.wire import (
     SignedStop,
 )
 from sealmarket_backend.book import OrderBook
+from sealmarket_backend.ended import EndedEpochs
 from sealmarket_backend.errors import Deposed, NotFound, StorageFailed
 from sealmarket_backend.finding import Finder
 from sealmarket_backend.income import Income
@@ -109,6 +110,7 @@ class Keeper:
         self._jobs: Turns[JobView] = Turns(index.unfinished)
         self._unspent: Turns[Unspent] = Turns(lambda after, limit: index.unspent(self._now, after, limit))
         self._finder = Finder(orders, rules, sets)
+        self._ended = EndedEpochs(database, rules)
         self._suspect, self._require_lead = suspect, require_lead
 
     def turn(self) -> None:
@@ -124,7 +126,7 @@ class Keeper:
         self._orders.take_new()
         now = self._chain.head().timestamp
         self._orders.close_expired(now)
-        self._orders.close_ended(now)
+        self._ended.close(now)
         for view in self._jobs.due():
             self._guarded(f"job {view.job_id}", partial(self._job, view, now))
         self._now = now

@@ -60,7 +60,7 @@ interface IOracleCommittee {
         returns (uint32 epoch);
 
     /// @notice Announce the last second of an epoch, once and for good. Committee owner only.
-    /// @dev At least `notice` ahead. The market is told in the same transaction. Nothing else changes: decisions,
+    /// @dev At least `notice` ahead. The market is notified in the same transaction. Nothing else changes: decisions,
     /// stops, answers and fees of jobs under way count as before, also after the end.
     function end(uint32 epoch, uint40 endsAt) external;
 

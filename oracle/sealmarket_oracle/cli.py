@@ -117,36 +117,9 @@ def rotate(
     typer.echo(f"keys of epoch {record.epoch} are in {to}; run them beside those of epoch {present.epoch}", err=True)
     typer.echo(
         f"once all members have theirs, the committee's owner announces epoch {record.epoch}, and then the end of epoch"
-        f" {present.epoch}: sealmarket oracle end-epoch",
+        f" {present.epoch}: sealmarket chain end-epoch",
         err=True,
     )
-
-
-@app.command("end-epoch")
-def end_epoch(
-    epoch: Annotated[int, typer.Argument(min=1, help="The epoch that ends.")],
-    at: Annotated[str, typer.Option(help="When: 2027-01-31, in 30 days, or seconds since 1970.")],
-    book: Annotated[Path, typer.Option(help="The market's address book.")],
-    rpc: Annotated[str, typer.Option(help="A node of the chain.")],
-    key: Annotated[Path, typer.Option(help="The key of the committee's owner: hex, mode 0600.")],
-    yes: Yes = False,
-    development_chain: Annotated[bool, typer.Option(help="This machine started the chain.")] = False,
-) -> None:
-    """Announce on chain when an epoch ends. For the committee's owner; once, and for good.
-
-    From then on no job of the epoch is matched that could last longer. Jobs under way keep their nodes until they end.
-
-    Example: sealmarket oracle end-epoch 1 --at "in 30 days" --book book.json --rpc URL --key owner.key
-    """
-    from sealmarket.protocol.moments import moment
-    from sealmarket_oracle import ending
-
-    def agreed(ends_at: int) -> None:
-        if not yes:
-            _confirm(f"epoch {epoch} ends at {moment(ends_at)}; that can be neither moved nor taken back")
-
-    ends_at = ending.end_epoch(_book(book), rpc, key, epoch, at, agreed, development=development_chain)
-    typer.echo(f"epoch {epoch} ends at {moment(ends_at)}: owners have until then to move to another committee")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from msgspec.structs import replace
 
 from sealmarket.chain.follow import Follower
 from sealmarket.chain.interface import ChainReader
+from sealmarket.chain.model import Block
 from sealmarket.files import read_file
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei
@@ -34,6 +36,22 @@ from sealmarket_oracle.node_folder import (
     keep_record,
     load_record,
 )
+
+LOOK_SECONDS = 60
+
+
+class EpochEnd:
+    """When a running node's epoch ends: for its operator, and nothing else rests on it. ``at`` is 0 for no end."""
+
+    def __init__(self, epoch: int, monotonic: Callable[[], float]) -> None:
+        self.at = 0
+        self._epoch, self._monotonic, self._due = epoch, monotonic, 0.0
+
+    def look(self, chain: ChainReader, final: Block) -> None:
+        """Read it at a final block, once a minute. Raises :class:`ChainError`."""
+        if self._monotonic() >= self._due:
+            self.at = chain.trusted(final).epoch_end(self._epoch)
+            self._due = self._monotonic() + LOOK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ class EpochGoesOn(OracleError):
 
     def __init__(self, epoch: int, ends_at: int, final: int) -> None:
         if not ends_at:
-            found, remedy = "has no end", "have the committee's owner announce one: `sealmarket oracle end-epoch`"
+            found, remedy = "has no end", "have the committee's owner announce one: `sealmarket chain end-epoch`"
         else:
             found = f"ends at {moment(ends_at)}, and the newest final block is of {moment(final)}"
             remedy = "run the node until then, and until its last job has ended"

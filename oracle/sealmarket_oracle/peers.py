@@ -49,7 +49,7 @@ class _Peer:
     went_back: int = 0
     """How often it held less than it took."""
     told_after: float = 0.0
-    """When it is told again, in monotonic seconds."""
+    """When it gets its next notice, in monotonic seconds."""
     problem: str = "not asked yet"
 
 
@@ -132,7 +132,9 @@ class Peers:
         try:
             while peer.held < self._journal.head().size:
                 if self._waits(peer):
-                    self._note(peer, f"it held less than it took, {peer.went_back} times: it is told again later")
+                    self._note(
+                        peer, f"it held less than it took, {peer.went_back} times: it gets its next notice later"
+                    )
                     return False
                 # The first answer may show what the peer holds; the second step grows out of that.
                 if not self._step(peer) and not self._waits(peer) and not self._step(peer):

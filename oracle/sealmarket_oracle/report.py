@@ -114,7 +114,7 @@ class Reporter:
             signer=info.signer,
             hpke_key=identity.hpke_key,
             epoch=identity.epoch,
-            epoch_ends_at=self._node.epoch_ends_at,
+            epoch_ends_at=self._node.epoch_end.at,
             chain_id=info.chain_id,
             market=info.market,
             keystore=self._keystore,

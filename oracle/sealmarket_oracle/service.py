@@ -43,6 +43,7 @@ from sealmarket_oracle.collateral import CollateralKeeper
 from sealmarket_oracle.deciding import Deciding
 from sealmarket_oracle.documents import DocumentCache
 from sealmarket_oracle.ear import Ears
+from sealmarket_oracle.epochs import EpochEnd
 from sealmarket_oracle.errors import JournalTaken, JournalUnwritable
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.gate.inputs import (
@@ -71,7 +72,6 @@ from sealmarket_oracle.witnesses import (
 T = TypeVar("T")
 Step = Callable[[JobRecord, Block], Defer | T | None]
 _log = logging.getLogger("sealmarket.oracle")
-_END_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ class Node:
             recalls=recalls,
         )
         self._newest_head = 0
-        self._epoch_end, self._end_due = 0, 0.0
+        self.epoch_end = EpochEnd(journal.identity.epoch, monotonic)
         self._known_timing: MarketTiming | None = None
 
     # --- the loop ---------------------------------------------------------------------------------------------
@@ -165,14 +165,8 @@ class Node:
         self._waiting.keep_only(still_open)
         self.handed.keep_only(still_open)
         self._deciding.keep_details()
-        self._look_for_end(final)
+        self.epoch_end.look(self._chain, final)
         return final
-
-    def _look_for_end(self, final: Block) -> None:
-        """Read, now and then, whether this node's epoch ends: operators are shown it, and nothing else rests on it."""
-        if self._monotonic() >= self._end_due:
-            self._epoch_end = self._chain.trusted(final).epoch_end(self._journal.identity.epoch)
-            self._end_due = self._monotonic() + _END_SECONDS
 
     def _begin(self, head: Block, final: Block) -> None:
         """Note when this process began: what it may sign depends on it (:mod:`witnesses`)."""
@@ -342,11 +336,6 @@ class Node:
     def newest_head(self) -> int:
         """The number of the newest block that was seen."""
         return self._newest_head
-
-    @property
-    def epoch_ends_at(self) -> int:
-        """The last second of this node's epoch, as of a minute ago; 0 where no end was announced by then."""
-        return self._epoch_end
 
     def waits_for(self, job_id: JobId) -> str:
         """What a job waits for; empty where nothing is left to do."""

@@ -1,4 +1,4 @@
-"""What an owner's commands seal and hand over: a file, `-` for what another program writes into a pipe, and steps."""
+"""What an owner's commands take: the data, as a file or `-` for a pipe, and the folders of steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a market on its chain: its contracts, the final block, the balance of an account."""
+"""A market on its chain: its contracts, the final block, the balance of an account; and the end of an epoch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,29 @@ from typing import Annotated
 
 import typer
 
-from sealmarket.cli._options import AsJson, BookFile, RpcUrl, account_option, answer, coins, market
+from sealmarket.cli._asking import Yes, confirm
+from sealmarket.cli._options import (
+    AsJson,
+    BookFile,
+    KeyFile,
+    MaxFee,
+    OwnChain,
+    PriorityFee,
+    RpcUrl,
+    account_option,
+    answer,
+    coins,
+    load_key,
+    market,
+    sending,
+)
 from sealmarket.client.books import load_book
-from sealmarket.protocol.moments import beside
+from sealmarket.client.party import Party
+from sealmarket.client.written import moment_of
+from sealmarket.protocol.moments import beside, moment
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, to_builtins
 
-app = typer.Typer(no_args_is_help=True, help="Read a market on its chain.")
+app = typer.Typer(no_args_is_help=True, help="Read a market on its chain; end an epoch.")
 
 
 @app.command()
@@ -92,3 +109,35 @@ def account(
         found = chain.at(head).account(ZERO_ADDRESS, address)
     payload = {"free": str(int(found.free)), "staked": str(int(found.staked)), "block": head.number}
     answer(payload, [f"free {coins(found.free)}, staked {coins(found.staked)} (block {head.number})"], as_json)
+
+
+@app.command("end-epoch")
+def end_epoch(
+    epoch: Annotated[int, typer.Argument(min=1, help="The epoch that ends.")],
+    at: Annotated[str, typer.Option(help="When: 2027-01-31, in 30 days, or seconds since 1970.")],
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    yes: Yes = False,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Announce when an epoch ends, once and for good. The committee's owner alone can.
+
+    From then on no job of the epoch is matched that could last longer. Jobs under way keep their nodes until they end.
+
+    Example: sealmarket chain end-epoch 1 --at "in 30 days" --book market.json --rpc URL --key-file owner.key
+    """
+    with market(book, rpc) as (chain, *_):
+        ends_at = moment_of(at, chain.head().timestamp)
+        confirm(f"epoch {epoch} ends at {moment(ends_at)}; that can be neither moved nor taken back", yes=yes)
+        party = Party(chain, load_key(key_file), development=development, sending=sending(max_fee, priority_fee))
+        mined = party.take(chain.committee_contract.end(epoch, ends_at))
+    payload = {"epoch": epoch, "endsAt": ends_at, "block": mined.block.number}
+    said = [
+        f"epoch {epoch} ends at {moment(ends_at)} (block {mined.block.number})",
+        "owners have until then to deal their keys to another committee: sealmarket owner rewrap",
+    ]
+    answer(payload, said, as_json)

@@ -25,7 +25,9 @@ def current_committee(chain: ChainReader) -> Committee:
     ends = {known.epoch: head.epoch_end(known.epoch) for known in newest_first}
     committee = next((known for known in newest_first if not ends[known.epoch]), None)
     if committee is None:
-        raise CommitteeEnding(newest_first[0].epoch, ends[newest_first[0].epoch])
+        newest = newest_first[0].epoch
+        remedy = "get the address book from its publisher again: it names the next committee once there is one"
+        raise CommitteeEnding(newest, ends[newest], remedy)
     stored, ours = view.committee_hash(committee.epoch), members_hash(committee, view.removed_members(committee.epoch))
     if stored != ours:
         raise CommitteeMismatch(committee.epoch, stored, ours)

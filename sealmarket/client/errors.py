@@ -235,13 +235,10 @@ class CommitteeMismatch(ClientError):
 
 
 class CommitteeEnding(ClientError):
-    """Every committee that the address book names is about to end, or has ended."""
+    """A committee is about to end, or has ended: nothing new is dealt to it, or published for it."""
 
-    def __init__(self, epoch: int, ends_at: int) -> None:
-        super().__init__(
-            f"the committee of epoch {epoch}, the newest in the address book, ends at {moment(ends_at)}",
-            remedy="get the address book from its publisher again: it names the next committee once there is one",
-        )
+    def __init__(self, epoch: int, ends_at: int, remedy: str) -> None:
+        super().__init__(f"the committee of epoch {epoch} ends at {moment(ends_at)}", remedy=remedy)
         self.epoch, self.ends_at = epoch, ends_at
 
 

@@ -21,7 +21,13 @@ from sealmarket.client.committee import current_committee
 from sealmarket.client.content import hold_content, steps_to_store
 from sealmarket.client.draft import PolicyDraft, policy_document
 from sealmarket.client.draft_file import load_draft
-from sealmarket.client.errors import AlreadyPublished, OtherSealing, SealedFolderExists, UnknownAsset
+from sealmarket.client.errors import (
+    AlreadyPublished,
+    CommitteeEnding,
+    OtherSealing,
+    SealedFolderExists,
+    UnknownAsset,
+)
 from sealmarket.client.market import Connected, Market
 from sealmarket.client.party import Party
 from sealmarket.client.progress import OnProgress, quiet, step
@@ -234,7 +240,7 @@ class Owner(Connected):
         ``steps``: folders of validators or a meter that the policy names, not of Sealmarket's and not in the store.
 
         Raises:
-            AlreadyPublished, PolicyUnmeetable, MarketNotVerified: nothing was uploaded.
+            AlreadyPublished, PolicyUnmeetable, CommitteeEnding, MarketNotVerified: nothing was uploaded.
             StepUnknown, StepTooLarge: a validator that is not here, or larger than an enclave takes.
             ServiceUnavailable, ServiceRefused: nothing is on chain then.
             Reverted: the registry refused it.
@@ -256,6 +262,9 @@ class Owner(Connected):
         head = self._chain.head()
         require_meetable(sealed.policy, head.timestamp if now is None else now, self._chain.book.timing)
         self._require_absent(head, sealed.asset_id, sealed.version)
+        if ends_at := self._chain.at(head).epoch_end(sealed.seal.epoch):
+            remedy = "deal the key to the committee that follows: sealmarket owner rewrap FOLDER --out NEXT"
+            raise CommitteeEnding(sealed.seal.epoch, ends_at, remedy)
 
     def _require_absent(self, head: Block, asset_id: AssetId, version: int) -> None:
         with suppress(UnknownAsset):

@@ -12,6 +12,7 @@ from sealmarket.chain.memory import MemoryChain
 from sealmarket.protocol.timing import longest_hold
 from sealmarket_backend import book as book_module
 from sealmarket_backend.book import OrderBook
+from sealmarket_backend.ended import EndedEpochs
 from sealmarket_backend.errors import Rejected
 from sealmarket_backend.index import Index
 from sealmarket_backend.tables import Connection, Database
@@ -32,6 +33,7 @@ from tests.backend.orders import (
     compute,
     indexed,
     keys_only,
+    offer_state,
     posted_request,
     request,
     signature,
@@ -132,24 +134,24 @@ def test_offers_over_a_committee_leave_the_book_with_it_and_say_so(database: Dat
     ends: dict[int, int] = {}
     rules = replace(RULES, ends_of=lambda epoch: ends.get(epoch, 0))
     book, chain = OrderBook(database, keys_only(), rules), MemoryChain(BOOK)
-    index = Index(database, chain, start=0)
+    index, ended = Index(database, chain, start=0), EndedEpochs(database, rules)
     for other, seal in ((ASSET, indexed().seal), (OTHER, replace_shape(indexed().seal, epoch=2))):
         chain.publish(other, account(OWNER), seal, indexed().terms)
     chain.finalise()
     index.advance()
     ending = book.add_asset_order(asset_order(), indexed(), NOW)
     going_on = book.add_asset_order(asset_order(asset_id=OTHER), index.asset(OTHER, 1), NOW)
-    book.close_ended(NOW)
+    ended.close(NOW)
     ends[1] = NOW + SHORTEST
-    book.close_ended(NOW)
-    assert book.order_state(ending).state == "open"
-    book.close_ended(NOW + 1)
-    found = book.order_state(ending)
+    ended.close(NOW)
+    assert offer_state(book, ending).state == "open"
+    ended.close(NOW + 1)
+    found = offer_state(book, ending)
     assert found.state == "expired"
     assert found.reason.startswith("the committee of epoch 1, which holds the shares, ends at")
-    assert book.order_state(going_on).state == "open"
-    OrderBook(database, keys_only(), rules).close_ended(NOW + 1)
-    assert book.order_state(going_on).state == "open"
+    assert offer_state(book, going_on).state == "open"
+    EndedEpochs(database, rules).close(NOW + 1)
+    assert offer_state(book, going_on).state == "open"
 
 
 def test_an_account_cannot_fill_the_book(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:

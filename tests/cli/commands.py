@@ -43,7 +43,7 @@ MORE = {
     "consumer tab open": f"--service {ID}",
     "owner list": f"--account {ACCOUNT}",
     "owner audit": f"--account {ACCOUNT}",
-    "oracle end-epoch": "--yes",
+    "chain end-epoch": "--yes",
     "owner approve": "--yes",
     "oracle post": f"--job {ID}",
     "owner tighten": "--max-uses 1",

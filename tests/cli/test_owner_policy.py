@@ -217,8 +217,7 @@ def test_a_workload_that_serves_has_terms_for_services_by_default_whose_lease_th
 
 def test_each_term_for_services_has_an_option(run: Run) -> None:
     words = ("--per-unit", "0.00001coin", "--max-lease", "4000", "--max-prompt-units", "1", "--endpoints", "score")
-    words += ("--meter", "0x" + "5a" * 32)
-    code, out, error = run(*BASE, *words, "--max-answer-units", "64", "--unit-bytes", "16")
+    code, out, error = run(*BASE, *words, "--meter", "0x" + "5a" * 32, "--max-answer-units", "64", "--unit-bytes", "16")
     assert code == 0, error
     serving = read_draft(Path("policy.json").read_bytes()).serving
     assert isinstance(serving, Serving)

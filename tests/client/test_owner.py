@@ -143,6 +143,14 @@ def test_a_key_is_not_dealt_to_a_committee_whose_end_is_announced(chain: MemoryC
         current_committee(chain)
 
 
+def test_what_was_sealed_for_a_committee_that_ends_is_not_published(
+    owner: Owner, sealed: SealedAsset, chain: MemoryChain
+) -> None:
+    chain.end_epoch(COMMITTEE.epoch, 2_000_000_000)
+    with pytest.raises(CommitteeEnding, match=r"committee of epoch 1 ends at 2033.*sealmarket owner rewrap"):
+        owner.publish(sealed)
+
+
 def test_a_key_is_dealt_to_the_newest_committee_that_goes_on(chain: MemoryChain) -> None:
     announced_by_mistake = replace(COMMITTEE, epoch=2)
     chain.book = replace(BOOK, committees=(announced_by_mistake, COMMITTEE))
