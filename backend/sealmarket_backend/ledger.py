@@ -2,6 +2,9 @@
 
 An uploader is a peer, as the server counts it. Bytes count from the moment they arrive, so uploads under way are
 bounded too, and each blob counts a block more than its bytes, so that many empty ones are not free.
+
+The last eighth of the room is for peers that hold little: of it a peer gets something as long as it holds no more than
+is free. So few peers cannot fill a store for all, and each more that strangers bring gets less.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from sealmarket_enclave.protocol.codec import Bytes32
 PREFIX = "SEALMARKET_STORE_"
 """Each limit can be set in the environment: this, and its name in capitals."""
 BLOCK = 4096
+RESERVED = 8
+"""One part in so many of the room is left to peers that hold little."""
 _LATER_SECONDS = 5
 COUNT_SECONDS = 30
 """How old the count may be of what other processes have stored."""
@@ -167,8 +172,13 @@ class Ledger:
                     f"{peer} has put {self._used[peer]} bytes here, and may put {self.limits.peer_bytes}",
                     remedy="use another store, or wait until what no asset or job names has expired",
                 )
-            if self._free() < size:
+            if (free := self._free()) < size:
                 raise StoreFull("the store is full", remedy="use another store, or ask its operator for room")
+            if free - size < (self._used.total() + free) // RESERVED and self._used[peer] + size > free:
+                raise StoreFull(
+                    f"{free} bytes are left, for peers that hold less than that, and {peer} holds {self._used[peer]}",
+                    remedy="use another store, or ask its operator for room",
+                )
             self._used[peer] += size
 
     def keep(self, upload: Upload, kind: str, name: Bytes32, key: str = "") -> str:

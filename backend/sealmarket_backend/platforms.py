@@ -1,9 +1,9 @@
-"""Which platforms oracle nodes say they will refuse: asked of every node, and told to the platform's provider.
+"""Which platforms oracle nodes say that they will refuse: asked of every node, for the platform's provider to read.
 
-The backend verifies no evidence. A provider is told the nodes' word, and how many of them say so: each node judges by
-the collateral that it keeps, and one that is alone may be wrong, or lie. What the most nodes say comes first, and of
-each provider a few platforms, so that no node drowns what others say. Nothing is told of a job that the index does not
-know, or that another provider ran.
+The backend verifies no evidence. A provider reads what nodes say, and how many of them say so: each node judges by the
+collateral that it keeps, and one that is alone may be wrong, or lie. What the most nodes say comes first, and of each
+provider a few platforms, so that no node drowns what others say. A statement about a job that the index does not know,
+or that another provider ran, is left out.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Platforms:
         self._members = tuple({member.url: member for member in every}.values())
         self._lock = threading.Lock()
         self._next = float("-inf")
-        self._told: tuple[Foretold, ...] = ()
+        self._said: tuple[Foretold, ...] = ()
 
     def of(self, provider: Address, until: int) -> Iterator[Expiry]:
         """What falls out of one provider's platforms up to a time, in seconds since 1970."""
@@ -87,11 +87,11 @@ class Platforms:
         if self._clock() >= self._next and self._lock.acquire(blocking=False):
             try:
                 answers = self._nodes.outlooks(self._members)
-                self._told = tuple(self._joined([answer for answer in answers if answer is not None]))
+                self._said = tuple(self._joined([answer for answer in answers if answer is not None]))
                 self._next = self._clock() + (RETRY_SECONDS if None in answers else ASK_SECONDS)
             finally:
                 self._lock.release()
-        return self._told
+        return self._said
 
     def _joined(self, answers: Sequence[Forecasts]) -> Iterator[Foretold]:
         counted: Counter[tuple[Bytes32, str]] = Counter()

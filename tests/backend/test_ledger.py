@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -72,11 +72,23 @@ def test_many_empty_blobs_are_not_free(tmp_path: Path, database: Database) -> No
 
 
 def test_a_full_store_refuses_and_says_so(tmp_path: Path, database: Database) -> None:
-    store = Store(tmp_path, database, total_bytes=BLOCK + 10)
+    store = Store(tmp_path, database, total_bytes=3 * BLOCK + 10)
+    store.put(b"x" * BLOCK, MALLORY)
     with pytest.raises(StoreFull, match="the store is full"):
         store.put(b"x" * 11)
-    assert store.put(b"x" * 10)
-    assert store.ledger.health() == {"bytesUsed": BLOCK + 10, "bytesFree": 0}
+    with pytest.raises(StoreFull, match="bytes are left, for peers that hold less"):
+        store.put(b"x" * 10)
+    assert store.ledger.health() == {"bytesUsed": 2 * BLOCK, "bytesFree": BLOCK + 10}
+
+
+def test_few_peers_do_not_fill_the_store_for_one_that_holds_nothing(tmp_path: Path, database: Database) -> None:
+    store = Store(tmp_path, database, total_bytes=160 * BLOCK)
+    for stranger in range(5):
+        with suppress(StoreFull):
+            for number in range(160):
+                store.put(b"%d" % (160 * stranger + number), f"10.0.0.{stranger}")
+    assert store.used > 140 * BLOCK, "room is left that nobody may use"
+    assert store.put(b"mine", ALICE)
 
 
 def test_uploads_never_fill_the_disk(tmp_path: Path, database: Database) -> None:
