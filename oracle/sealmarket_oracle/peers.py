@@ -133,7 +133,7 @@ class Peers:
             while peer.held < self._journal.head().size:
                 if self._waits(peer):
                     self._note(
-                        peer, f"it held less than it took, {peer.went_back} times: it gets its next notice later"
+                        peer, f"it held less than it took, {peer.went_back} times: notified later"
                     )
                     return False
                 # The first answer may show what the peer holds; the second step grows out of that.
