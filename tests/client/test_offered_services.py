@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.sessions import NO_SERVICE, ServiceState, Tab
-from sealmarket.cli._infer_choice import cheapest, places
+from sealmarket.cli._infer_choice import cheapest, places, service_lines, service_payload
 from sealmarket.cli._infer_service import Named
 from sealmarket.client.offered_services import MOST_LOOKED_AT, ServiceFinder, ServiceNotOffered, ServiceWish
 from sealmarket.protocol.decisions import Decision, Outcome
@@ -216,3 +216,18 @@ def test_services_named_by_id_are_found_where_their_provider_says_or_where_the_u
     ):
         found = places(named, world.chain, world.listing, USER, simulated=True)  # type: ignore[arg-type]
         assert found == {job_id: url}
+
+
+def test_a_service_is_shown_with_price_royalties_provider_tee_end_and_whether_a_tab_opens(world: World) -> None:
+    found = world.finder.of(world.serve({"bond": Wei(9), "redeemed": Uint64(3)}))
+    said = "\n".join(service_lines(found))
+    for words in (
+        "for each unit, of which",
+        "at https://a.example",
+        "tdx, simulated or better",
+        "takes no new tab now",
+    ):
+        assert words in said
+    payload = service_payload(found)
+    assert (payload["service"], payload["unitPrice"], payload["royalties"]) == (str(found.job_id), "5", "1")
+    assert (payload["redeemed"], payload["takesTabs"], payload["minGrade"]) == (3, False, "simulated")
