@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.sessions import NO_SERVICE, ServiceState, Tab
-from sealmarket.cli._infer_choice import cheapest, places, service_lines, service_payload
+from sealmarket.cli._infer_choice import LONGEST_WAIT, cheapest, places, service_lines, service_payload
 from sealmarket.cli._infer_service import Named
 from sealmarket.client.offered_services import MOST_LOOKED_AT, ServiceFinder, ServiceNotOffered, ServiceWish
 from sealmarket.protocol.decisions import Decision, Outcome
@@ -185,6 +185,8 @@ def test_a_tab_opens_at_the_cheapest_service_that_takes_one_and_has_none(world: 
     with pytest.raises(ServiceNotOffered, match="found none"):
         cheapest(world.finder, world.chain, USER, ANY)  # type: ignore[arg-type]
     world.serve({"unit_price": Wei(1), "bond": Wei(0)})
+    world.serve({"unit_price": Wei(1), "token": Address(b"\x70" * 20)})
+    world.serve({"unit_price": Wei(1), "redemption_window": LONGEST_WAIT + 1})
     world.serve({"unit_price": Wei(2)}, held())
     third = world.serve({"unit_price": Wei(3)})
     world.serve({"unit_price": Wei(4)})

@@ -65,7 +65,7 @@ def test_an_address_is_posted_listed_and_read_by_the_client(api: MarketApi, serv
     workload, asset = spec().workload_digest, AssetId(ASSET)
     assert api.services.address(service) == signed
     for wanted in ({}, {"asset": asset}, {"workload": workload}, {"asset": asset, "workload": workload}):
-        assert api.services.list(**wanted).items == (signed,)  # type: ignore[arg-type]
+        assert api.services.list(**wanted).items == (signed,)
     assert api.services.list(workload=Bytes32(b"\x01" * 32)).items == ()
     with pytest.raises(ItemNotFound):
         api.services.address(JobId(Bytes32(b"\x02" * 32)))
