@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from sealmarket.cli._asking import progress
 from sealmarket.cli._infer_service import Named, service_option, wish_of
-from sealmarket.cli._options import coins
 from sealmarket.client.offered_services import OfferedService, ServiceFinder, ServiceNotOffered, ServiceWish
-from sealmarket.protocol.moments import beside
+from sealmarket.protocol.amounts import written
+from sealmarket.protocol.moments import beside, duration
 from sealmarket.service.errors import ItemNotFound
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS
 
 if TYPE_CHECKING:
     from sealmarket.chain import Chain
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 MOST_REPLICAS = 8
 """Services of one model that a proxy asks by itself."""
 _MOST_FOUND = 32
+LONGEST_WAIT = 86_400
+"""Seconds for which a rest may stay locked after a close, at a service that is chosen and not named."""
 
 
 def places(named: Named, chain: Chain, api: MarketApi, account: Address, *, simulated: bool) -> dict[JobId, str]:
@@ -50,8 +53,13 @@ def address_of(finder: ServiceFinder, job_id: JobId) -> str:
 
 
 def cheapest(finder: ServiceFinder, chain: Chain, account: Address, wish: ServiceWish) -> OfferedService:
-    """The cheapest service at which an account can open a tab, and has none. Raises as :func:`places`."""
-    found = [one for one in finder.find(wish, _MOST_FOUND) if one.takes_tabs]
+    """The cheapest service at which an account can open a tab, and has none. Raises as :func:`places`.
+
+    Prices of several tokens do not compare: those in the chain's own coin alone count. A provider sets how long a rest
+    stays locked, up to 30 days: one beyond :data:`LONGEST_WAIT` is taken by its id only.
+    """
+    offered = [one for one in finder.find(wish, _MOST_FOUND) if one.takes_tabs and one.state.token == ZERO_ADDRESS]
+    found = [one for one in offered if one.state.redemption_window <= LONGEST_WAIT]
     tabs = chain.sessions_at(chain.head())
     for one in found:
         if not tabs.tab(one.job_id, account).limit:
@@ -74,20 +82,22 @@ def _with_tab(finder: ServiceFinder, chain: Chain, account: Address, wish: Servi
         )
     chosen = [one for one in usable if one.model == usable[0].model][:MOST_REPLICAS]
     for one in chosen:
-        progress(f"service {one.job_id} at {one.url}, {coins(one.state.unit_price)} for each unit")
+        progress(f"service {one.job_id} at {one.url}, {written(one.state.unit_price, one.state.token)} a unit")
     return {one.job_id: one.url for one in chosen}
 
 
 def service_lines(found: OfferedService) -> list[str]:
     """One service, for people."""
     spec, state = found.spec, found.state
+    price, royalties = (written(amount, state.token) for amount in (state.unit_price, state.royalties))
     lines = [
         f"service {found.job_id}",
-        f"  {coins(state.unit_price)} for each unit, of which {coins(state.royalties)} to the owners",
+        f"  {price} for each unit, of which {royalties} to the owners",
         f"  provider {spec.provider.checksum}, at {found.url}",
         f"  workload {spec.workload_digest}",
         *(f"  asset {use.asset_id} version {use.version}" for use in spec.assets),
         f"  {spec.tee.slug}, {spec.min_grade.slug} or better; until {beside(state.end, found.now)}",
+        f"  the rest of a tab returns within {duration(state.redemption_window)} of a confirmed close",
         f"  a lease of {state.lease} units; {state.redeemed} units paid for so far",
     ]
     if not found.takes_tabs:
@@ -110,6 +120,7 @@ def service_payload(found: OfferedService) -> dict[str, Any]:
         "tee": spec.tee.slug,
         "minGrade": spec.min_grade.slug,
         "end": state.end,
+        "redemptionWindow": state.redemption_window,
         "lease": int(state.lease),
         "redeemed": int(state.redeemed),
         "takesTabs": found.takes_tabs,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.sessions import NO_SERVICE, ServiceState, Tab
-from sealmarket.cli._infer_choice import cheapest, places
+from sealmarket.cli._infer_choice import LONGEST_WAIT, cheapest, places, service_lines, service_payload
 from sealmarket.cli._infer_service import Named
 from sealmarket.client.offered_services import MOST_LOOKED_AT, ServiceFinder, ServiceNotOffered, ServiceWish
 from sealmarket.protocol.decisions import Decision, Outcome
@@ -185,6 +185,8 @@ def test_a_tab_opens_at_the_cheapest_service_that_takes_one_and_has_none(world: 
     with pytest.raises(ServiceNotOffered, match="found none"):
         cheapest(world.finder, world.chain, USER, ANY)  # type: ignore[arg-type]
     world.serve({"unit_price": Wei(1), "bond": Wei(0)})
+    world.serve({"unit_price": Wei(1), "token": Address(b"\x70" * 20)})
+    world.serve({"unit_price": Wei(1), "redemption_window": LONGEST_WAIT + 1})
     world.serve({"unit_price": Wei(2)}, held())
     third = world.serve({"unit_price": Wei(3)})
     world.serve({"unit_price": Wei(4)})
@@ -216,3 +218,18 @@ def test_services_named_by_id_are_found_where_their_provider_says_or_where_the_u
     ):
         found = places(named, world.chain, world.listing, USER, simulated=True)  # type: ignore[arg-type]
         assert found == {job_id: url}
+
+
+def test_a_service_is_shown_with_price_royalties_provider_tee_end_and_whether_a_tab_opens(world: World) -> None:
+    found = world.finder.of(world.serve({"bond": Wei(9), "redeemed": Uint64(3)}))
+    said = "\n".join(service_lines(found))
+    for words in (
+        "for each unit, of which",
+        "at https://a.example",
+        "tdx, simulated or better",
+        "takes no new tab now",
+    ):
+        assert words in said
+    payload = service_payload(found)
+    assert (payload["service"], payload["unitPrice"], payload["royalties"]) == (str(found.job_id), "5", "1")
+    assert (payload["redeemed"], payload["takesTabs"], payload["minGrade"]) == (3, False, "simulated")

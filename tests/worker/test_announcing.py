@@ -68,8 +68,12 @@ def test_a_host_ends_without_waiting_for_a_backend_that_holds_its_request() -> N
         def post(self, signed: SignedServiceAddress) -> None:
             entered.set()
             held.wait(PATIENCE)
+            raise RuntimeError("the connection was closed")
 
-    with announcer(Slow()).of(JOB):
+    made = announcer(Slow()).of(JOB)
+    with made:
         assert entered.wait(PATIENCE)
     assert not held.is_set()
     held.set()
+    made._thread.join(PATIENCE)
+    assert not made._thread.is_alive()

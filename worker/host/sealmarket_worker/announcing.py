@@ -68,6 +68,10 @@ class Announcing:
                 pause, failures = self._announcer.retry_seconds, failures + 1
                 if failures == WARNS_AT:
                     log.warning("the market does not list service %s yet: %s", self._job_id, error)
+            except RuntimeError:
+                if not self._over.is_set():
+                    raise
+                return  # the host ended, and closed the connection under this request
             else:
                 failures = 0
             self._over.wait(pause)
