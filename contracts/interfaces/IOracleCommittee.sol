@@ -10,8 +10,8 @@ import {Epoch, Members, SignedDecision, SignedRelease, SignedStop} from "../type
 /// @dev Trust: fewer than t nodes of an epoch are corrupt. The committee owner can only announce epochs, visible for
 /// `delay` seconds before they count, and used only by assets whose owners made shares for them or agreed to follow;
 /// and announce the end of one, `notice` seconds or more ahead, once for each epoch and for good.
-/// Liveness only: t nodes answer; the owner's key is not lost (no new epochs otherwise) and not stolen (all epochs could
-/// end otherwise, and owners move their shares to a new one within the notice).
+/// Liveness only: t nodes answer; the owner's key is not lost (no new epochs otherwise) and not stolen (all epochs
+/// could end otherwise, and owners move their shares to a new one within the notice).
 interface IOracleCommittee {
     /// @notice A new epoch was announced; `hpkeKeyHashes[i]` is the key to which shares of member i are sealed.
     event EpochAnnounced(

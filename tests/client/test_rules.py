@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from sealmarket.chain.memory import MemoryChain, MemoryView
@@ -15,13 +13,13 @@ ENDS_AT = 2_000_000_000
 
 def test_the_end_of_an_epoch_is_seen_within_seconds_and_asked_for_once_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
     chain, now, asked = MemoryChain(BOOK), [0.0], list[int]()
+    monkeypatch.setattr("sealmarket.client.rules.time.monotonic", lambda: now[0])
     read = MemoryView.epoch_end
 
     def counted(view: MemoryView, epoch: int) -> int:
         asked.append(epoch)
         return read(view, epoch)
 
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(MemoryView, "epoch_end", counted)
     rules = rules_of(chain)
     assert [rules.ends_of(1), rules.ends_of(1)] == [0, 0]

@@ -159,7 +159,7 @@ def _removed(state: State, f: Fields, _time: int) -> None:
     state.removed[f["epoch"]] |= 1 << f["index"]
 
 
-def _epoch_ended(state: State, f: Fields, _time: int) -> None:
+def _epoch_ends(state: State, f: Fields, _time: int) -> None:
     state.ends[f["epoch"]] = f["ends_at"]
 
 
@@ -356,7 +356,7 @@ _RULES: dict[str, Callable[[State, Fields, int], None]] = {
     "FeeBookOpened": _book_opened,
     "FeesClaimed": _claimed,
     "EpochAnnounced": _announced,
-    "EpochEndAnnounced": _epoch_ended,
+    "EpochEndAnnounced": _epoch_ends,
     "EquivocatorRemoved": _removed,
     "VersionPublished": _published,
     "TermsTightened": _tightened,
