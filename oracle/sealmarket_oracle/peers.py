@@ -48,8 +48,8 @@ class _Peer:
     """The tail that this process announced to it last."""
     went_back: int = 0
     """How often it held less than it took."""
-    told_after: float = 0.0
-    """When it gets its next notice, in monotonic seconds."""
+    asked_after: float = 0.0
+    """When it is asked again, in monotonic seconds."""
     problem: str = "not asked yet"
 
 
@@ -132,9 +132,7 @@ class Peers:
         try:
             while peer.held < self._journal.head().size:
                 if self._waits(peer):
-                    self._note(
-                        peer, f"it held less than it took, {peer.went_back} times: notified later"
-                    )
+                    self._note(peer, f"it held less than it took, {peer.went_back} times: it is asked again later")
                     return False
                 # The first answer may show what the peer holds; the second step grows out of that.
                 if not self._step(peer) and not self._waits(peer) and not self._step(peer):
@@ -179,13 +177,13 @@ class Peers:
         return False
 
     def _waits(self, peer: _Peer) -> bool:
-        return self._monotonic() < peer.told_after
+        return self._monotonic() < peer.asked_after
 
     def _goes_back(self, peer: _Peer) -> None:
         """Let a peer that holds less than it took wait, the second time twice as long as the first, and so on."""
         if peer.went_back:
             wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(peer.went_back - 1, 16))
-            peer.told_after = self._monotonic() + wait
+            peer.asked_after = self._monotonic() + wait
         peer.went_back += 1
 
     def _signed(self, frontier: Frontier) -> SignedTail:

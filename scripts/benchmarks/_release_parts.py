@@ -30,7 +30,7 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (SqliteDatabase, "commit", "commits"),
     (TailMark, "keep", "mark"),
     (Releasing, "keep", "promise and log entry written"),
-    (Peers, "tell", "notices to peers: tail signed, steps made"),
+    (Peers, "tell", "own tail signed and shown to peers"),
     (Follower, "advance", "events read and written"),
     (Node, "_step", "case: slot, events, terms, committee"),
     (Releasing, "heads", "heads read"),

@@ -104,6 +104,31 @@ def test_that_nothing_is_there_is_proven(number: int) -> None:
     assert prove(TRIE.root, key, TRIE.proof(key), "the slot") is None
 
 
+def test_nodes_that_proofs_share_are_hashed_and_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    trie = Trie({keccak(b"shared %d" % n): rlp.encode(b"shared value %d" % n) for n in range(200)})
+    keys, counted = [keccak(b"shared %d" % n) for n in range(200)], 0
+    decode = rlp.decode
+
+    def counting(raw: bytes) -> Any:
+        nonlocal counted
+        counted += 1
+        return decode(raw)
+
+    proofs = {key: trie.proof(key) for key in keys}
+    monkeypatch.setattr(rlp, "decode", counting)
+    for _block in range(2):
+        for key, proof in proofs.items():
+            assert prove(trie.root, key, proof, "the slot") is not None
+    assert counted <= len(trie.nodes) < sum(map(len, proofs.values()))
+
+
+def test_a_node_that_was_proven_before_proves_nothing_in_another_place() -> None:
+    first, second = Trie({keccak(b"1"): b"one"}), Trie({keccak(b"1"): b"two"})
+    assert prove(first.root, keccak(b"1"), first.proof(keccak(b"1")), "the slot") == b"one"
+    with pytest.raises(ProofRefused, match="a node with hash"):
+        prove(second.root, keccak(b"1"), first.proof(keccak(b"1")), "the slot")
+
+
 def test_the_empty_trie_holds_nothing() -> None:
     assert prove(keccak(rlp.encode(b"")), keccak(b"1"), [], "the slot") is None
 

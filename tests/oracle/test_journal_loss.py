@@ -363,7 +363,7 @@ def test_a_peer_that_goes_back_again_and_again_makes_no_node_read_its_log_each_t
         peers.tell_all()
         now += 60
     assert read / (2 * journal.head().size) < 12, "passes over the log for each of two peers"
-    assert all("notified later" in problem for _, _, problem in peers.view())
+    assert all("asked again later" in problem for _, _, problem in peers.view())
     peers.require_sound()
 
 
