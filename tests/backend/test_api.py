@@ -258,7 +258,7 @@ def test_what_a_peer_has_no_room_for_is_refused_and_not_kept(
 ) -> None:
     quotas = Quotas(backend.database, StoreLimits(table_bytes=0), tmp_path)
     for part in (backend.orders, backend.proposals):
-        part._count = quotas.count  # type: ignore[attr-defined]
+        part._count = quotas.count
     backend._quotas = quotas
     path = f"/v1/evidence/{matched}/{EVIDENCE}"
     for answer in (
