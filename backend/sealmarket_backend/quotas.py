@@ -23,7 +23,7 @@ from sealmarket_backend.errors import StoreFull
 from sealmarket_backend.ledger import StoreLimits
 from sealmarket_backend.tables import Database
 
-COUNT_SECONDS = 60
+COUNT_SECONDS = 300
 SHARE = 8
 """The part of the free room that one peer may hold: one in so many."""
 ROW = 4096
@@ -47,7 +47,7 @@ class Quotas:
         self._before: Counter[str] = Counter()
         self._added: Counter[str] = Counter()
         """What was written since the last count, and between that one and the one before."""
-        self._next = 0.0
+        self._free, self._next = 0, 0.0
 
     def count(self, peer: str, size: int) -> None:
         """Count a row with so many bytes, before it is written. Raises :class:`StoreFull`, and then it counts not."""
@@ -55,36 +55,40 @@ class Quotas:
         size += ROW
         with self._lock:
             used = self._used(peer)
-            most = min(self._limits.peer_table_bytes, self._free() // SHARE)
+            most = min(self._limits.peer_table_bytes, max(0, self._free) // SHARE)
             if used + size > most:
                 raise StoreFull(
                     f"{peer} has put {used} bytes into the tables, and may put {most} as full as they are now",
                     remedy="wait until what you posted is matched or has expired, or use another backend",
                 )
             self._added[peer] += size
+            self._free -= size
 
     def _used(self, peer: str) -> int:
         return self._kept[peer] + self._before[peer] + self._added[peer]
 
-    def _free(self) -> int:
-        used = sum(one.total() for one in (self._kept, self._before, self._added))
-        room = self._limits.table_bytes - used
+    def _room(self) -> int:
+        """For all rows together. Where the tables are a file, what its disk has left counts beside what they hold."""
         if self._database.dialect.is_shared:
-            return max(0, room)
+            return self._limits.table_bytes
         disk = os.statvfs(self._folder)
-        return max(0, min(room, disk.f_bavail * disk.f_frsize - self._limits.spare_bytes))
+        left = disk.f_bavail * disk.f_frsize - self._limits.spare_bytes
+        return min(self._limits.table_bytes, left + self._kept.total())
 
     def _count_again(self) -> None:
-        """By one thread where it is due; others go on with the count of before."""
-        if self._clock() < self._next or not self._counting.acquire(blocking=False):
+        """By one thread where it is due; others go on with the count of before, and wait for the first one."""
+        if self._clock() < self._next or not self._counting.acquire(blocking=self._next == 0.0):
             return
         try:
+            if self._clock() < self._next:
+                return
             kept: Counter[str] = Counter()
             for query in _SUMS:
                 for row in self._database.rows(query):
                     kept[str(row["peer"])] += int(row["bytes"])
             with self._lock:
                 self._kept, self._before, self._added = kept, self._added, Counter()
+                self._free = self._room() - self._kept.total() - self._before.total()
             self._next = self._clock() + COUNT_SECONDS
         finally:
             self._counting.release()

@@ -26,6 +26,8 @@ from sealmarket.serving.rates import Rates
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.wheels import build
 from sealmarket_backend.api import create_app
+from sealmarket_backend.ledger import StoreLimits
+from sealmarket_backend.quotas import Quotas
 from sealmarket_backend.service import Backend
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Bytes32, HexBytes, Wei, canonical_json, decode
 from sealmarket_enclave.protocol.hashing import keccak
@@ -47,7 +49,7 @@ from tests.backend.orders import (
     indexed,
     posted_request,
 )
-from tests.backend.test_index import EVIDENCE, core, spec
+from tests.backend.test_index import EVIDENCE, RESULT, core, spec
 from tests.backend.test_proposals import answered
 from tests.backend.test_proposals import proposal as signed_proposal
 from tests.enclave.workload.bundles import bundle
@@ -237,6 +239,35 @@ def test_what_is_no_evidence_of_the_job_is_refused(what: str, client: Client, ma
     else:
         raw += bytes(MAXIMUM_PACKAGE)
     assert client.put(path, content=raw).status_code == (413 if what == "too long" else 422)
+    assert client.get(path).status_code == 404
+
+
+def test_evidence_that_the_jobs_quote_does_not_name_is_refused(
+    client: Client, backend: Backend, chain: MemoryChain, matched: JobId
+) -> None:
+    path, raw = f"/v1/evidence/{matched}/{EVIDENCE}", _sealed(matched, PROVIDER).raw
+    assert client.put(path, content=raw).status_code == 201, "before the quote is final any counts"
+    chain.quote(matched, RESULT)
+    chain.finalise()
+    backend.index.advance()
+    assert str(RESULT) in problem(client.put(path, content=raw).content).detail
+
+
+def test_what_a_peer_has_no_room_for_is_refused_and_not_kept(
+    client: Client, backend: Backend, matched: JobId, tmp_path: Path
+) -> None:
+    quotas = Quotas(backend.database, StoreLimits(table_bytes=0), tmp_path)
+    for part in (backend.orders, backend.proposals):
+        part._count = quotas.count
+    backend._quotas = quotas
+    path = f"/v1/evidence/{matched}/{EVIDENCE}"
+    for answer in (
+        client.put(path, content=_sealed(matched, PROVIDER).raw),
+        client.post("/v1/requests", content=canonical_json(posted_request(expiry=SOON))),
+        client.post(f"/v1/parameters/{spec().request_hash}", content=canonical_json(PARAMETERS)),
+    ):
+        assert (answer.status_code, problem(answer.content).type) == (507, "/v1/problems/store-full")
+    assert backend.database.rows("SELECT * FROM parameters") == []
     assert client.get(path).status_code == 404
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from sealmarket.chain.memory import MemoryChain
 from sealmarket_backend.book import OrderBook
+from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.errors import NotFound, StoreFull
 from sealmarket_backend.index import Index
 from sealmarket_backend.ledger import StoreLimits
@@ -21,6 +24,7 @@ from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32, Uint
 from tests.backend.orders import BOOK, NOW, RULES, asset_order, compute, indexed, keys_only, posted_request, state_of
 from tests.backend.test_index import spec
+from tests.patience import PATIENCE
 
 ALICE, MALLORY = "192.0.2.1", "203.0.113.9"
 DAY = 86_400
@@ -91,6 +95,26 @@ def test_what_another_process_wrote_counts_from_the_next_count_and_a_flood_is_ne
     clock.now += COUNT_SECONDS
     with pytest.raises(StoreFull):
         other.count(MALLORY, 0)
+
+
+def test_who_comes_while_the_first_count_is_made_waits_for_it(tmp_path: Path) -> None:
+    with Database(None) as database:
+        one, rows = quotas(database, tmp_path, Clock()), database.rows
+        counting, go_on = threading.Event(), threading.Event()
+
+        def slow(query: str, *values: object) -> list[Row]:
+            counting.set()
+            assert go_on.wait(PATIENCE)
+            return rows(query, *values)
+
+        database.rows = slow  # type: ignore[method-assign]
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(one.count, ALICE, 1)
+            assert counting.wait(PATIENCE)
+            second = pool.submit(one.count, MALLORY, 1)
+            go_on.set()
+            first.result(PATIENCE)
+            second.result(PATIENCE)
 
 
 def test_a_request_that_finds_no_room_is_kept_in_no_part(database: Database, tmp_path: Path) -> None:

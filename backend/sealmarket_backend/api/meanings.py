@@ -83,7 +83,7 @@ MEANINGS = {
     "jobId": "The job: the EIP-712 digest of its specification.",
     "jobs": "How many settled jobs this rests on, the newest.",
     "keeper": "Whether the keeper's last turn went well.",
-    "Expiry.kind": "What it is: terms, epoch, request, compute_offer, asset_offer, resting or promise.",
+    "Expiry.kind": "What it is: terms, epoch, request, compute_offer, asset_offer, resting, promise or platform.",
     "kind": "The kind of job: 1 batch.",
     "FinalityRule.kind": "By what a block is final: the chain's own tag, or a number of blocks.",
     "AssetView.kind": "The kind of data that the data card names.",

@@ -31,7 +31,7 @@ CHANGING = (
 )
 """Topic, table, and the columns of subject and state, of what is written into ``changes``."""
 GONE = "gone"
-"""The state of what a reorganisation took away."""
+"""The state of what a reorganisation took away, and of an order that was over and left the tables."""
 KEPT = 10_000
 """Lines of ``changes`` that stay, at least; a multiple of it is looked at now and then."""
 
