@@ -1,6 +1,6 @@
 """What one market costs at 10^2 to 10^7 jobs a day, from figures that were measured: a model on paper.
 
-Each figure says where it was measured. Those of the order book are read from what its benches printed with ``--json``
+Each figure says where it was measured. Processor times and sizes are read from what the benches printed with ``--json``
 (docs/measured), those of gas from the gas report. What is no figure of this repository (a chain's blocks and prices,
 the size of a container) is a setting with a default, and can be changed on the command line. The model adds and
 multiplies; it knows no queues and no peaks but :attr:`Settings.peak`.
@@ -36,14 +36,14 @@ class Figures:
     """One order accepted (scripts/bench orders, orders_accepted)."""
     match_us: int
     """One search in a book of a million offers, median (scripts/bench match)."""
-    event_us: int = 108
-    """One event stored in the index, in SQLite, 1,500 in one range; without reading it from a node."""
+    event_us: int
+    """One event stored in the index, in SQLite, without reading it from a node (scripts/bench index, index_events)."""
+    row_bytes: int
+    """Of tables for each job, with indexes and what can be taken back (scripts/bench index, index_job_bytes)."""
+    evidence_us: int
+    """One first sight of a TDX machine's evidence, verification alone (scripts/bench verify, verify_tdx_first)."""
     events: int = 5
     """Of a job that ends well: matched, quoted, decided, settled, matured."""
-    row_bytes: int = 15_264
-    """Of tables for each job, with indexes and what can be taken back: 300 jobs in one file."""
-    evidence_us: int = 1_823
-    """One first sight of a TDX machine's evidence: 548 a second and core (scripts/bench verify), verification alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +110,9 @@ def measured() -> Figures:
         gas_batched=gas["job_total_batch16"],
         order_us=round(1e6 / _value("orders", "orders_accepted")),
         match_us=round(_recorded("match")["sizes"][-1]["whole_p50_us"]),
+        event_us=round(1e6 / _value("index", "index_events")),
+        row_bytes=round(_value("index", "index_job_bytes")),
+        evidence_us=round(1e6 / _value("verify", "verify_tdx_first")),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sealmarket.protocol.fitting import Rules
 from sealmarket.protocol.matching import Proposal
 from sealmarket_backend.spending import Cause
-from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 
 
@@ -18,14 +18,14 @@ class Income:
     own: frozenset[Address]
     rules: Rules
 
-    def of_job(self, spec: JobSpec) -> Cause:
+    def of_job(self, request_hash: Bytes32, spec: JobSpec) -> Cause:
         """What a job that goes well brings: the price of a provider or owner, one fee of each node."""
         earned = 0
         if self.own and spec.token == ZERO_ADDRESS:
             earned += spec.compute_price if spec.provider in self.own else 0
             earned += sum(use.price for use in spec.assets if use.owner in self.own)
             earned += self._fees(spec.epoch)
-        return Cause((spec.consumer, spec.provider), earned)
+        return Cause((spec.consumer, spec.provider), earned, request=request_hash)
 
     def of_match(self, found: Proposal) -> Cause:
         """What a match is certain to bring if its job goes well; owners' prices are not counted before it."""
@@ -34,7 +34,7 @@ class Income:
         if self.own and order.token == ZERO_ADDRESS:
             earned += order.price if order.provider in self.own else 0
             earned += self._fees(self.rules.newest_epoch)
-        return Cause((request.consumer, order.provider), earned, matching=True)
+        return Cause((request.consumer, order.provider), earned, matching=True, request=request.struct_hash())
 
     def _fees(self, epoch: int) -> int:
         committee, fee = self.rules.committees.get(epoch), self.rules.fee_of(ZERO_ADDRESS)

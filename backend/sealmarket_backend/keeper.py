@@ -333,7 +333,7 @@ class Keeper:
             self._outgoing.add(f"job {waiting.job_id}", call, cause=Cause((waiting.provider,)))
 
     def _send(self, view: JobView, call: Call) -> None:
-        self._outgoing.add(f"job {view.job_id}", call, cause=self._income.of_job(view.spec))
+        self._outgoing.add(f"job {view.job_id}", call, cause=self._income.of_job(view.request_hash, view.spec))
 
     def _stop(self, view: JobView, committee: Committee) -> None:
         answers = self._nodes.statuses(committee.members, view.job_id)

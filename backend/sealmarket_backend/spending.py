@@ -1,7 +1,8 @@
 """What the keeper may spend on gas. The market pays no keeper: what it sends for others is the operator's gift.
 
 1. A step that brings the operator's own accounts at least what it costs is always sent: they provide the job, own its
-   data, or sign its decisions. The operator names them.
+   data, or sign its decisions. The operator names them. What a job brings counts once for all of its steps: what one of
+   them cost is not there for the next. A restart counts anew.
 2. Everything else is paid out of a budget for each day (UTC), in billionths of the native coin. Matches may use half of
    it, so that jobs which are under way come to their end; one account, as consumer or provider, a tenth.
 3. What is not sent is left to the parties: any account may send each of these steps.
@@ -14,13 +15,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ GWEI = 10**9
 DAY_SECONDS = 86_400
 PRICE_SECONDS = 10.0
 """How long a price of gas counts."""
+MOST_JOBS = 10_000
+"""Of which it is known what their income paid for already; the one whose step is longest ago is forgotten first."""
 PREFIX = "SEALMARKET_KEEPER_"
 """Of the settings in the environment."""
 _TOTAL = b""
@@ -74,6 +77,8 @@ class Cause:
     accounts: tuple[Address, ...] = ()
     earned: int = 0
     matching: bool = False
+    request: Bytes32 | None = None
+    """Whose job brings it: that income counts once."""
 
 
 NOBODY = Cause()
@@ -81,11 +86,13 @@ NOBODY = Cause()
 
 @dataclass(slots=True)
 class Reserved:
-    """What was counted for one step: gwei, on a day. Zero where it earns what it costs."""
+    """What was counted for one step: gwei, on a day; zero where it earns what it costs."""
 
     cause: Cause
     day: int
     gwei: int
+    from_income: int = 0
+    """Wei, of what the job brings."""
 
 
 class Priced(Protocol):
@@ -108,6 +115,8 @@ class Spending:
         self.settings = settings
         self._database, self._sender, self._clock = database, sender, clock
         self._open: Counter[tuple[int, bytes]] = Counter()
+        self._from_income: OrderedDict[Bytes32, int] = OrderedDict()
+        """By request, what the steps of its job cost so far that were paid by what it brings, in wei."""
         self._known: tuple[float, int] = (float("-inf"), 0)
         self._said = 0
 
@@ -119,8 +128,9 @@ class Spending:
             ChainError: the price of gas cannot be read.
         """
         day, cost = int(self._clock()) // DAY_SECONDS, gas * self._gas_price()
-        if cause.earned >= cost:
-            return Reserved(cause, day, 0)
+        if cause.earned - self._spent_of_income(cause) >= cost:
+            self._spend_income(cause, cost)
+            return Reserved(cause, day, 0, cost)
         gwei = -(-cost // GWEI)
         whole = self.settings.gas_gwei_per_day
         self._require(day, _TOTAL, gwei, whole, "")
@@ -135,6 +145,8 @@ class Spending:
 
     def settle(self, reserved: Reserved, cost: int) -> None:
         """Set a count right: what the step did cost, in wei."""
+        if reserved.from_income:
+            self._spend_income(reserved.cause, cost - reserved.from_income)
         if reserved.gwei:
             self._count(reserved, -(-cost // GWEI) - reserved.gwei)
 
@@ -151,6 +163,17 @@ class Spending:
     def today(self) -> int:
         """What was given today, in gwei."""
         return self._spent(int(self._clock()) // DAY_SECONDS, _TOTAL)
+
+    def _spent_of_income(self, cause: Cause) -> int:
+        return self._from_income.get(cause.request, 0) if cause.request is not None else 0
+
+    def _spend_income(self, cause: Cause, wei: int) -> None:
+        if cause.request is None:
+            return
+        self._from_income[cause.request] = self._spent_of_income(cause) + wei
+        self._from_income.move_to_end(cause.request)
+        if len(self._from_income) > MOST_JOBS:
+            self._from_income.popitem(last=False)
 
     def _require(self, day: int, account: bytes, gwei: int, limit: int, of: str) -> None:
         if self._spent(day, account) + gwei > limit:

@@ -80,7 +80,7 @@ class Connection:
             raise _failed(error) from error
 
     def later(self, query: str, values: Sequence[object] = ()) -> None:
-        """Run a statement whose result nobody needs before the commit, together with others like it and in any order
+        """Run a statement whose result no caller needs before the commit, together with others like it and in any order
         among them; of equal ones, one."""
         self._last.setdefault(query, {})[tuple(values)] = None
 

@@ -11,7 +11,7 @@
    on, or none is.
 5. Changes are made one after the other, and what one of them raises takes all back; then they are made again, each
    behind a savepoint. So a change may be made twice, and one that refuses before it changed anything returns its
-   refusal: whoever can be refused at will must not have others' changes made twice.
+   refusal: a party that can be refused at will must not have others' changes made twice.
 """
 
 from __future__ import annotations

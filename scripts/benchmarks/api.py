@@ -7,12 +7,18 @@ of an answer that 99 of 100 do not exceed, `api_p99_ms_postgres` the same over a
 
 `api_vs_bare` compares requests a second for where an offer stands with a route of FastAPI that answers a constant of
 the same size under the same server without limits. Both take turns. `--database` names the database of the backend.
+
+What other programs take of the processors is in all of these. Two figures beside them know less of it: `api_cpu_us` is
+the processor time of the server for one of the mixed requests, and `api_cpu_vs_bare` that of the bare route for one of
+its answers over ours for where an offer stands. `api_p99_vs_bare` is the p99 over that of the bare route, whose turn
+came just before.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import itertools
 import json
 import statistics
@@ -20,10 +26,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from scripts.benchmarks._cpu import Stat
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -54,6 +63,9 @@ def main(arguments: Sequence[str]) -> int:
         {"name": f"api_p99_ms_{chosen.database}", "value": found["p99"], "unit": "ms", "target": None},
         {"name": "api_requests", "value": found["mixed"], "unit": "requests/s", "target": None},
         {"name": "api_vs_bare", "value": found["ratio"], "unit": "", "target": TARGET},
+        {"name": "api_cpu_us", "value": found["cpu"], "unit": "us", "target": None},
+        {"name": "api_cpu_vs_bare", "value": found["cpu_ratio"], "unit": "", "target": None},
+        {"name": "api_p99_vs_bare", "value": found["late"], "unit": "x", "target": None},
     ]
     if chosen.json:
         print(json.dumps({"bench": "api", "results": results}))
@@ -78,19 +90,55 @@ def _tables(database: str) -> Iterator[str | None]:
 
 
 def _measured(rounds: int, seconds: float, url: str | None) -> dict[str, float]:
-    with _served("backend", url) as (port, paths), _served("bare") as (bare_port, _):
-        reads = [_get(f"/v1/orders/{key}") for key in paths["orders"]]
-        mixed = _mixed(paths)
-        ours, bare, late, answered = [], [], [], []
+    with _served("backend", url) as ours, _served("bare") as bare:
+        reads = [_get(f"/v1/orders/{key}") for key in ours.paths["orders"]]
+        mixed = _mixed(ours.paths)
+        turns = []
         for turn in range(rounds):
-            ours.append(len(_asked(port, reads, seconds)) / seconds)
-            bare.append(len(_asked(bare_port, reads, seconds)) / seconds)
             part = mixed[turn * len(mixed) // rounds : (turn + 1) * len(mixed) // rounds]
-            times = _asked(port, part, seconds)
-            late.append(statistics.quantiles(times, n=100)[98] * 1000)
-            answered.append(len(times) / seconds)
-    ratio = statistics.median(one / other for one, other in zip(ours, bare, strict=True))
-    return {"ratio": ratio, "p99": statistics.median(late), "mixed": statistics.median(answered)}
+            asked = ((ours, reads), (bare, reads), (ours, part))
+            turns.append([_turn(server, requests, seconds) for server, requests in asked])
+
+    def median(of: Callable[[_Turn, _Turn, _Turn], float]) -> float:
+        return statistics.median(of(*turn) for turn in turns)
+
+    return {
+        "ratio": median(lambda read, plain, _: read.per_second / plain.per_second),
+        "p99": median(lambda _read, _plain, one: one.p99 * 1e3),
+        "mixed": median(lambda _read, _plain, one: one.per_second),
+        "cpu": median(lambda _read, _plain, one: one.cpu * 1e6),
+        "cpu_ratio": median(lambda read, plain, _: plain.cpu / read.cpu),
+        "late": median(lambda _read, plain, one: one.p99 / plain.p99),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A process that serves, and what to ask it for."""
+
+    pid: int
+    port: int
+    paths: dict[str, list[str]]
+
+    def cpu(self) -> float:
+        """Processor seconds so far."""
+        return Stat.parse(Path(f"/proc/{self.pid}/stat").read_text()).own
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Answers a second, the time that 99 of 100 do not exceed, and processor time of each, in seconds."""
+
+    per_second: float
+    p99: float
+    cpu: float
+
+
+def _turn(server: _Server, requests: list[Raw], seconds: float) -> _Turn:
+    before = server.cpu()
+    times = _asked(server.port, requests, seconds)
+    used = server.cpu() - before
+    return _Turn(len(times) / seconds, statistics.quantiles(times, n=100)[98], used / len(times))
 
 
 def _get(path: str) -> Raw:
@@ -136,14 +184,14 @@ async def _ask(port: int, requests: list[Raw], seconds: float) -> list[float]:
 
 
 @contextmanager
-def _served(kind: str, url: str | None = None) -> Iterator[tuple[int, dict[str, list[str]]]]:
-    """A server in a process of its own: its port, and what to ask it for."""
+def _served(kind: str, url: str | None = None) -> Iterator[_Server]:
+    """A server in a process of its own."""
     command = [sys.executable, "-m", "scripts.benchmarks.api", "--serve", kind, *(["--url", url] if url else [])]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         found = json.loads(process.stdout.readline())
-        yield found["port"], found["paths"]
+        yield _Server(process.pid, found["port"], found["paths"])
     finally:
         process.terminate()
         process.wait()
@@ -174,6 +222,8 @@ def _serve(kind: str, url: str | None) -> int:
         else:
             app, paths = _backend(Path(folder), url)
             config = Config(BoundedRequests(app, connections), **settings)
+        gc.collect()
+        gc.freeze()  # as the backend does before it serves
         print(json.dumps({"port": port, "paths": paths}), flush=True)
         Server(config).run([listener])
     return 0

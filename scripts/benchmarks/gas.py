@@ -121,11 +121,13 @@ def _ends(world: World) -> dict[str, int]:
 
 
 def _batches(world: World) -> dict[str, int]:
-    """Sixteen jobs a transaction: of strangers to each other, and under the same orders of provider and owner."""
+    """Sixteen jobs a transaction: of strangers to each other, and under the same orders of provider and owner; and two
+    strangers' jobs, the fewest that make a batch."""
     first = world.job(assets=1)
     return {
         "job_total_batch16": _batched(world, [world.job(assets=1) for _ in range(BATCH)]),
         "job_total_batch16_shared": _batched(world, [first, *(world.job_like(first) for _ in range(BATCH - 1))]),
+        "job_total_batch2": _batched(world, [world.job(assets=1) for _ in range(2)]),
     }
 
 

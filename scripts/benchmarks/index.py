@@ -5,12 +5,15 @@ are challenged, and a service with its tabs. Each becomes a typed value, a row o
 asset that it is about, in a SQLite file, a range of blocks in one durable transaction. Beside it stands `eth_abi` on
 the same topics and data. Each round is a fresh process in which both take turns, a range each. Not in it, on either
 side: what the JSON of a node takes to read.
+
+`index_job_bytes` is the size of that file for each of its jobs: rows, their indexes and what can be taken back.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -18,7 +21,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from sealmarket_backend.tables import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = 0.6
@@ -36,25 +42,32 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps(measured()))
         return 0
     command = [sys.executable, "-m", "scripts.benchmarks.index", "--one"]
-    found: list[tuple[float, float]] = []
+    found: list[tuple[float, float, float]] = []
     for _ in range(chosen.rounds):
         done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
         found.append(tuple(json.loads(done.stdout)))
-    ours, bare = (statistics.median(side) for side in zip(*found, strict=True))
-    ratio = statistics.median(one / other for one, other in found)
-    result = {
-        "name": "index_events", "value": ours, "unit": "1/s per core", "beside": "eth_abi decoding",
-        "beside_value": bare, "ratio": ratio, "target": TARGET,
-    }  # fmt: skip
+    ours, bare, size = (statistics.median(side) for side in zip(*found, strict=True))
+    ratio = statistics.median(one / other for one, other, _ in found)
+    results = [
+        {
+            "name": "index_events", "value": ours, "unit": "1/s per core", "beside": "eth_abi decoding",
+            "beside_value": bare, "ratio": ratio, "target": TARGET,
+        },
+        {
+            "name": "index_job_bytes", "value": size, "unit": "B", "beside": None,
+            "beside_value": None, "ratio": None, "target": None,
+        },
+    ]  # fmt: skip
     if chosen.json:
-        print(json.dumps({"bench": "index", "results": [result]}))
+        print(json.dumps({"bench": "index", "results": results}))
     else:
         print(f"index_events {ours:.0f} 1/s per core  beside eth_abi {bare:.0f}  ratio {ratio:.2f} (>= {TARGET})")
+        print(f"index_job_bytes {size:.0f} B")
     return 0 if ratio >= TARGET else 1
 
 
-def measured(jobs: int = JOBS, ranges: int = RANGES) -> tuple[float, float]:
-    """Events per CPU second: ours into a SQLite file, and bare decoding."""
+def measured(jobs: int = JOBS, ranges: int = RANGES) -> tuple[float, float, float]:
+    """Events per CPU second: ours into a SQLite file, and bare decoding; bytes of the file for each job."""
     from eth_abi.abi import decode
 
     from scripts.benchmarks._events import Market, logs_of
@@ -84,7 +97,14 @@ def measured(jobs: int = JOBS, ranges: int = RANGES) -> tuple[float, float]:
                     decode([kind], topic)
                 decode(rest, log.data)
             spent[1] += time.process_time() - began
-    return len(logs) / spent[0], len(logs) / spent[1]
+        size = math.prod(_pragma(database, name) for name in ("page_count", "page_size"))
+    return len(logs) / spent[0], len(logs) / spent[1], size / jobs
+
+
+def _pragma(database: Database, name: str) -> int:
+    row = database.row(f"PRAGMA {name}")
+    assert row is not None
+    return int(row[0])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def _emptied(postgres: Server) -> Iterator[Callable[[], Database]]:
             row["name"] for row in database.rows("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'emptied'")
         ]
         kept = {"alembic_version", "leadership"}
-        statement = f"TRUNCATE {', '.join(name for name in names if name not in kept)}"
+        statement = f"TRUNCATE {', '.join(name for name in names if name not in kept)} RESTART IDENTITY"
 
         def emptied() -> Database:
             with database.write() as connection:

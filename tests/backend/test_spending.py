@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sealmarket_backend import spending
 from sealmarket_backend.errors import StorageFailed
 from sealmarket_backend.spending import DAY_SECONDS, GWEI, PRICE_SECONDS, Cause, KeeperSettings, NotEarned, Spending
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from tests.backend.full import full_disk
 from tests.backend.orders import CONSUMER, OWNER, PROVIDER, account
@@ -109,6 +110,33 @@ def test_a_step_that_earns_its_gas_is_sent_when_nothing_is_left(bank: Bank) -> N
     with pytest.raises(NotEarned):
         bank.spending.reserve(Cause(earned=50 * GWEI - 1), 50)
     assert bank.spending.today() == LIMIT
+
+
+def test_what_a_job_brings_pays_for_its_steps_once(bank: Bank) -> None:
+    bank.spending.reserve(Cause(), LIMIT)
+    job = Cause(earned=100 * GWEI, request=Bytes32(b"\x01" * 32))
+    first = bank.spending.reserve(job, 60)
+    with pytest.raises(NotEarned):
+        bank.spending.reserve(job, 60)
+    bank.spending.reserve(Cause(earned=100 * GWEI, request=Bytes32(b"\x02" * 32)), 60)
+    bank.spending.settle(first, 40 * GWEI)
+    bank.spending.reserve(job, 60)
+    with pytest.raises(NotEarned):
+        bank.spending.reserve(job, 1)
+    assert bank.spending.today() == LIMIT
+
+
+def test_of_how_many_jobs_it_is_known_what_their_income_paid_for_is_bounded(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spending, "MOST_JOBS", 2)
+    causes = [Cause(earned=GWEI, request=Bytes32(bytes([number]) * 32)) for number in range(3)]
+    for cause in causes:
+        bank.spending.reserve(cause, 1)
+    assert len(bank.spending._from_income) == 2
+    bank.spending.reserve(Cause(), LIMIT)
+    with pytest.raises(NotEarned):
+        bank.spending.reserve(causes[2], 1)
 
 
 def test_the_next_day_has_a_budget_of_its_own_and_older_days_are_forgotten(bank: Bank, database: Database) -> None:

@@ -31,6 +31,7 @@ def test_the_logs_are_of_a_market_in_use_and_each_of_them_gets_a_row() -> None:
 
 
 def test_both_sides_are_measured() -> None:
-    ours, bare = index.measured(4, 2)
+    ours, bare, size = index.measured(4, 2)
     assert ours > 0
     assert bare > 0
+    assert size > 1000

@@ -35,6 +35,9 @@ def test_the_pages_name_the_figures_that_the_benches_recorded() -> None:
     for shown in (
         f"| one order accepted | {FIGURES.order_us} us of a core |",
         f"| one search among a million offers | {FIGURES.match_us} us, median |",
+        f"| one event stored in the index | {FIGURES.event_us} us, {FIGURES.events} events a job,",
+        f"what can be taken back | {FIGURES.row_bytes / 1000:.1f} kB |",
+        f"verification alone | {FIGURES.evidence_us / 1000:.1f} ms of a core |",
     ):
         assert shown in scale, f"write it into docs/scale.md: {shown}"
 

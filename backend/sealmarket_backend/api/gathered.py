@@ -1,7 +1,7 @@
 """Questions of many requests that one thread answers: those that come while it asks the tables go to them together.
 
 A request that waits costs no thread, and no statement of its own where others ask at the same time. Equal questions
-are asked once. Each answer was read after its request came, so a client that was told of a change sees it.
+are asked once. Each answer was read after its request came, so a client that knows of a change sees it.
 """
 
 from __future__ import annotations
@@ -66,4 +66,4 @@ def _tell(loop: asyncio.AbstractEventLoop, hear: Callable[..., None], *values: o
     try:
         loop.call_soon_threadsafe(hear, *values)
     except RuntimeError:
-        log.debug("the server has ended; nobody waits for an answer")
+        log.debug("the server has ended; no client waits for an answer")
