@@ -132,6 +132,7 @@ def test_a_request_that_is_delivered_again_is_refused_under_a_key_of_its_own(sha
 @pytest.mark.parametrize("nodes", [(), (0,), (1, 1)])
 def test_a_renewal_of_too_few_nodes_is_refused(shared: Shared, nodes: tuple[int, ...]) -> None:
     service = shared.service
+    shared.accounts(1)  # a lease in force, whichever test came before
     tab = TabState(account=Account(0xEF).address, units=Uint64(500), closing=False)
     renewal = service.renewal(service.nonce().nonce, tab, block=service.block)
     assert "signatures" in service.renew(renewal, nodes)
