@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sealmarket.cli._groups import takes
+from sealmarket.cli._infer_asking import asking_all
 from sealmarket.cli._infer_service import (
     AllowSimulated,
     Budget,
@@ -18,7 +19,6 @@ from sealmarket.cli._infer_service import (
     MostOutput,
     MostUnits,
     Named,
-    asking_all,
     facts_lines,
     spending_of,
 )

@@ -9,6 +9,7 @@ import typer
 
 from sealmarket.cli._asking import progress
 from sealmarket.cli._groups import takes
+from sealmarket.cli._infer_asking import asking_all
 from sealmarket.cli._infer_chat import chat
 from sealmarket.cli._infer_receipts import air, receipt, receipts, status
 from sealmarket.cli._infer_service import (
@@ -23,7 +24,6 @@ from sealmarket.cli._infer_service import (
     Named,
     OfAsset,
     OfWorkload,
-    asking_all,
     facts_lines,
     spending_of,
     wish_of,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+import msgspec
 from msgspec import Meta
 
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape
@@ -20,13 +21,35 @@ from sealmarket_enclave.protocol.terms import Seal
 
 MAX_SERVICE = 16 << 20
 """Bytes of the document."""
-LONGEST_URL = 200
-_PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
-_LABEL = r"(?![Xx][Nn]--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-URL_PATTERN = rf"\Ahttps?://{_LABEL}(?:\.{_LABEL})*(?::(?:{_PORT}))?(?:/[A-Za-z0-9_~-]+)*\Z"
-"""A name or an IPv4 address, a port, a path; no account, query or fragment, no name that reads as another (IDNA), and
-nothing that a terminal would obey."""
-ServiceUrl = Annotated[str, Meta(pattern=URL_PATTERN, max_length=LONGEST_URL)]
+LONGEST_URL, LONGEST_LABEL, LARGEST_PORT = 200, 63, 65_535
+ServiceUrl = Annotated[str, Meta(pattern=r"\Ahttps?://[A-Za-z0-9._~:/-]+\Z", max_length=LONGEST_URL)]
+
+
+def require_reachable(url: str) -> None:
+    """Refuse all but ``http`` or ``https``, a name or an IPv4 address, perhaps a port and a path.
+
+    No account, query or fragment, no name that reads as another (IDNA), nothing that a terminal would obey.
+
+    Raises:
+        ValueError: naming the part.
+    """
+    try:
+        msgspec.convert(url, ServiceUrl)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"the address is not of the form https://host:port/path: {error}") from error
+    authority, slash, path = url.partition("://")[2].partition("/")
+    host, colon, port = authority.partition(":")
+    if not all(map(_is_label, host.split("."))):
+        raise ValueError(f"{host!r} is no name of a host, and no IPv4 address")
+    if colon and not (port.isdigit() and not port.startswith("0") and len(port) <= 5 and int(port) <= LARGEST_PORT):
+        raise ValueError(f"{port!r} is no port")
+    if slash and not all(part and not set(part) & {".", ":"} for part in path.split("/")):
+        raise ValueError(f"{path!r} is no path of plain words")
+
+
+def _is_label(label: str) -> bool:
+    plain = label.replace("-", "a").isalnum() and not label.startswith("-") and not label.endswith("-")
+    return plain and len(label) <= LONGEST_LABEL and not label.lower().startswith("xn--")
 
 
 class ServiceDocument(Shape, frozen=True, kw_only=True):
@@ -59,6 +82,9 @@ class ServiceAddress(TypedShape, frozen=True, kw_only=True):
     job_id: JobId
     url: ServiceUrl
     signed_at: Timestamp
+
+    def __post_init__(self) -> None:
+        require_reachable(self.url)
 
 
 class SignedServiceAddress(Shape, frozen=True, kw_only=True):

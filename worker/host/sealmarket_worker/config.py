@@ -19,7 +19,7 @@ from sealmarket.chain.fees import FeeLimits, parse_limits
 from sealmarket.files import read_file, read_text_file
 from sealmarket.private_files import PassphraseRefused, read_passphrase_file
 from sealmarket.protocol.book import AddressBook
-from sealmarket.protocol.services import ServiceUrl
+from sealmarket.protocol.services import require_reachable
 from sealmarket_enclave.protocol.codec import Address, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Kind, Tee
@@ -236,10 +236,11 @@ def _url(where: object, kind: str, url: str) -> str:
     if kind != "session":
         raise ConfigInvalid(where, f"url is {url!r} of kind {kind!r}", "leave `url` out, or set kind session")
     try:
-        return msgspec.convert(url, ServiceUrl)
-    except msgspec.ValidationError as error:
+        require_reachable(url)
+    except ValueError as error:
         remedy = "write a host, perhaps a port and a path: https://models.example.org"
-        raise ConfigInvalid(where, f"url is {url!r}, which no user could reach", remedy) from error
+        raise ConfigInvalid(where, f"url is {url!r}, which no user could reach: {error}", remedy) from error
+    return url
 
 
 def _fees(path: Path, file: _File) -> FeeLimits:
