@@ -512,7 +512,7 @@ const invariant = { ...tests.invariant, runs: 16 };
 const solidity = { ...tests, coinbase: process.env.PLANTED_BUG, fuzz, invariant };
 export default { ...base, test: { solidity } };
 """
-_RUN_SECONDS = 1800
+_RUN_SECONDS, _COMPILE_SECONDS = 1800, 7200
 
 
 def planted(bugs: Iterable[tuple[int, Bug]], text: str) -> str:
@@ -565,7 +565,7 @@ def goes_red(number: int, folder: Path, tests: Sequence[str] = (), *, compiled: 
         start_new_session=True,
     ) as running:
         try:
-            said, _ = running.communicate(timeout=_RUN_SECONDS)
+            said, _ = running.communicate(timeout=_RUN_SECONDS if compiled else _COMPILE_SECONDS)
         except BaseException:
             os.killpg(running.pid, signal.SIGKILL)  # with the compiler that it started
             raise
