@@ -38,7 +38,7 @@ from sealmarket.chain.spans import Span
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.codec import Address, Bytes32
-from sealmarket_enclave.protocol.numbers import BlockNumber
+from sealmarket_enclave.protocol.numbers import BlockNumber, JobId
 
 MAX_RANGE = 2_000
 """Blocks per query: what public nodes commonly allow."""
@@ -185,7 +185,7 @@ class LogReader:
         self,
         event: JobDecided,
         turned: Collection[tuple[Bytes32, Bytes32]],
-        matched: Mapping[Bytes32, JobMatched],
+        matched: Mapping[JobId, JobMatched],
     ) -> ChainEvent:
         """``turned``: jobs that end because of their terms, and the transactions in which they do. ``matched``: jobs
         whose match is known."""
