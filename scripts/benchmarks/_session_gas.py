@@ -18,7 +18,7 @@ BUCKET, SERVED = 1_000, 37_000
 """Units of a statement are multiples of a bucket; what each account was served by one."""
 UNIT_PRICE, PER_UNIT = Wei(12_345_678_901_234), Wei(123_456_789_012)
 LEASE = Uint64(ACCOUNTS * SERVED)
-LEASE_SECONDS, WINDOW, SERVES = 600, 3_600, 100_000
+LEASE_SECONDS, WINDOW, SERVES, MARGIN = 600, 3_600, 100_000, 60
 
 
 class SessionWorld(World):
@@ -42,7 +42,7 @@ class SessionWorld(World):
             figures[f"statement_{count}"] = self._redeem(job, job_id, accounts[:count], rise) // count
         figures["pay_royalties"] = self._send(self.sessions.pay_royalties(spec, terms))
         figures["request_close"] = self._send(self.sessions.request_close(job_id), accounts[0])
-        self.pass_time(SERVES + WINDOW)
+        self.pass_time(SERVES + WINDOW + MARGIN)
         figures["close_tab"] = self._send(self.sessions.close_tab(job_id, accounts[0].address))
         return figures
 

@@ -4,7 +4,8 @@
    whatever reason (:mod:`sealmarket.chain.spans`).
 2. Logs are taken only from these contracts, from the blocks that were asked for, each once, and never removed ones.
 3. A decision says less than its readers need, and is completed by the epoch of its job's match: one query for each
-   decision. No other event costs more than its own log, however many others its asset or job has.
+   decision whose match is not among the same logs. No other event costs more than its own log, however many others its
+   asset or job has.
 4. Where the reader demands proofs, logs are those of receipts (:mod:`sealmarket.chain.proven_logs`). Otherwise all
    answers about a range come from one node, which has shown the range's last block before and shows it afterwards.
    Newest blocks without logs are held against their headers (:mod:`sealmarket.chain.absence`).
@@ -14,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeGuard
 
@@ -37,7 +38,7 @@ from sealmarket.chain.spans import Span
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.codec import Address, Bytes32
-from sealmarket_enclave.protocol.numbers import BlockNumber
+from sealmarket_enclave.protocol.numbers import BlockNumber, JobId
 
 MAX_RANGE = 2_000
 """Blocks per query: what public nodes commonly allow."""
@@ -165,7 +166,8 @@ class LogReader:
     def _events(self, logs: Iterable[Any]) -> list[ChainEvent]:
         found = [event for _, event in self._in_order(logs)]
         turned = {(end.job_id, end.at.transaction) for end in found if _turns(end)}
-        return [self._complete(event, turned) if isinstance(event, JobDecided) else event for event in found]
+        matched = {event.job_id: event for event in found if isinstance(event, JobMatched)}
+        return [self._complete(event, turned, matched) if isinstance(event, JobDecided) else event for event in found]
 
     def _in_order(self, logs: Iterable[Any]) -> list[tuple[EventRef, ChainEvent]]:
         return sorted(self._decoded(logs), key=lambda pair: pair[0])
@@ -183,9 +185,19 @@ class LogReader:
 
     # --- completing -------------------------------------------------------------------------------------------
 
-    def _complete(self, event: JobDecided, turned: Collection[tuple[Bytes32, Bytes32]]) -> ChainEvent:
-        """``turned``: jobs that end because of their terms, and the transactions in which they do."""
-        epoch = self._epoch_of(event.job_id, event.at)
+    def _complete(
+        self,
+        event: JobDecided,
+        turned: Collection[tuple[Bytes32, Bytes32]],
+        matched: Mapping[JobId, JobMatched],
+    ) -> ChainEvent:
+        """``turned``: jobs that end because of their terms, and the transactions in which they do. ``matched``: jobs
+        whose match is known."""
+        match = matched.get(event.job_id)
+        if match is not None and match.at < event.at:
+            epoch: int | None = match.spec.epoch
+        else:
+            epoch = self._epoch_of(event.job_id, event.at)
         if epoch is None:
             return UnreadableLog(event.at, "Market", "JobDecided", event.job_id, "the job's match cannot be decoded")
         core = structs.replace(event.core, epoch=epoch)

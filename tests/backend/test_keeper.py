@@ -448,7 +448,11 @@ def test_a_wallet_that_takes_its_acknowledgement_back_does_not_keep_a_result_fro
     with database.write() as connection:
         connection.execute("INSERT INTO acknowledgements (job_id, body) VALUES (?, ?)", (job_id, canonical_json(given)))
     view: Any = SimpleNamespace(
-        job_id=job_id, spec=job(asset_use()), evidence_hash=Bytes32(b"\x04" * 32), decision=None
+        job_id=job_id,
+        request_hash=Bytes32(b"\x05" * 32),
+        spec=job(asset_use()),
+        evidence_hash=Bytes32(b"\x04" * 32),
+        decision=None,
     )
     settlement = Settlement(job_id=job_id, result_hash=result, receipt_hash=result, units=0, last=True)
     keeper._settle(view, settlement, b"\x02" * 65)

@@ -337,6 +337,23 @@ def test_a_decision_on_a_job_whose_match_does_not_read_does_not_read_either() ->
     assert [type(event) for event in reader.events(1, 10)] == [UnreadableLog, UnreadableLog]
 
 
+def test_a_decision_whose_match_is_among_the_same_logs_costs_no_query_of_its_own() -> None:
+    job_id = SPEC.job_id(CHAIN_ID, MARKET)
+    asked, reader = node(eth_getLogs=[matched(job_id), decided(job_id)])
+    told = reader.events(1, 10)[1]
+    assert isinstance(told, JobDecided)
+    assert told.core.epoch == SPEC.epoch
+    assert [method for method, _ in asked.asked].count("eth_getLogs") == 1
+
+
+def test_a_decision_before_its_match_is_not_completed_by_it() -> None:
+    job_id = SPEC.job_id(CHAIN_ID, MARKET)
+    early = {**decided(job_id), "blockNumber": "0x4", "blockHash": str(keccak(b"4 0"))}
+    _, reader = node(eth_getLogs=[early, matched(job_id)])
+    with pytest.raises(NodeDistrusted):
+        reader.events(1, 10)
+
+
 def test_logs_that_are_too_many_for_one_answer_are_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     logs = [published(bytes(2_000), number=number) for number in (3, 4, 8)]
 
