@@ -270,8 +270,7 @@ class Journal(ChainRecord):
         return (found.kind, found.body) if found is not None else None
 
     def _promise_of(self, job_id: JobId) -> Promised | None:
-        waits = not self._groups.is_writing and (record := self._held(job_id)) is not None and not record.promised
-        return None if waits else self._known(self._promises, job_id, lambda: self._read_promise(job_id))
+        return self._known(self._promises, job_id, lambda: self._read_promise(job_id))
 
     def _read_promise(self, job_id: JobId) -> Promised | None:
         row = self._one("SELECT kind, body, size FROM promises WHERE job_id = ?", bytes(job_id))

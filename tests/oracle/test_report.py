@@ -220,7 +220,8 @@ def test_a_report_comes_though_the_journal_is_away_and_has_what_was_read_last(
     known, new = _reporter(world, node), _reporter(world, node)
     before = known.report()
     assert before.jobs
-    monkeypatch.setattr(node._journal, "_rows", away)
+    for journal in (node._journal, known._journal, new._journal):
+        monkeypatch.setattr(journal, "_rows", away)
     assert (known.report().jobs, known.report().log) == (before.jobs, before.log)
     assert (new.report().jobs, new.report().log.head) == ((), before.log.head)
 
