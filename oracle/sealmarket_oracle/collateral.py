@@ -379,7 +379,7 @@ def own_for(
 
 
 class HttpAskPeer:
-    """Asks other nodes over HTTP, by the path ``/v1/collateral`` with a TEE for lists, and FMSPC and authority for a kind."""
+    """Asks other nodes over HTTP, by the path ``/v1/collateral`` with a TEE, and of a kind FMSPC and authority."""
 
     def __init__(self) -> None:
         self._client = HttpClient(seconds=_ANSWER_SECONDS)
