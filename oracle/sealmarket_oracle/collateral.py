@@ -395,7 +395,7 @@ def note_judged(keeper: CollateralKeeper | None, case: AppraisalInput, decided: 
 
 
 class HttpAskPeer:
-    """Asks other nodes over HTTP: ``/v1/collateral`` with a TEE for lists, and FMSPC and authority for a kind."""
+    """Asks other nodes over HTTP, by the path ``/v1/collateral`` with a TEE, and of a kind FMSPC and authority."""
 
     def __init__(self) -> None:
         self._client = HttpClient(seconds=_ANSWER_SECONDS)
