@@ -50,7 +50,7 @@ from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.policy import strictest_serving
 
 if TYPE_CHECKING:
-    from sealmarket.client.offered_services import ServiceWish
+    from sealmarket.client.offered_services import OfferedService, ServiceWish
     from sealmarket.market_api.client import MarketApi
     from sealmarket.store.blobs import Store
     from sealmarket_enclave.protocol.codec import Address
@@ -82,7 +82,7 @@ def open_command(
 ) -> None:
     """Open your tab at a service: answers are paid from it, and no more than it holds.
 
-    With --asset or --workload it is the cheapest service of them that takes a tab of yours, and you are asked first.
+    With --asset it is the cheapest service of that model that takes a tab of yours, and you are asked first.
     The terms are those on chain. Says what counts your units: a meter that all owners name, or the workload.
 
     Example: sealmarket consumer tab open 1coin --asset 0xID --book market.json --rpc URL --key-file user.key
@@ -92,11 +92,14 @@ def open_command(
     wish = wish_of(asset, workload, simulated=allow_simulated)
     with _tabs(book, rpc, key_file, limits, code=accept_code, own=development) as (chain, store, api, tabs):
         if service is None:
-            job_id = _chosen(chain, api, tabs.address, wish, wanted, yes=yes)
+            chosen = _cheapest(chain, api, tabs.address, wish)
+            job_id, spec = chosen.job_id, chosen.spec
         else:
             job_id = service_option(service)
-        spec = read_job(chain, job_id).spec
+            spec = read_job(chain, job_id).spec
         _say_meter(chain, store, spec)
+        if service is None:
+            require_yes(f"Lock {coins(wanted)} for this service?", yes=yes)
         tabs.open(spec, opened_terms(chain, job_id), wanted)
         _said(job_id, tabs.status(job_id), f"{coins(wanted)} are locked", as_json)
 
@@ -205,8 +208,8 @@ def _say_meter(chain: Chain, store: Store, spec: JobSpec) -> None:
     progress(metered(strictest_serving(tuple(one.serving for one in policies if one.serving is not UNSET)).meter))
 
 
-def _chosen(chain: Chain, api: MarketApi, account: Address, wish: ServiceWish, wanted: Wei, *, yes: bool) -> JobId:
-    """The cheapest service that fits, once the user agrees to it."""
+def _cheapest(chain: Chain, api: MarketApi, account: Address, wish: ServiceWish) -> OfferedService:
+    """The cheapest service that fits, as the user is shown it."""
     from sealmarket.cli._infer_choice import cheapest, service_lines
     from sealmarket.client.offered_services import ServiceFinder
 
@@ -214,8 +217,7 @@ def _chosen(chain: Chain, api: MarketApi, account: Address, wish: ServiceWish, w
     found = cheapest(ServiceFinder(chain, api), chain, account, wish)
     for line in service_lines(found):
         typer.echo(line, err=True)
-    require_yes(f"Lock {coins(wanted)} for this service?", yes=yes)
-    return found.job_id
+    return found
 
 
 def _said(job_id: JobId, found: TabStatus, what: str, as_json: bool) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 MOST_REPLICAS = 8
 """Services of one model that a proxy asks by itself."""
-_MOST_FOUND = 32
 LONGEST_WAIT = 86_400
 """Seconds for which a rest may stay locked after a close, at a service that is chosen and not named."""
 
@@ -58,7 +57,7 @@ def cheapest(finder: ServiceFinder, chain: Chain, account: Address, wish: Servic
     Prices of several tokens do not compare: those in the chain's own coin alone count. A provider sets how long a rest
     stays locked, up to 30 days: one beyond :data:`LONGEST_WAIT` is taken by its id only.
     """
-    offered = [one for one in finder.find(wish, _MOST_FOUND) if one.takes_tabs and one.state.token == ZERO_ADDRESS]
+    offered = [one for one in finder.find(wish) if one.takes_tabs and one.state.token == ZERO_ADDRESS]
     found = [one for one in offered if one.state.redemption_window <= LONGEST_WAIT]
     tabs = chain.sessions_at(chain.head())
     for one in found:
@@ -70,7 +69,7 @@ def cheapest(finder: ServiceFinder, chain: Chain, account: Address, wish: Servic
 
 def _with_tab(finder: ServiceFinder, chain: Chain, account: Address, wish: ServiceWish) -> dict[JobId, str]:
     """Services of one model at which the account has an open tab, those of the cheapest one's model."""
-    found, tabs = finder.find(wish, _MOST_FOUND), chain.sessions_at(chain.head())
+    found, tabs = finder.find(wish), chain.sessions_at(chain.head())
     held = [(one, tabs.tab(one.job_id, account)) for one in found]
     usable = [one for one, tab in held if tab.left >= one.state.unit_price and not tab.closing]
     if not usable:
@@ -78,7 +77,7 @@ def _with_tab(finder: ServiceFinder, chain: Chain, account: Address, wish: Servi
             "services of it with an open tab of yours",
             "one or more",
             f"none of {len(found)}",
-            "open one with the same --asset or --workload: sealmarket consumer tab open 1coin",
+            "open one with the same --asset: sealmarket consumer tab open 1coin",
         )
     chosen = [one for one in usable if one.model == usable[0].model][:MOST_REPLICAS]
     for one in chosen:

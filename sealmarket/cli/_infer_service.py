@@ -56,12 +56,17 @@ class Named:
 
     def __post_init__(self) -> None:
         """Raises :class:`Usage` for options that name nothing, or contradict each other."""
-        model = self.asset is not None or self.workload is not None
+        model = self.asset is not None
+        if self.workload is not None and not model:
+            raise Usage(
+                "--workload alone names no model: any owner may allow an enclave of its own to serve that workload",
+                remedy="name the model you trust with --asset; --workload then narrows the choice",
+            )
         services, addresses = len(self.service or ()), len(self.provider or ())
         if bool(self.service) == model:
             raise Usage(
                 f"{services} services and {'a' if model else 'no'} model are named, expected one of the two",
-                remedy="name --asset or --workload, or each --service",
+                remedy="name --asset, or each --service",
             )
         if addresses not in (0, services):
             raise Usage(

@@ -69,7 +69,7 @@ def services(
     wish = wish_of(asset, workload, simulated=allow_simulated)
     with market(book, rpc) as (chain, _, api):
         progress("reading the market's list, and holding each service against the chain")
-        found = ServiceFinder(chain, api).find(wish, limit)
+        found = ServiceFinder(chain, api).find(wish)[:limit]
     none = "no service can be asked" + ("" if allow_simulated else " on hardware; --allow-simulated shows the others")
     lines = [line for one in found for line in service_lines(one)] or [none]
     answer({"services": [service_payload(one) for one in found]}, [*lines, BACKENDS_PART], as_json)

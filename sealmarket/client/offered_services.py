@@ -88,8 +88,12 @@ class ServiceFinder:
     def __init__(self, chain: Chain, api: MarketApi) -> None:
         self._chain, self._api = chain, api
 
-    def find(self, wish: ServiceWish, most: int) -> list[OfferedService]:
-        """Services that can be asked, the cheapest first, at most ``most``. Raises ChainError and ServiceError."""
+    def find(self, wish: ServiceWish) -> list[OfferedService]:
+        """Services that can be asked, the cheapest first, of the :data:`MOST_LOOKED_AT` newest that the market lists.
+
+        Raises:
+            ChainError, ServiceError: chain or backend do not answer.
+        """
         self._chain.head()  # a wrong chain is named before a backend is asked
         found: list[OfferedService] = []
         for signed in self._listed(wish):
@@ -99,8 +103,6 @@ class ServiceFinder:
                 continue
             if wish.takes(service.spec):
                 found.append(service)
-            if len(found) == most:
-                break
         return sorted(found, key=lambda one: (one.state.unit_price, -one.state.end))
 
     def of(self, job_id: JobId) -> OfferedService:

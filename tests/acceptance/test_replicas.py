@@ -58,9 +58,9 @@ def test_a_stream_of_a_host_that_is_killed_is_an_error_and_the_next_request_goes
     both = {one.job_id: one for one in (first, serve_also(first, "second"))}
     finder = ServiceFinder(market.chain, market.api)
     wish = ServiceWish(asset=first.asset.asset_id, simulated=True)
-    until("the market lists both", lambda: len(finder.find(wish, 10)) == len(both))
+    until("the market lists both", lambda: len(finder.find(wish)) == len(both))
     account = market.market.purses["consumer"].account
-    for found in finder.find(wish, 10):
+    for found in finder.find(wish):
         terms = opened_terms(market.chain, found.job_id)
         Tabs(market.chain, account, market.store).open(found.spec, terms, Wei(ETHER))
     user = start_user(market.market, "consumer", first.job_id, "--asset", str(first.asset.asset_id))

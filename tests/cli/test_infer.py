@@ -66,7 +66,6 @@ def test_a_proxy_for_several_services_needs_an_address_for_each(
         (),
         ("--provider", "http://127.0.0.1:9"),
         ("--service", JOB, "--asset", JOB),
-        ("--service", JOB, "--workload", JOB),
     ],
 )
 @pytest.mark.parametrize("command", ["proxy", "chat"])
@@ -77,7 +76,19 @@ def test_a_user_names_services_or_a_model_and_not_both(
     for path in (book, key):
         path.write_text("{}")
     code, _, err = run(capsys, command, *words, "--book", book, "--rpc", "http://127.0.0.1:9", "--key-file", key)
-    assert (code, "name --asset or --workload, or each --service" in err) == (2, True)
+    assert (code, "name --asset, or each --service" in err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["proxy", "chat"])
+def test_a_workload_alone_names_no_model_since_any_owner_may_serve_it_from_an_enclave_of_its_own(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    book, key = tmp_path / "market.json", tmp_path / "user.key"
+    for path in (book, key):
+        path.write_text("{}")
+    words = ("--workload", JOB, "--book", book, "--rpc", "http://127.0.0.1:9", "--key-file", key)
+    code, _, err = run(capsys, command, *words)
+    assert (code, "--workload alone names no model" in err) == (2, True)
 
 
 def test_a_service_that_was_never_asked_has_no_receipts_and_no_status(

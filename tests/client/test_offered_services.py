@@ -98,8 +98,8 @@ class World:
         signature = HexBytes(sign(made.digest(BOOK.chain_id, BOOK.market), key))
         self.listing.signed.append(SignedServiceAddress(address=made, signature=signature))
 
-    def found(self, wish: ServiceWish = ANY, most: int = 10) -> Sequence[JobId]:
-        return [one.job_id for one in self.finder.find(wish, most)]
+    def found(self, wish: ServiceWish = ANY) -> Sequence[JobId]:
+        return [one.job_id for one in self.finder.find(wish)]
 
 
 @pytest.fixture
@@ -179,6 +179,14 @@ def test_the_cheapest_comes_first_with_what_the_chain_says_of_it(world: World) -
     found = world.finder.of(cheap)
     assert (found.url, found.takes_tabs, found.state.unit_price) == ("https://a.example", False, 3)
     assert found.model == world.finder.of(dear).model
+
+
+def test_the_cheapest_is_found_behind_many_that_were_listed_before_it_and_take_no_tab(world: World) -> None:
+    for _ in range(MOST_LOOKED_AT - 1):
+        world.serve({"unit_price": Wei(5), "token": Address(b"\x70" * 20)})
+    cheap = world.serve({"unit_price": Wei(2)})
+    assert world.found()[0] == cheap
+    assert cheapest(world.finder, world.chain, USER, ANY).job_id == cheap  # type: ignore[arg-type]
 
 
 def test_a_tab_opens_at_the_cheapest_service_that_takes_one_and_has_none(world: World) -> None:
