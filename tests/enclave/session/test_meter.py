@@ -201,6 +201,34 @@ def test_a_meter_that_serves_no_requests_is_its_owners_fault(tmp_path: Path) -> 
     service.close()
 
 
+STRAY = """\
+import os, time
+def serve(session):
+    session._raw(b"L")
+    os.read(session._requests, 4)
+    os.write(session._output, b"X")
+    time.sleep(1000)
+"""
+"""It says a byte out of turn while most of the first request waits to be read."""
+
+
+@pytest.mark.parametrize("hostile", ["workload", "meter"])
+def test_a_process_that_is_ended_while_its_request_is_written_ends_no_other_accounts_service(
+    tmp_path: Path, hostile: str
+) -> None:
+    meter = meter_bundle(tmp_path / "meter", STRAY) if hostile == "meter" else None
+    code = STRAY if hostile == "workload" else SCRIPTED
+    service = Service(scratch(tmp_path), service_scene(tmp_path / "scene", code, meter=meter))
+    service.open()
+    for seed in (1, 2):
+        account = Account(seed)
+        service.lease(account)
+        got = service.answer(service.session(account), b"x" * 900_000)
+        assert got.abort.code is (SessionCode.NOT_METERED if meter else SessionCode.WORKLOAD_FAILED)
+    assert service.finish().finished is not None
+    service.close()
+
+
 class Twin:
     """A sandboxed process that says what a test says."""
 

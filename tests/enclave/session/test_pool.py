@@ -34,6 +34,7 @@ class ProcessTwin:
         self.given: list[str] = []
         self.says: list[Happened] = []
         self.unconfined = False
+        self.written = 0
 
     def give(self, endpoint: str, most_units: int, body: bytes) -> None:
         assert self.loaded
@@ -45,7 +46,8 @@ class ProcessTwin:
         return self.metered
 
     def write(self) -> None:
-        """Nothing waits to be written."""
+        assert not self.closed
+        self.written += 1
 
     def read(self) -> Iterator[Happened]:
         if self.unconfined:
@@ -152,6 +154,14 @@ def test_a_process_that_cannot_be_confined_ends_what_waits_for_it_and_not_what_o
     assert world.processes[1].given == []
     world.hear(0, Event.DONE)
     assert world.ends["one"] == "done"
+
+
+def test_a_process_that_is_ended_while_it_is_heard_is_written_to_no_more() -> None:
+    world = ready()
+    world.ask(0, "one")
+    world.processes[0].inputs = (7,)
+    world.hear(0, Event.BROKEN)
+    assert (world.ends, world.processes[0].written) == ({"one": SessionCode.WORKLOAD_FAILED}, 0)
 
 
 def test_a_service_whose_first_process_cannot_be_confined_ends() -> None:

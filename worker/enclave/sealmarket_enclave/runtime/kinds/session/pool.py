@@ -206,7 +206,7 @@ class Pool:
         for worker in list(self._workers):
             if not descriptors.isdisjoint(worker.process.outputs):
                 self._hear(worker)
-            if worker.process.inputs:
+            if worker in self._workers and worker.process.inputs:
                 worker.process.write()
         self.schedule()
 
