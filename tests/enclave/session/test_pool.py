@@ -358,12 +358,18 @@ def test_the_time_of_the_workload_begins_when_its_prompt_is_counted() -> None:
     assert world.ends == {"a": SessionCode.OUT_OF_TIME}
 
 
-def test_a_count_that_comes_too_late_leaves_the_code_by_which_the_answer_ended() -> None:
+@pytest.mark.parametrize("how", ["late", "crowded", "ended"])
+def test_an_answer_that_was_cut_and_that_no_meter_counted_says_so_whatever_cut_it(how: str) -> None:
+    """It costs its bytes: under another code the user would hold that price against a count."""
     world = asked()
-    world.hear(0, Event.BROKEN)
-    world.now = METER_SECONDS + 1
+    world.pool.drop(world.pool.tasks[0], SessionCode.STOPPED)
+    if how == "ended":
+        world.hear(0, Event.UNMETERED)
+    world.now = METER_SECONDS + 1 if how == "late" else 1
+    world.processes[0].crowded = how == "crowded"
     world.pool.tick()
-    assert (world.ends, world.counted) == ({"a": SessionCode.WORKLOAD_FAILED}, {"a": None})
+    assert (world.ends, world.counted) == ({"a": SessionCode.NOT_METERED}, {"a": None})
+    assert world.processes[0].closed
 
 
 def test_a_drop_of_an_answer_that_is_whole_changes_nothing() -> None:

@@ -10,7 +10,8 @@ Rules (docs/spec/session.md, "Workload"):
    requests that wait for it, and no process is started ahead of need after that, until one has loaded. So does one that
    cannot be confined, where another was before; where none was, the service ends.
 4. An answer that is broken off after bytes of it left keeps its place until its meter has counted them. A meter that
-   gives no count within its time is ended, with the process that it counted for.
+   gives no count within its time is ended, with the process that it counted for, and the answer says so whatever broke
+   it off: it costs its bytes.
 5. Requests wait in their account's order, :data:`QUEUE` of an account and :data:`MAX_WAITING` of all, and no longer
    than a process takes to load and to answer.
 """
@@ -305,7 +306,7 @@ class Pool:
         """Rule 3: of a process that has not loaded, all that wait for it end too."""
         loading, account = not worker.process.loaded, worker.account
         if worker.process.counting:
-            self._end(worker, worker.ending or code)
+            self._end(worker, code)
         else:
             self._break_off(worker, code)
         if loading:
