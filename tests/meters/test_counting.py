@@ -139,10 +139,10 @@ def test_the_plain_meter_counts_bytes_of_text_and_rows() -> None:
     assert units("score", {"rows": [[1], [2]]}, b'{"scores": [0.5, [0.1, 0.9]]}') == (0, 2)
 
 
-def test_a_broken_answer_has_no_prompt_and_a_refusal_costs_nothing_up_to_its_bound() -> None:
-    assert units("chat", CHAT, streamed("é")[:-40], "cut")[0] == 0
+def test_a_broken_answer_has_its_prompt_and_a_refusal_costs_nothing_up_to_its_bound() -> None:
+    assert units("chat", CHAT, streamed("é")[:-40], "cut")[0] == 4
     error = spelled({"error": {"message": "no such parameter", "code": "x"}})
-    assert units("chat", CHAT, error) == (0, 0)
+    assert units("chat", CHAT, error) == units("chat", CHAT, error, "cut") == (0, 0)
     assert units("chat", CHAT, spelled({"error": "x" * 1000})) == (0, 1012 - ANSWERS.FREE_BYTES)
     assert units("models", {}, bytes(SAID.models("m"))) == (0, 0)
     assert units("models", {}, b"x" * 1000) == (0, 1000 - ANSWERS.FREE_BYTES)

@@ -67,7 +67,7 @@ class World:
     def __init__(self, most: int = 2) -> None:
         self.processes: list[ProcessTwin] = []
         self.ends: dict[str, str] = {}
-        self.counted: dict[str, int | None] = {}
+        self.counted: dict[str, Done | None] = {}
         self.now = 0.0
         self.full = False
         self.takes = True
@@ -85,7 +85,7 @@ class World:
     def done(self, task: Task, done: Done) -> None:
         self._end(task, "done")
 
-    def broken(self, task: Task, code: SessionCode, counted: int | None = None) -> None:
+    def broken(self, task: Task, code: SessionCode, counted: Done | None = None) -> None:
         self._end(task, code)
         self.counted[task.answer.opened.body.decode()] = counted
 
@@ -313,7 +313,7 @@ def test_an_answer_that_is_broken_off_ends_when_the_meter_has_counted_what_left(
         assert world.ends == {}
         assert not world.processes[0].closed
         world.hear(0, Event.CUT)
-        assert (world.ends, world.counted) == ({"a": code}, {"a": 1})
+        assert (world.ends, world.counted) == ({"a": code}, {"a": DONE})
         assert world.processes[0].closed
 
 
@@ -381,10 +381,11 @@ def test_a_drop_of_an_answer_that_is_whole_changes_nothing() -> None:
     assert world.ends == {"a": "done"}
 
 
-def test_a_prompt_that_is_too_large_ends_no_process() -> None:
+def test_a_prompt_that_is_too_large_costs_the_unit_of_its_count_and_ends_no_process() -> None:
     world = asked()
     world.hear(0, Event.TOO_LARGE)
     assert world.ends == {"a": SessionCode.UNITS_REFUSED}
+    assert world.counted == {"a": Done(prompt_units=0, output_units=1, engine={})}
     world.ask(0, "b")
     assert world.processes[0].given == ["a", "b"]
 

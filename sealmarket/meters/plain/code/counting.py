@@ -27,5 +27,5 @@ def count(session: Any, prompt_units: Prompt, output_units: Output) -> None:
             request.done(prompt_units(endpoint, asked), 0)
             continue
         found = read_answer(endpoint, answered) if what == "answer" else read_cut(endpoint, answered)
-        charged = what == "answer" and not found.refused
-        request.done(prompt_units(endpoint, asked) if charged else 0, output_units(endpoint, asked, found))
+        prompt = 0 if found.refused else prompt_units(endpoint, asked)
+        request.done(prompt, output_units(endpoint, asked, found))

@@ -39,6 +39,8 @@ _BREAKS = {
     Event.UNMETERED: SessionCode.NOT_METERED,
 }
 """Events that end an answer early, and why."""
+_COUNTED_PROMPT = Done(prompt_units=0, output_units=1, engine={})
+"""What a prompt costs that was counted and is too large: the count took the enclave's time."""
 
 
 class Process(Protocol):
@@ -114,8 +116,8 @@ class Listener(Protocol):
     def done(self, task: Task, done: Done) -> None:
         """The end of a response."""
 
-    def broken(self, task: Task, code: SessionCode, counted: int | None = None) -> None:
-        """A response that was broken off; ``counted``: the units that left by its meter, None without a count."""
+    def broken(self, task: Task, code: SessionCode, counted: Done | None = None) -> None:
+        """A response that was broken off; ``counted``: what it costs by its meter, None without a count."""
 
 
 class Pool:
@@ -279,7 +281,7 @@ class Pool:
                 return
             elif happened.event is Event.TOO_LARGE:
                 task, worker.task, worker.used = worker.task, None, self._clock()
-                self._listener.broken(task, SessionCode.UNITS_REFUSED)
+                self._listener.broken(task, SessionCode.UNITS_REFUSED, _COUNTED_PROMPT)
             elif happened.event is Event.CUT:
                 self._end(worker, worker.ending or SessionCode.STOPPED, happened.done)
                 return
@@ -324,4 +326,4 @@ class Pool:
         self._workers.remove(worker)
         worker.process.close()
         if worker.task is not None:
-            self._listener.broken(worker.task, code, None if counted is None else counted.output_units)
+            self._listener.broken(worker.task, code, counted)
