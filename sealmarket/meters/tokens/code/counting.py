@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from answers import Answered, read_answer, read_cut
+from answers import MOST_PARTS, Answered, Uncountable, as_it_stands, read_answer, read_cut
 
 Prompt = Callable[[str, bytes], int]
 """Units of the prompt in a request to an endpoint."""
@@ -28,4 +28,10 @@ def count(session: Any, prompt_units: Prompt, output_units: Output) -> None:
             continue
         found = read_answer(endpoint, answered) if what == "answer" else read_cut(endpoint, answered)
         prompt = 0 if found.refused else prompt_units(endpoint, asked)
-        request.done(prompt, output_units(endpoint, asked, found))
+        output = output_units(endpoint, asked, found)
+        if found.parts > MOST_PARTS + 2 * output:
+            # An engine makes a token or more for each part: what comes in more of them hides something.
+            if what == "answer":
+                raise Uncountable
+            output = output_units(endpoint, asked, as_it_stands(answered))
+        request.done(prompt, output)
