@@ -34,8 +34,10 @@ def recount(kept: KeptReceipt, meter: Step, request: bytes, response: bytes, whe
     receipt = kept.signed.receipt
     charged = (int(receipt.prompt_units), int(receipt.output_units))
     counted = (min(found.prompt, len(request)), min(found.output, len(response)))
-    if whole and counted == (0, 0):
-        counted = (0, 1)  # the least that a whole answer costs
+    if not whole and not response:
+        counted = (0, 0)  # nothing left
+    if kept.code is SessionCode.UNITS_REFUSED or (whole and counted == (0, 0)):
+        counted = (0, 1)  # the least that a whole answer costs, and a prompt that is too large
     if charged[0] > counted[0] or charged[1] > counted[1]:
         raise ReceiptRefused("units", f"at most {counted[0]} and {counted[1]}", f"{charged[0]} and {charged[1]}")
     return Counted(*counted)

@@ -64,7 +64,18 @@ CHAT = {"messages": [{"role": "user", "content": "four"}]}
         spelled(whole(model={"name": "hidden"})),
         spelled(whole(choices=whole()["choices"] * 2)),
         spelled(whole(choices="hidden")),
-        spelled(whole(usage={"hidden": "x" * 600})),
+        spelled(whole(usage={"hidden": "x" * 400})),
+        spelled(whole(usage={"hidden": 1})),
+        spelled(whole(usage={"total_tokens": {"total_tokens": {"total_tokens": 1}}})),
+        spelled(whole(usage={"total_tokens": 10**22})),
+        spelled(whole(created=int("9" * 25))),
+        spelled(whole(choices=[{"index": 7, "message": {"content": "x"}}])),
+        spelled(whole(choices=[{"index": 0, "finish_reason": "hidden", "message": {"content": "x"}}])),
+        spelled(whole(choices=[{"index": 0, "message": {"role": "hidden", "content": "x"}}])),
+        spelled(whole(choices=[{"index": 0, "message": {"tool_calls": [{"type": "hidden", "function": {}}]}}])),
+        spelled(whole(choices=[{"index": 0, "message": {"tool_calls": [{"index": 999, "function": {}}]}}])),
+        spelled(whole()).replace(b":", b": \t", 1),
+        spelled(whole()).replace(b"one", b"\\u006fne"),
         spelled(whole(choices=[{"index": 0, "message": {"content": "x", "thinking": "hidden"}}])),
         spelled(whole(choices=[{"index": 0, "message": {"content": ["hidden"]}}])),
         spelled(whole(choices=[{"index": 0, "message": {"tool_calls": [{"function": {"note": "hidden"}}]}}])),
@@ -72,6 +83,9 @@ CHAT = {"messages": [{"role": "user", "content": "four"}]}
         spelled(whole()).replace(b'"content":', b'"content":"hidden","content":'),
         spelled(whole())[:-1] + b" " * 300 + b"}",
         spelled(whole()) + b"data: hidden",
+        streamed("a").replace(b'"choices":[]', b'"system_fingerprint":"hidden","choices":[]'),
+        streamed("a").replace(b'"finish_reason":null', b'"finish_reason":"stop"', 1),
+        streamed("a").replace(b'"choices":[{', b'"usage":{"total_tokens":7},"choices":[{', 1),
         streamed("a") + b": hidden\n\n",
         streamed("a") + b"hidden",
         b"data: [DONE]\n\n" + streamed("a"),
@@ -125,6 +139,46 @@ def test_of_a_stream_that_was_cut_whole_events_count_by_their_text_and_the_rest_
     assert ANSWERS.read_cut("chat", cut).text == shown + rest.decode("utf-8", "replace")
 
 
+def test_ids_of_calls_and_heads_count_as_text_beyond_what_every_answer_may_have() -> None:
+    calls = [{"id": f"call_{at}", "type": "function", "function": {"name": "f", "arguments": ""}} for at in range(4)]
+    body = whole(choices=[{"index": 0, "message": {"tool_calls": calls}}], id="i" * 128)
+    assert ANSWERS.read_answer("chat", spelled(body)).text == "ffff"
+    for at, call in enumerate(calls):
+        call["id"] = str(at) * 128
+    names = 128 + len("chat.completion" + "1" + "m") + 4 * 128
+    assert len(ANSWERS.read_answer("chat", spelled(body)).text) == 4 + names - ANSWERS.FREE_BYTES
+
+
+@pytest.mark.parametrize("text", ["", "x"])
+def test_a_stream_of_more_parts_than_its_text_needs_cannot_be_counted_and_counts_as_it_stands_where_it_was_cut(
+    text: str,
+) -> None:
+    """Each part has room for some bits that no client shows: the order of its members, and which of them it has."""
+    honest, hiding = streamed("a", "b", "", ""), streamed(text, *[""] * 100)
+    assert units("chat", CHAT, honest) == (4, 2)
+    with pytest.raises(ANSWERS.Uncountable.__mro__[1]):
+        units("chat", CHAT, hiding)
+    assert units("chat", CHAT, hiding, "cut") == (4, len(hiding))
+
+
+def test_calls_without_text_are_parts_too() -> None:
+    call = {"id": "same", "type": "function", "function": {}}
+    body = spelled(whole(choices=[{"index": 0, "message": {"content": "x", "tool_calls": [call] * 100}}]))
+    with pytest.raises(ANSWERS.Uncountable.__mro__[1]):
+        units("chat", CHAT, body)
+
+
+@pytest.mark.parametrize("cell", ["9" * 300, "0." + "3" * 40, "1e400", "NaN", '"text"', "[1]", "0 ", " 0"])
+def test_a_score_is_a_number_and_no_longer_than_numbers_are(cell: str) -> None:
+    with pytest.raises(ANSWERS.Uncountable):
+        ANSWERS.read_answer("score", f'{{"scores":[[{cell},1]]}}'.encode())
+
+
+def test_a_row_with_many_numbers_has_a_unit_for_each_started_eight() -> None:
+    rows = [[0.5] * 5_000, [0.25] * 9, [0.125] * 8, [], 1, -1.7976931348623157e299]
+    assert ANSWERS.read_answer("score", json.dumps({"scores": rows}).encode()).rows == 625 + 2 + 1 + 1 + 1 + 1
+
+
 def test_an_uncountable_answer_ends_the_meter() -> None:
     with pytest.raises(ANSWERS.Uncountable.__mro__[1]):
         units("chat", CHAT, b"hidden")
@@ -139,10 +193,10 @@ def test_the_plain_meter_counts_bytes_of_text_and_rows() -> None:
     assert units("score", {"rows": [[1], [2]]}, b'{"scores": [0.5, [0.1, 0.9]]}') == (0, 2)
 
 
-def test_a_broken_answer_has_no_prompt_and_a_refusal_costs_nothing_up_to_its_bound() -> None:
-    assert units("chat", CHAT, streamed("é")[:-40], "cut")[0] == 0
+def test_a_broken_answer_has_its_prompt_and_a_refusal_costs_nothing_up_to_its_bound() -> None:
+    assert units("chat", CHAT, streamed("é")[:-40], "cut")[0] == 4
     error = spelled({"error": {"message": "no such parameter", "code": "x"}})
-    assert units("chat", CHAT, error) == (0, 0)
+    assert units("chat", CHAT, error) == units("chat", CHAT, error, "cut") == (0, 0)
     assert units("chat", CHAT, spelled({"error": "x" * 1000})) == (0, 1012 - ANSWERS.FREE_BYTES)
     assert units("models", {}, bytes(SAID.models("m"))) == (0, 0)
     assert units("models", {}, b"x" * 1000) == (0, 1000 - ANSWERS.FREE_BYTES)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sealmarket.inference.errors import ReceiptRefused
@@ -61,6 +62,30 @@ def test_the_one_unit_that_each_whole_answer_costs_holds_where_its_meter_counts_
     made = replace(enclave(plain.digest, 0, 1), workload=lambda *_: ([refusal], 0, 1))
     assert said(made.asker(tmp_path), REQUEST) == refusal
     assert recount(next(read_receipts(tmp_path / FILE)), plain, REQUEST, refusal) == Counted(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "response", "most"),
+    [
+        (SessionCode.STOPPED, RESPONSE, (4, 7)),
+        (SessionCode.STOPPED, b"", (0, 0)),
+        (SessionCode.UNITS_REFUSED, b"", (0, 1)),
+    ],
+)
+def test_an_answer_that_was_broken_off_costs_its_prompt_where_anything_left(
+    plain: Step, tmp_path: Path, code: SessionCode, response: bytes, most: tuple[int, int]
+) -> None:
+    for place, more in enumerate(((0, 0), (1, 0), (0, 1))):
+        (tmp_path / str(place)).mkdir()
+        charged = (most[0] + more[0], most[1] + more[1])
+        made = replace(enclave(plain.digest, *charged), workload=lambda *_, charged=charged: ([response], *charged))
+        list(made.asker(tmp_path / str(place)).ask("chat", REQUEST, 200, lambda _: None))
+        found = msgspec.structs.replace(next(read_receipts(tmp_path / str(place) / FILE)), code=code)
+        if place:
+            with pytest.raises(ReceiptRefused, match="units"):
+                recount(found, plain, REQUEST, response)
+        else:
+            assert recount(found, plain, REQUEST, response) == Counted(*most)
 
 
 def test_another_meter_or_other_bodies_count_nothing(plain: Step, tmp_path: Path) -> None:

@@ -328,3 +328,17 @@ def test_a_process_with_more_threads_than_it_may_have_is_seen(stage: Stage) -> N
     done = wait(one, Event.DONE)[-1].done
     assert done is not None
     assert one.crowded or done.output_units < 69  # a control group refuses them where this machine grants one
+
+
+def test_a_process_that_was_closed_is_neither_read_nor_written_to(stage: Stage) -> None:
+    """Its descriptors may be another account's by then."""
+    one = stage.start("session._raw(b'L'); time.sleep(1000)", top="import time")
+    wait(one, Event.WAITING)
+    one.give("chat", 1, b"x" * 900_000)
+    waiting = one.input
+    assert waiting is not None
+    one.close()
+    assert one.input is None
+    one.write()
+    assert list(one.read()) == []
+    one.close()

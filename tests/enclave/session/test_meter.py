@@ -23,6 +23,7 @@ from tests.enclave.session.services import (
     METER,
     Account,
     Got,
+    Pending,
     Service,
     Session,
     meter_bundle,
@@ -50,9 +51,11 @@ def serve(session):
         for line in asked.split(b"#meter ")[1:]:
             exec(line.decode(), say)
         if not request.over:
-            request.done(2 if what != "cut" else 0, answered.count(b"w"))
+            request.done(2, answered.count(b"w"))
 """
 """A meter for which a prompt has two units, and an answer one for each letter w; it does what the request says."""
+OPENING = 32
+"""Bytes of an answer before its first frame."""
 WORDS = b"request.send(b'w w w'); "
 
 
@@ -71,6 +74,11 @@ class Shared:
         account, session = self._made() if other else (self._account, self._session)
         self.service.lease(account, units=100_000, redeemed=self.service.state().statement.total)
         return self.service.answer(session, body, most=most)
+
+    def ask(self, body: bytes) -> Pending:
+        """A request of the one account, whose answer is not read yet."""
+        self.service.lease(self._account, units=100_000, redeemed=self.service.state().statement.total)
+        return self.service.ask(self._session, body)
 
     def _made(self) -> tuple[Account, Session]:
         account = Account(next(self._seeds))
@@ -105,7 +113,29 @@ def test_padding_costs_the_user_nothing(shared: Shared) -> None:
 def test_an_answer_that_its_workload_breaks_off_costs_what_left_of_it_by_the_meter(shared: Shared, end: bytes) -> None:
     got = shared.answer(WORDS + end)
     assert got.abort.code in (SessionCode.WORKLOAD_FAILED, SessionCode.OUTPUT_TOO_LONG)
-    assert (got.abort.receipt.prompt_units, got.abort.receipt.output_units) == (0, 3)
+    assert (got.abort.receipt.prompt_units, got.abort.receipt.output_units) == (2, 3)
+
+
+def test_a_user_that_hangs_up_once_it_has_read_the_start_of_an_answer_pays_for_the_prompt(shared: Shared) -> None:
+    pending = shared.ask(WORDS + b"time.sleep(1000)")
+    shared.service.until(lambda: len(pending.data) > OPENING)
+    shared.service.drop(pending)
+    got = shared.service.read(pending)
+    assert (got.abort.code, got.text) == (SessionCode.STOPPED, b"w w w")
+    assert (got.abort.receipt.prompt_units, got.abort.receipt.output_units) == (2, 3)
+
+
+def test_one_that_hangs_up_before_anything_left_pays_nothing(shared: Shared) -> None:
+    pending = shared.ask(b"time.sleep(1000)")
+    shared.service.drop(pending)
+    got = shared.service.read(pending)
+    assert (got.text, got.abort.receipt.prompt_units, got.abort.receipt.output_units) == (b"", 0, 0)
+
+
+def test_an_answer_whose_engine_has_no_spelling_costs_its_prompt_too(shared: Shared) -> None:
+    got = shared.answer(WORDS + b"request.done(0, 0, {'engine': 2**60})")
+    assert got.abort.code is SessionCode.WORKLOAD_FAILED
+    assert (got.abort.receipt.prompt_units, got.abort.receipt.output_units) == (2, 3)
 
 
 def test_a_workload_that_writes_on_when_it_is_done_is_counted_and_then_ended(shared: Shared) -> None:
@@ -129,12 +159,13 @@ def test_an_answer_that_the_meter_does_not_count_costs_the_units_of_its_bytes(sh
     assert (got.abort.receipt.prompt_units, got.abort.receipt.output_units) == (0, 3)
 
 
-def test_a_prompt_beyond_what_the_request_or_the_owners_allow_reaches_no_workload(shared: Shared) -> None:
+def test_a_prompt_beyond_what_is_allowed_reaches_no_workload_and_costs_a_unit(shared: Shared) -> None:
     for units, most in ((9, 8), (401, 450)):
         body = b"request.send(b'here')#meter request.done(%d, 0)" % units + b" " * 400
         got = shared.answer(body, most=most)
         assert got.abort.code is SessionCode.UNITS_REFUSED
-        assert (got.text, got.abort.receipt.output_units) == (b"", 0)
+        assert got.text == b""
+        assert (got.abort.receipt.prompt_units, got.abort.receipt.output_units) == (0, 1)
 
 
 def test_a_meter_counts_no_more_units_than_there_are_bytes(shared: Shared) -> None:
@@ -198,6 +229,34 @@ def test_a_meter_that_serves_no_requests_is_its_owners_fault(tmp_path: Path) -> 
     assert finished is not None
     assert finished.failure is not None
     assert decode(Failure, finished.failure).cause is FailureCause.INPUT
+    service.close()
+
+
+STRAY = """\
+import os, time
+def serve(session):
+    session._raw(b"L")
+    os.read(session._requests, 4)
+    os.write(session._output, b"X")
+    time.sleep(1000)
+"""
+"""It says a byte out of turn while most of the first request waits to be read."""
+
+
+@pytest.mark.parametrize("hostile", ["workload", "meter"])
+def test_a_process_that_is_ended_while_its_request_is_written_ends_no_other_accounts_service(
+    tmp_path: Path, hostile: str
+) -> None:
+    meter = meter_bundle(tmp_path / "meter", STRAY) if hostile == "meter" else None
+    code = STRAY if hostile == "workload" else SCRIPTED
+    service = Service(scratch(tmp_path), service_scene(tmp_path / "scene", code, meter=meter))
+    service.open()
+    for seed in (1, 2):
+        account = Account(seed)
+        service.lease(account)
+        got = service.answer(service.session(account), b"x" * 900_000)
+        assert got.abort.code is (SessionCode.NOT_METERED if meter else SessionCode.WORKLOAD_FAILED)
+    assert service.finish().finished is not None
     service.close()
 
 

@@ -34,6 +34,7 @@ class ProcessTwin:
         self.given: list[str] = []
         self.says: list[Happened] = []
         self.unconfined = False
+        self.written = 0
 
     def give(self, endpoint: str, most_units: int, body: bytes) -> None:
         assert self.loaded
@@ -45,7 +46,8 @@ class ProcessTwin:
         return self.metered
 
     def write(self) -> None:
-        """Nothing waits to be written."""
+        assert not self.closed
+        self.written += 1
 
     def read(self) -> Iterator[Happened]:
         if self.unconfined:
@@ -65,7 +67,7 @@ class World:
     def __init__(self, most: int = 2) -> None:
         self.processes: list[ProcessTwin] = []
         self.ends: dict[str, str] = {}
-        self.counted: dict[str, int | None] = {}
+        self.counted: dict[str, Done | None] = {}
         self.now = 0.0
         self.full = False
         self.takes = True
@@ -83,7 +85,7 @@ class World:
     def done(self, task: Task, done: Done) -> None:
         self._end(task, "done")
 
-    def broken(self, task: Task, code: SessionCode, counted: int | None = None) -> None:
+    def broken(self, task: Task, code: SessionCode, counted: Done | None = None) -> None:
         self._end(task, code)
         self.counted[task.answer.opened.body.decode()] = counted
 
@@ -152,6 +154,14 @@ def test_a_process_that_cannot_be_confined_ends_what_waits_for_it_and_not_what_o
     assert world.processes[1].given == []
     world.hear(0, Event.DONE)
     assert world.ends["one"] == "done"
+
+
+def test_a_process_that_is_ended_while_it_is_heard_is_written_to_no_more() -> None:
+    world = ready()
+    world.ask(0, "one")
+    world.processes[0].inputs = (7,)
+    world.hear(0, Event.BROKEN)
+    assert (world.ends, world.processes[0].written) == ({"one": SessionCode.WORKLOAD_FAILED}, 0)
 
 
 def test_a_service_whose_first_process_cannot_be_confined_ends() -> None:
@@ -303,7 +313,7 @@ def test_an_answer_that_is_broken_off_ends_when_the_meter_has_counted_what_left(
         assert world.ends == {}
         assert not world.processes[0].closed
         world.hear(0, Event.CUT)
-        assert (world.ends, world.counted) == ({"a": code}, {"a": 1})
+        assert (world.ends, world.counted) == ({"a": code}, {"a": DONE})
         assert world.processes[0].closed
 
 
@@ -348,12 +358,18 @@ def test_the_time_of_the_workload_begins_when_its_prompt_is_counted() -> None:
     assert world.ends == {"a": SessionCode.OUT_OF_TIME}
 
 
-def test_a_count_that_comes_too_late_leaves_the_code_by_which_the_answer_ended() -> None:
+@pytest.mark.parametrize("how", ["late", "crowded", "ended"])
+def test_an_answer_that_was_cut_and_that_no_meter_counted_says_so_whatever_cut_it(how: str) -> None:
+    """It costs its bytes: under another code the user would hold that price against a count."""
     world = asked()
-    world.hear(0, Event.BROKEN)
-    world.now = METER_SECONDS + 1
+    world.pool.drop(world.pool.tasks[0], SessionCode.STOPPED)
+    if how == "ended":
+        world.hear(0, Event.UNMETERED)
+    world.now = METER_SECONDS + 1 if how == "late" else 1
+    world.processes[0].crowded = how == "crowded"
     world.pool.tick()
-    assert (world.ends, world.counted) == ({"a": SessionCode.WORKLOAD_FAILED}, {"a": None})
+    assert (world.ends, world.counted) == ({"a": SessionCode.NOT_METERED}, {"a": None})
+    assert world.processes[0].closed
 
 
 def test_a_drop_of_an_answer_that_is_whole_changes_nothing() -> None:
@@ -365,10 +381,11 @@ def test_a_drop_of_an_answer_that_is_whole_changes_nothing() -> None:
     assert world.ends == {"a": "done"}
 
 
-def test_a_prompt_that_is_too_large_ends_no_process() -> None:
+def test_a_prompt_that_is_too_large_costs_the_unit_of_its_count_and_ends_no_process() -> None:
     world = asked()
     world.hear(0, Event.TOO_LARGE)
     assert world.ends == {"a": SessionCode.UNITS_REFUSED}
+    assert world.counted == {"a": Done(prompt_units=0, output_units=1, engine={})}
     world.ask(0, "b")
     assert world.processes[0].given == ["a", "b"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from answers import Answered, read_answer, read_cut
+from answers import MOST_PARTS, Answered, Uncountable, as_it_stands, read_answer, read_cut
 
 Prompt = Callable[[str, bytes], int]
 """Units of the prompt in a request to an endpoint."""
@@ -27,5 +27,11 @@ def count(session: Any, prompt_units: Prompt, output_units: Output) -> None:
             request.done(prompt_units(endpoint, asked), 0)
             continue
         found = read_answer(endpoint, answered) if what == "answer" else read_cut(endpoint, answered)
-        charged = what == "answer" and not found.refused
-        request.done(prompt_units(endpoint, asked) if charged else 0, output_units(endpoint, asked, found))
+        prompt = 0 if found.refused else prompt_units(endpoint, asked)
+        output = output_units(endpoint, asked, found)
+        if found.parts > MOST_PARTS + 2 * output:
+            # An engine makes a token or more for each part: what comes in more of them hides something.
+            if what == "answer":
+                raise Uncountable
+            output = output_units(endpoint, asked, as_it_stands(answered))
+        request.done(prompt, output)

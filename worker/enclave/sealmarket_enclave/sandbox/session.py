@@ -9,6 +9,7 @@ Rules (docs/spec/session.md, "Workload"):
 3. What it writes is bounded while it is read. Bytes without a request, a part or an end of another form, and a part
    that is empty or beyond its bound are :attr:`Event.BROKEN`: it is to be ended, and nothing of it counts.
 4. Reading and writing never wait, so that a process that neither reads nor writes holds up no other.
+5. A process that was closed is neither read nor written to: its descriptors may be another's by then.
 """
 
 from __future__ import annotations
@@ -175,7 +176,9 @@ class SessionProcess:
             yield Happened(Event.BROKEN)
 
     def close(self) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it does (rule 5)."""
+        self._broken = True
+        self._pending.clear()
         self._stack.close()
 
     def _next(self) -> Happened | None:

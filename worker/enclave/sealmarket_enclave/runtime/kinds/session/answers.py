@@ -4,10 +4,10 @@ Rules (docs/spec/session.md, "Answer" and "Workload"):
 
 1. A part leaves only while the response is within ``mostUnits * unitBytes`` and the owners' ``maxBytes``.
 2. With a meter an answer costs what that counts: a whole one prompt and answer, within the owners' bounds, and at
-   least one unit, since each takes the enclave's time; one that is broken off what left of it. Without a meter a whole
-   answer costs what the workload counts, within the owners' bounds, and at least one unit for each started
-   ``unitBytes`` bytes. One that is broken off, and of which no meter gave a count, costs the latter alone. None costs
-   more than was reserved.
+   least one unit, since each takes the enclave's time; one that is broken off the prompt and what left of it, where
+   anything left. A prompt that is too large costs one unit for its count. Without a meter a whole answer costs what the
+   workload counts, within the owners' bounds, and at least one unit for each started ``unitBytes`` bytes. One that is
+   broken off, and of which no meter gave a count, costs the latter alone. None costs more than was reserved.
 3. The receipt's engine is what the workload says, but for ``meter``: the digest of the meter that counted.
 """
 
@@ -79,23 +79,28 @@ class Answer:
 
     def finish(self, reservation: Reservation, done: Done) -> bytes:
         """The last frame of a whole answer (rule 2). Raises :class:`AnswerBroken` for an engine without spelling."""
-        rules, most = self._notary.rules, reservation.most
-        said = min(done.prompt_units, rules.max_prompt_units) + min(done.output_units, rules.max_answer_units)
-        units = min(most, max(said, self._released() if rules.meter is UNSET else 1))
-        prompt = min(done.prompt_units, rules.max_prompt_units, units)
+        prompt, output = self._cost(reservation, done, self._released() if self._notary.rules.meter is UNSET else 1)
         engine = self._engine(done.engine)
-        receipt, signature = self._settled(reservation, prompt, units - prompt, engine)
+        receipt, signature = self._settled(reservation, prompt, output, engine)
         signed = SignedReceipt(receipt=receipt, engine=engine, signature=signature)
         return self._opening() + self._writer.end(FrameKind.RECEIPT, signed.canonical())
 
-    def abort(self, reservation: Reservation, code: SessionCode, counted: int | None = None) -> bytes:
-        """The last frame of an answer that is broken off (rule 2). ``counted``: what left of it, by the meter."""
-        most = min(reservation.most, self._notary.rules.max_answer_units)
-        units = min(reservation.most, self._released()) if counted is None else min(most, counted)
+    def abort(self, reservation: Reservation, code: SessionCode, counted: Done | None = None) -> bytes:
+        """The last frame of an answer that is broken off (rule 2). ``counted``: what it costs, by the meter."""
+        released = (0, min(reservation.most, self._released()))
+        prompt, output = released if counted is None else self._cost(reservation, counted, 0)
         engine = self._engine(_NO_ENGINE)
-        receipt, signature = self._settled(reservation, 0, units, engine)
+        receipt, signature = self._settled(reservation, prompt, output, engine)
         abort = Abort(receipt=receipt, engine=engine, signature=signature, code=code)
         return self._opening() + self._writer.end(FrameKind.ABORT, abort.canonical())
+
+    def _cost(self, reservation: Reservation, counted: Done, least: int) -> tuple[int, int]:
+        """The units of prompt and answer, within the owners' bounds and what was reserved."""
+        rules = self._notary.rules
+        prompt = min(counted.prompt_units, rules.max_prompt_units)
+        units = min(reservation.most, max(prompt + min(counted.output_units, rules.max_answer_units), least))
+        prompt = min(prompt, units)
+        return prompt, units - prompt
 
     def _settled(
         self, reservation: Reservation, prompt: int, output: int, engine: Mapping[str, str | int | float | bool]

@@ -10,7 +10,8 @@ Rules (docs/spec/session.md, "Workload"):
    requests that wait for it, and no process is started ahead of need after that, until one has loaded. So does one that
    cannot be confined, where another was before; where none was, the service ends.
 4. An answer that is broken off after bytes of it left keeps its place until its meter has counted them. A meter that
-   gives no count within its time is ended, with the process that it counted for.
+   gives no count within its time is ended, with the process that it counted for, and the answer says so whatever broke
+   it off: it costs its bytes.
 5. Requests wait in their account's order, :data:`QUEUE` of an account and :data:`MAX_WAITING` of all, and no longer
    than a process takes to load and to answer.
 """
@@ -38,6 +39,8 @@ _BREAKS = {
     Event.UNMETERED: SessionCode.NOT_METERED,
 }
 """Events that end an answer early, and why."""
+_COUNTED_PROMPT = Done(prompt_units=0, output_units=1, engine={})
+"""What a prompt costs that was counted and is too large: the count took the enclave's time."""
 
 
 class Process(Protocol):
@@ -113,8 +116,8 @@ class Listener(Protocol):
     def done(self, task: Task, done: Done) -> None:
         """The end of a response."""
 
-    def broken(self, task: Task, code: SessionCode, counted: int | None = None) -> None:
-        """A response that was broken off; ``counted``: the units that left by its meter, None without a count."""
+    def broken(self, task: Task, code: SessionCode, counted: Done | None = None) -> None:
+        """A response that was broken off; ``counted``: what it costs by its meter, None without a count."""
 
 
 class Pool:
@@ -206,7 +209,7 @@ class Pool:
         for worker in list(self._workers):
             if not descriptors.isdisjoint(worker.process.outputs):
                 self._hear(worker)
-            if worker.process.inputs:
+            if worker in self._workers and worker.process.inputs:
                 worker.process.write()
         self.schedule()
 
@@ -278,7 +281,7 @@ class Pool:
                 return
             elif happened.event is Event.TOO_LARGE:
                 task, worker.task, worker.used = worker.task, None, self._clock()
-                self._listener.broken(task, SessionCode.UNITS_REFUSED)
+                self._listener.broken(task, SessionCode.UNITS_REFUSED, _COUNTED_PROMPT)
             elif happened.event is Event.CUT:
                 self._end(worker, worker.ending or SessionCode.STOPPED, happened.done)
                 return
@@ -305,7 +308,7 @@ class Pool:
         """Rule 3: of a process that has not loaded, all that wait for it end too."""
         loading, account = not worker.process.loaded, worker.account
         if worker.process.counting:
-            self._end(worker, worker.ending or code)
+            self._end(worker, code)
         else:
             self._break_off(worker, code)
         if loading:
@@ -323,4 +326,4 @@ class Pool:
         self._workers.remove(worker)
         worker.process.close()
         if worker.task is not None:
-            self._listener.broken(worker.task, code, None if counted is None else counted.output_units)
+            self._listener.broken(worker.task, code, counted)

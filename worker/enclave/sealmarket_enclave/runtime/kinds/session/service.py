@@ -90,11 +90,11 @@ class Service:
         try:
             frame = task.answer.finish(task.reservation, done)
         except AnswerBroken as error:
-            counted = None if self._notary.rules.meter is UNSET else done.output_units
+            counted = None if self._notary.rules.meter is UNSET else done
             frame = task.answer.abort(task.reservation, error.code, counted)
         self._over(task, frame)
 
-    def broken(self, task: Task, code: SessionCode, counted: int | None = None) -> None:
+    def broken(self, task: Task, code: SessionCode, counted: Done | None = None) -> None:
         """See :class:`~sealmarket_enclave.runtime.kinds.session.pool.Listener`."""
         self._over(task, task.answer.abort(task.reservation, code, counted))
 
