@@ -32,11 +32,14 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Foretold:
-    """What nodes foresee of one platform: the earliest time that one of them names, how many say so, and how many of
-    them answered."""
+    """What nodes foresee of one platform, and how many of those that ``answered`` say exactly that, in all its parts.
+
+    ``named`` of them foresee something of it, alike or not.
+    """
 
     one: Foreseen
     nodes: int
+    named: int
     answered: int
 
     def as_expiry(self) -> Expiry:
@@ -79,8 +82,8 @@ class Platforms:
         return (one.as_expiry() for one in own[:MOST_OF_PROVIDER])
 
     def count(self, until: int) -> int:
-        """How many platforms of all providers fall out up to a time, as half of the nodes say, or more."""
-        return sum(one.one.until <= until and 2 * one.nodes >= one.answered for one in self._now())
+        """How many platforms of all providers fall out up to a time, where half of the nodes or more foresee it."""
+        return sum(one.one.until <= until and 2 * one.named >= one.answered for one in self._now())
 
     def _now(self) -> tuple[Foretold, ...]:
         """The newest; asked anew by one thread where it is old, while others go on with what was there."""
@@ -94,13 +97,19 @@ class Platforms:
         return self._said
 
     def _joined(self, answers: Sequence[Forecasts]) -> Iterator[Foretold]:
-        counted: Counter[tuple[Bytes32, str]] = Counter()
-        soonest: dict[tuple[Bytes32, str], Foreseen] = {}
+        """Of each platform and kind, what the most nodes say alike; of several such, what ends first.
+
+        A node that names another time, status or reason is not counted for what is shown, nor the others for its own.
+        """
+        said: Counter[Foreseen] = Counter()
+        named: Counter[tuple[Bytes32, str]] = Counter()
         for answer in answers:
-            named = {(Bytes32(one.job_id), str(one.kind)): one for one in answer.items}
-            counted.update(named.keys())
-            for key, one in named.items():
-                if self._provider_of(key[0]) == one.provider and (key not in soonest or one.until < soonest[key].until):
-                    soonest[key] = one
-        for key, one in soonest.items():
-            yield Foretold(one, counted[key], len(answers))
+            own = {(Bytes32(one.job_id), str(one.kind)): one for one in answer.items}
+            named.update(own.keys())
+            said.update(own.values())
+        shown: set[tuple[Bytes32, str]] = set()
+        for one, nodes in sorted(said.items(), key=lambda item: (-item[1], item[0].until)):
+            key = (Bytes32(one.job_id), str(one.kind))
+            if key not in shown and self._provider_of(key[0]) == one.provider:
+                shown.add(key)
+                yield Foretold(one, nodes, named[key], len(answers))

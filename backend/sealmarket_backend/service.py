@@ -67,6 +67,7 @@ FILE = "backend.sqlite"
 MOST_ENVELOPES = 16
 """How many evidence packages one job may have."""
 
+_KEPT = "SELECT body FROM envelopes WHERE job_id = ? AND evidence_hash = ?"
 _ENVELOPE = """
 INSERT INTO envelopes (job_id, evidence_hash, body, peer, bytes, stored_at, sequence)
 VALUES (?, ?, ?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM envelopes WHERE job_id = ?))
@@ -272,11 +273,13 @@ class Backend:
     def add_evidence(self, job_id: Bytes32, evidence_hash: Bytes32, raw: bytes, peer: str = UNKNOWN_PEER) -> None:
         """Keep the sealed evidence package of a job. Only its provider can write it; a later one replaces it.
 
+        Not once a final block decides on the job: what the nodes judged by stays what auditors open.
+
         Raises:
             MalformedDocument: it is no sealed package.
             NotFound: no such job at a final block.
             Rejected: about other evidence than it is put for or the job's quote names, not signed by the job's
-                provider, or one of too many.
+                provider, another than the one that is kept of a job that is decided, or one of too many.
             StoreFull: the peer's quota of the tables has no room.
         """
         sealed = read_evidence(raw)
@@ -290,6 +293,9 @@ class Backend:
         self._signatures.require(seal, HexBytes(sealed.signature), view.spec.provider, peer)
         self._quotas.count(peer, len(raw))
         with self._database.write() as connection:
+            kept = connection.execute(_KEPT, (job_id, evidence_hash)).fetchone()
+            if kept is not None and view.decision is not None and bytes(kept["body"]) != raw:
+                raise Rejected(f"job {job_id} is decided by the evidence that is kept", remedy="put no other")
             row = (job_id, evidence_hash, raw, peer, len(raw), int(self.clock()), job_id)
             connection.execute(_ENVELOPE, row)
             count = connection.execute("SELECT COUNT(*) FROM envelopes WHERE job_id = ?", (job_id,)).fetchone()[0]
@@ -298,8 +304,7 @@ class Backend:
 
     def evidence(self, job_id: Bytes32, evidence_hash: Bytes32) -> bytes:
         """The sealed evidence package that a job's provider put. Raises :class:`NotFound`."""
-        query = "SELECT body FROM envelopes WHERE job_id = ? AND evidence_hash = ?"
-        row = self._database.row(query, job_id, evidence_hash)
+        row = self._database.row(_KEPT, job_id, evidence_hash)
         if row is None:
             raise NotFound(f"no evidence {evidence_hash} of job {job_id}", remedy="its provider has not put it yet")
         return bytes(row["body"])

@@ -8,7 +8,7 @@ Where something was undone, or another connection wrote, they are read again. In
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -218,6 +218,12 @@ class ChainRecord(AuditLog):
         with self.writing():
             row = (bytes(job_id), bytes(result.result_hash), bytes(result.receipt_hash), result.units)
             self._run("INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
+
+    def settled_jobs(self, since: int) -> Iterator[JobRecord]:
+        """The settled jobs of matches since a block time, the newest first."""
+        settled = "matched_time >= ? AND job_id IN (SELECT job_id FROM results)"
+        query = f"{_SELECT_JOB} WHERE {settled} ORDER BY matched_number DESC, job_id"
+        return map(_record, self._rows(query, since))
 
     def settled(self, job_id: JobId) -> SettledResult | None:
         """What a job was settled with."""

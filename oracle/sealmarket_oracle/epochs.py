@@ -1,4 +1,4 @@
-"""The end of a node's epoch: its keys are destroyed once the chain ended it and no job of it is left.
+"""The end of a node's epoch: its keys are destroyed once the chain ended it and no job or challenge of it is left.
 
     sealmarket oracle rotate NOW NEXT     the next epoch's keys, in a folder of their own, beside the present ones
     sealmarket oracle destroy --config F  the keys of an epoch that is over, and those of its backups that are in reach
@@ -11,19 +11,24 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from sealmarket.chain.follow import Follower
-from sealmarket.chain.interface import ChainReader
+from sealmarket.chain.interface import ChainReader, ProvableView
 from sealmarket.chain.model import Block
 from sealmarket.files import read_file
-from sealmarket.protocol.book import AddressBook
+from sealmarket.protocol.book import AddressBook, Windows
+from sealmarket.protocol.timing import LONGEST_WINDOW, longest_hold
+from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, Wei
 from sealmarket_enclave.protocol.hashing import sha256
+from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import EpochGoesOn, EpochNotOver
 from sealmarket_oracle.follower import JournalReader
 from sealmarket_oracle.journal import Journal
@@ -38,6 +43,9 @@ from sealmarket_oracle.node_folder import (
 )
 
 LOOK_SECONDS = 60
+_TOGETHER = 64
+"""Jobs whose slots are read by one call."""
+_LONGEST = Windows(LONGEST_WINDOW, LONGEST_WINDOW, LONGEST_WINDOW, LONGEST_WINDOW)
 
 
 class EpochEnd:
@@ -65,7 +73,7 @@ class Destroyed:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """An epoch that ended at a final block and has no open job.
+    """An epoch that ended at a final block, with no job that is open and no result that can be challenged.
 
     Of the chain's own coin that its signing key alone can take out of the market: ``free``, and the fees of so many
     ``unclaimed`` signatures.
@@ -101,24 +109,51 @@ def require_over(chain: ChainReader, journal: Journal, epoch: int, seat: Seat) -
     """Follow the chain to its end, and refuse unless the epoch is over for good.
 
     The market makes no job of an epoch at or after its end. So once a final block lies behind the end, no job can come
-    that is not among those that final blocks have shown.
+    that is not among those that final blocks have shown. A settled job is over once its slot says so, or its deadline
+    lies behind that block: until then its result may be challenged, and only these keys can answer.
 
     Raises:
         EpochGoesOn: no end is announced, or no final block lies behind it.
-        EpochNotOver: a job is open.
+        EpochNotOver: a job is open, or its result can be challenged, or a challenge waits for an answer.
         ChainError, JournalError: the chain cannot be followed.
     """
     final = Follower(chain, JournalReader(journal)).advance()
-    ends_at = chain.trusted(final).epoch_end(epoch)
+    trusted = chain.trusted(final)
+    ends_at = trusted.epoch_end(epoch)
     if not 0 < ends_at < final.timestamp:
         raise EpochGoesOn(epoch, ends_at, final.timestamp)
     open_jobs = [record.job_id for record in journal.open_jobs() if record.spec.epoch == epoch]
     if open_jobs:
         raise EpochNotOver(epoch, open_jobs)
+    if contestable := dict(_contestable(trusted, journal, epoch)):
+        raise EpochNotOver(epoch, list(contestable), max(contestable.values()))
     view = chain.at(final)
     book = view.fee_book(epoch, ZERO_ADDRESS)
     unclaimed = book.unclaimed[seat.index] if book is not None and seat.index is not None else 0
     return Over(epoch, ends_at, view.account(ZERO_ADDRESS, seat.signer).free, unclaimed)
+
+
+def _contestable(view: ProvableView, journal: Journal, epoch: int) -> Iterator[tuple[JobId, int]]:
+    """Settled jobs whose result can be challenged yet, or whose challenge can be answered: each with that deadline.
+
+    A job that has lasted longer than all its windows together is not asked for.
+    """
+    now = view.block.timestamp
+    young = (
+        record
+        for record in journal.settled_jobs(now - longest_hold(_LONGEST))
+        if record.spec.epoch == epoch and record.matched.timestamp + longest_hold(_windows(record.spec)) >= now
+    )
+    while some := list(islice(young, _TOGETHER)):
+        view.prepare([record.spec for record in some])
+        for record in some:
+            slot = view.job(record.spec.request_hash)
+            if slot.status in (Status.SETTLED, Status.CHALLENGED) and slot.deadline >= now:
+                yield record.job_id, slot.deadline
+
+
+def _windows(spec: JobSpec) -> Windows:
+    return Windows(spec.quote_window, spec.decide_window, spec.settle_window, spec.challenge_window)
 
 
 def destroy_keys(paths: KeyPaths) -> Destroyed:

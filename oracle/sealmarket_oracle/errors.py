@@ -23,7 +23,7 @@
         ├── EvidenceNotTaken       evidence that this node does not wait for, or another party's
         ├── NotAgreed              what cannot be undone has to be agreed to
         ├── EpochGoesOn            the chain has not ended the epoch, so its keys are not destroyed
-        ├── EpochNotOver           a job of the epoch is open, so its keys are not destroyed
+        ├── EpochNotOver           a job or challenge of the epoch is open, so its keys are not destroyed
         ├── AuditRefused           what a node shows of its audit log cannot be held against anything
         └── NotOnCommittee         the committee of an epoch is not the one in the address book
 
@@ -217,9 +217,19 @@ class EpochGoesOn(OracleError):
 
 
 class EpochNotOver(OracleError):
-    """A job of the epoch is open, so its keys are not destroyed."""
+    """A job of the epoch is open, or a result of it can be challenged yet, so its keys are not destroyed.
 
-    def __init__(self, epoch: int, jobs: Sequence[object]) -> None:
+    ``until`` is given for settled jobs: until then one of their results may be challenged, or a challenge answered.
+    """
+
+    def __init__(self, epoch: int, jobs: Sequence[object], until: int = 0) -> None:
+        if until:
+            super().__init__(
+                f"{len(jobs)} results of epoch {epoch} can be challenged, or are, until {moment(until)}; one is of"
+                f" job {jobs[0]}",
+                remedy="run the node, which alone answers with these keys, until a final block lies behind that",
+            )
+            return
         super().__init__(
             f"{len(jobs)} jobs of epoch {epoch} are open, the first is {jobs[0]}",
             remedy="run the node until they have ended; `sealmarket oracle status FOLDER` lists them, and any account"

@@ -151,7 +151,7 @@ def destroy(path: Path | None, agreed: Callable[[Over], None]) -> Destroyed:
 
     Raises:
         EpochGoesOn: the chain has not ended the epoch.
-        EpochNotOver: a job of the epoch is open.
+        EpochNotOver: a job of the epoch is open, or its result can be challenged yet.
         StateInUse: the node runs.
     """
     config = load(path)

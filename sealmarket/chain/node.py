@@ -21,6 +21,7 @@ from sealmarket.chain.errors import (
     AnswerTooLong,
     ChainError,
     ChainUnavailable,
+    NodeDistrusted,
     NodeRefused,
     NotAnEndpoint,
     RateLimited,
@@ -95,6 +96,7 @@ class RpcNode:
             ChainUnavailable: no answer, a broken one, or "later"; the subclasses say more.
             AnswerTooLong: more than ``MAXIMUM_ANSWER`` bytes.
             RpcRefused: the node answered with an error.
+            NodeDistrusted: its answer has half a character, which nothing that keeps or shows it could spell.
         """
         from web3.types import RPCEndpoint
 
@@ -138,6 +140,7 @@ class RpcNode:
             raise NodeRefused(self.url, f"HTTP {heard.status}")
         if not isinstance(answer, dict) or "result" not in answer:
             raise NotAnEndpoint(self.url, heard.shown())
+        _require_characters(method, answer["result"], heard.body)
         return answer["result"]
 
     def _problem(self, method: str, said: object) -> ChainError:
@@ -171,6 +174,16 @@ def _document(raw: bytes) -> object:
         return json.loads(raw.decode("utf-8", "replace"))  # msgspec takes no half characters
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
+
+
+def _require_characters(method: str, result: object, body: bytes) -> None:
+    """Refuse half characters, which JSON can only escape. Everything behind this may encode what a node said."""
+    if b"\\u" not in body:
+        return
+    try:
+        json.dumps(result, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise NodeDistrusted(f"answer to {method}", "characters", "half a character") from error
 
 
 def _number(code: object) -> int | None:

@@ -11,11 +11,11 @@ The receipt of a deposit on an OP chain has two fields more than others.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import rlp
 
 from sealmarket.chain.errors import AnswerTooLong, NodeDistrusted, RpcRefused, TooSlow
@@ -32,6 +32,7 @@ ONE_BY_ONE_SECONDS = 300.0
 """For all receipts of a block, where a node shows them one by one; some thousands at the pace of a public node."""
 _LEAST_RECEIPT = 512
 """Bytes of a receipt's JSON: its bloom alone has as many digits."""
+_COMPACT = (",", ":")
 Pair = tuple[tuple[int, ...], bytes]
 """A key in nibbles, and its value."""
 
@@ -98,7 +99,7 @@ def _one_by_one(rpc: Rpc, block_hash: Bytes32, number: int) -> list[Any]:
             detail = f"{len(found)} of {len(transactions)} receipts of block {number} in {ONE_BY_ONE_SECONDS:g} seconds"
             raise TooSlow(rpc.asked, detail)
         found.append(rpc.call("eth_getTransactionReceipt", transaction))
-        left -= len(msgspec.json.encode(found[-1]))
+        left -= len(json.dumps(found[-1], separators=_COMPACT))  # which spells whatever a node's JSON gave
         if left < 0:
             raise AnswerTooLong(rpc.asked, MAXIMUM_ANSWER)
     return found

@@ -52,6 +52,8 @@ LOOK_SECONDS = 30.0
 """For all answers of one node in one look, where others do without it."""
 LONGEST_REST = 960.0
 """Seconds that a node rests which was too slow for several looks; the first time :data:`REST_SECONDS`, then doubled."""
+_MOST_DOUBLED = 4
+"""How often: more than that is beyond :data:`LONGEST_REST`, and at last beyond any number of seconds."""
 _REMEMBERED = 3600.0
 """Seconds after which a node's earlier slowness counts no more."""
 _SENDING, _LOGS, _BLOCK = "eth_sendRawTransaction", "eth_getLogs", "eth_getBlockByNumber"
@@ -324,7 +326,7 @@ class Rpc:
         if self._look.is_new(node.url):
             node.slow = node.slow + 1 if now - node.slow_at < _REMEMBERED else 0
             node.slow_at = now
-            node.rests_until = now + min(LONGEST_REST, REST_SECONDS * 2**node.slow)
+            node.rests_until = now + min(LONGEST_REST, REST_SECONDS * 2 ** min(node.slow, _MOST_DOUBLED))
         spent = f"{self._look.spent[node.url]:.0f} s for one look at the chain, expected at most {LOOK_SECONDS:g} s"
         return TooSlow(node.url, spent)
 

@@ -63,6 +63,10 @@ KeyFile = Annotated[
 PassphraseFile = Annotated[
     Path | None, typer.Option("--passphrase-file", help="A file with the passphrase; asked for otherwise.")
 ]
+DealtEpoch = Annotated[
+    int | None,
+    typer.Option("--epoch", min=1, help="Deal the key to the committee of this epoch; of the newest without it."),
+]
 AcceptCode = Annotated[
     str | None,
     typer.Option("--accept-code", help="The hash of a custom build's code that you have verified yourself."),

@@ -17,6 +17,7 @@ from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
     BookFile,
+    DealtEpoch,
     KeyFile,
     MaxFee,
     OwnChain,
@@ -35,6 +36,7 @@ from sealmarket.cli._options import (
 from sealmarket.cli._owner_terms import AssetArgument, version_of
 from sealmarket.cli.release import ReleaseFolder, ReleaseKeys, checked_release
 from sealmarket.client.approvals import Allowed, allowed_by
+from sealmarket.client.committee import current_committee
 from sealmarket.client.owner import Owner
 from sealmarket.client.rewrapping import Changes, enclaves_in_force, without_enclaves
 from sealmarket.client.sealed_asset import KEY, SealedAsset
@@ -154,6 +156,7 @@ def rewrap(
     expiry: Annotated[str | None, typer.Option(help="Another end: 2027-01-31, in 90 days, or seconds.")] = None,
     max_uses: Annotated[int | None, typer.Option(help="So many uses; those that are left without it.", min=1)] = None,
     purposes: Annotated[str | None, typer.Option(help="Purposes, with commas: train, fine_tune, infer, query.")] = None,
+    epoch: DealtEpoch = None,
     passphrase_file: PassphraseFile = None,
     yes: Yes = False,
     accept_code: AcceptCode = None,
@@ -172,12 +175,14 @@ def rewrap(
         owner = Owner(chain, account, store, api, development=development, sending=sending(max_fee, priority_fee))
         VerifiedMarket(chain).require()
         terms = _terms(chain, price, expiry, max_uses, purposes)
-        epoch = max(committee.epoch for committee in chain.book.committees)
+        committee = current_committee(chain, epoch)
         confirm(
-            f"version {sealed.version + 1} gives the uses that are left again, to the committee of epoch {epoch}",
+            f"version {sealed.version + 1} gives the uses that are left again, to the committee of epoch"
+            f" {committee.epoch}",
             yes=yes,
         )
-        made = owner.rewrap(sealed, out, Changes(terms=terms), passphrase=_passphrase(asset, passphrase_file))
+        passphrase = _passphrase(asset, passphrase_file)
+        made = owner.rewrap(sealed, out, Changes(terms=terms), epoch=committee.epoch, passphrase=passphrase)
         mined = owner.publish(made)
     lines = [
         f"version {made.version}, in {out}, is on chain in block {mined.block.number}; version {sealed.version} goes on"

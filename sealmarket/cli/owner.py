@@ -23,6 +23,7 @@ from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
     BookFile,
+    DealtEpoch,
     KeyFile,
     MaxFee,
     OwnChain,
@@ -64,6 +65,7 @@ def seal(
     rpc: RpcUrl,
     key_file: KeyFile,
     after: Annotated[Path | None, typer.Option(help="The folder of the version that this one succeeds.")] = None,
+    epoch: DealtEpoch = None,
     passphrase_file: PassphraseFile = None,
     plain_key: Annotated[
         bool, typer.Option("--plain-key", help="Keep the data key unencrypted in its file (mode 0600).")
@@ -90,6 +92,7 @@ def seal(
             data_of(file),
             draft,
             out,
+            epoch=epoch,
             passphrase=passphrase,
             confirm_unencrypted_key=plain_key,
             successor_of=SealedAsset.load(after) if after else None,

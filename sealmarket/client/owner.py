@@ -144,6 +144,7 @@ class Owner(Connected):
         folder: Path,
         *,
         committee: Committee | None = None,
+        epoch: int | None = None,
         passphrase: str | None = None,
         confirm_unencrypted_key: bool = False,
         successor_of: SealedAsset | None = None,
@@ -154,7 +155,8 @@ class Owner(Connected):
 
         Args:
             source: a file, bytes, or an open file; a pipe is read once, and waits encrypted beside ``folder``.
-            committee: None takes the newest of the address book, held against the chain.
+            committee: None takes that of ``epoch`` from the address book, by default the newest, held against the
+                chain.
             passphrase: for the key's backup file; without one ``confirm_unencrypted_key`` must be said.
             successor_of: make the next version of this asset instead of a new one.
             now: seconds since 1970 by which terms are over; None takes the chain's clock.
@@ -166,6 +168,7 @@ class Owner(Connected):
             StepUnknown, ReaderFailed: the card's reader is not here, or gives no report.
             PolicyUnmeetable, PolicyMismatch, InvalidRules: a draft that could never be met.
             CommitteeMismatch: the address book's oracle nodes are not the chain's.
+            CommitteeEnding: the end of the committee's epoch is announced.
             KeyFileUnconfirmed: neither a passphrase nor a confirmation.
             SealedFolderExists: the folder is there already.
         """
@@ -173,7 +176,7 @@ class Owner(Connected):
         if folder.exists():
             raise SealedFolderExists(folder)
         require_meetable(draft, self._now() if now is None else now, book.timing)
-        committee = committee or current_committee(self._chain)
+        committee = committee or current_committee(self._chain, epoch)
         salt = successor_of.summary.salt if successor_of else Bytes32(secrets.token_bytes(32))
         version = successor_of.version + 1 if successor_of else 1
         asset = asset_id(book.chain_id, book.registry, self.address, salt)
@@ -293,17 +296,20 @@ class Owner(Connected):
         folder: Path,
         changes: Changes = UNCHANGED,
         *,
+        epoch: int | None = None,
         passphrase: str | None = None,
     ) -> SealedAsset:
         """The same ciphertext under the next version: its key, dealt anew to the newest committee; in a new folder.
 
-        What ``changes`` does not name is as it is in force, with the uses that are left. :meth:`publish` it then.
+        What ``changes`` does not name is as it is in force, with the uses that are left. ``epoch`` names another
+        committee of the address book than the newest. :meth:`publish` it then.
 
         Raises:
             SealedFolderExists, UnknownAsset, PolicyMismatch, PolicyUnmeetable, InvalidRules.
             AlreadyPublished: there is a next version; nothing was written.
             ListUnknown: the list of allowed pairs in force is in no store.
             CommitteeMismatch: the address book's oracle nodes are not the chain's.
+            CommitteeEnding: the end of the committee's epoch is announced.
             OtherSealing: the folder is not of the sealing that was published as this version.
             KeyFileError: the data key cannot be read, or is another sealing's.
         """
@@ -314,7 +320,7 @@ class Owner(Connected):
         if sealed.seal.hash() != state.seal_hash:
             raise OtherSealing(sealed.folder, state.seal_hash, sealed.seal.hash())
         allowed = Allowed(sealed.policy, state, pairs_in_force(self._store, sealed.policy, state.terms.allow_root))
-        committee = current_committee(self._chain)
+        committee = current_committee(self._chain, epoch)
         policy = next_policy(allowed, changes, committee)
         require_meetable(policy, head.timestamp, self._chain.book.timing)
         self._require_absent(head, sealed.asset_id, policy.asset_version)

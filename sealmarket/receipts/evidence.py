@@ -57,8 +57,12 @@ def evidence_checks(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     if package is None:
         yield undisclosed("the evidence itself", "it names hardware and is sealed to the parties: ask one to add it")
         return
+    opened = _opened_by_nodes(bundle, trusted)
+    if opened is not None:
+        yield opened
+        if opened.state is not State.OK:
+            return  # nothing that another package shows is about what the nodes judged
     yield from _disclosed_evidence(bundle, package)
-    yield from _opened_by_nodes(bundle, trusted)
     if trusted.roots is None:
         yield undisclosed("the evidence is authentic and acceptable", "no trust anchors were given")
         return
@@ -92,19 +96,21 @@ def _disclosed_evidence(bundle: ProofBundle, package: EvidencePackage) -> Iterat
     yield same("it names the accepted key", bundle.core.enclave_key_hash, key_hash)
 
 
-def _opened_by_nodes(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
+def _opened_by_nodes(bundle: ProofBundle, trusted: Trusted) -> Check | None:
     """Whether a quorum judged by the package that the reader opened: the evidence hash covers the quote alone.
 
-    One node alone that names another package refutes nothing, as its signature alone proves nothing.
+    A provider may put another package with the same quote once the nodes have decided. That says nothing of the job: it
+    refutes nothing, and proves nothing. Nor does one node alone that names another package.
     """
     committee = committee_of(bundle, trusted)
     if trusted.evidence_content is None or committee is None or not bundle.decisions:
-        return  # a package that a party passed on has no sealed bytes to compare
+        return None  # a package that a party passed on has no sealed bytes to compare
     signed = {one.index: one.detail for one in bundle.decisions if signed_by_member(bundle, one, committee)}
     same_package = [detail for detail in signed.values() if detail.evidence_content == trusted.evidence_content]
     expected = f"{committee.threshold} nodes that opened {trusted.evidence_content}"
     found = f"{len(same_package)} of {len(signed)} that signed"
-    yield holds("a quorum opened this package", len(same_package) >= committee.threshold, expected, found)
+    enough = len(same_package) >= committee.threshold
+    return Check("a quorum opened this package", State.OK if enough else State.UNKNOWN, expected, found)
 
 
 def _appraised_evidence(bundle: ProofBundle, package: EvidencePackage, trusted: Trusted) -> Iterator[Check]:

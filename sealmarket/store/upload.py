@@ -114,7 +114,7 @@ class _Upload:
         self._tries += 1
         if self._tries >= MOST_TRIES + (self._size // BYTES_A_TRY if self._whole else 0):
             raise problem
-        self._wait(min(FIRST_WAIT * 2 ** (self._tries - 1), LONGEST_WAIT))
+        self._wait(min(FIRST_WAIT * 2 ** min(self._tries - 1, 8), LONGEST_WAIT))
 
 
 def _remembered(container: Path, root: Bytes32) -> Bytes32:

@@ -279,6 +279,22 @@ def test_the_package_that_a_provider_put_last_counts(client: Client, matched: Jo
     assert client.get(path).content == last
 
 
+def test_after_the_decision_a_provider_puts_no_other_package_than_the_nodes_opened(
+    client: Client, backend: Backend, chain: MemoryChain, matched: JobId
+) -> None:
+    """The quote's hash is the same, and a verifier would hold its contents against the nodes' decision."""
+    path, opened = f"/v1/evidence/{matched}/{EVIDENCE}", _sealed(matched, PROVIDER, b"what the nodes opened").raw
+    assert client.put(path, content=opened).status_code == 201
+    chain.quote(matched, EVIDENCE)
+    chain.decide(core(matched))
+    chain.finalise()
+    backend.index.advance()
+    later = client.put(path, content=_sealed(matched, PROVIDER, b"put later").raw)
+    assert (later.status_code, "is decided by the evidence" in problem(later.content).detail) == (422, True)
+    assert client.get(path).content == opened
+    assert client.put(path, content=opened).status_code == 201, "the same one, sent again"
+
+
 def test_a_document_comes_back_under_its_hash(client: Client) -> None:
     name = keccak(b"{}")
     assert client.put(f"/v1/documents/{name}", content=b"{}").status_code == 201

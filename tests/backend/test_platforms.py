@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from sealmarket.client.nodes import Nodes
 from sealmarket.protocol.book import Member
@@ -55,8 +56,26 @@ def test_what_is_later_is_not_told_yet() -> None:
     assert Market((foreseen(until=NOW + 1),)).said() == []
 
 
-def test_it_is_said_how_many_nodes_say_so_with_the_earliest_time_and_what_to_do() -> None:
-    market = Market((foreseen(until=NOW),), (foreseen(until=NOW - 5),), (), None)
+@pytest.mark.parametrize(
+    "lie",
+    [{"until": 0}, {"status": "Revoked"}, {"reasons": ("made up",)}, {"tee": "sgx"}, {"provider": account(STRANGER)}],
+    ids=["an earlier end", "another status", "other reasons", "another TEE", "another provider"],
+)
+def test_what_one_node_makes_up_is_not_shown_as_the_word_of_those_that_say_otherwise(lie: dict[str, Any]) -> None:
+    true = foreseen(until=NOW - 5, kind="rating")
+    (one,) = Market((replace(true, **lie),), (true,), (true,)).platforms.of(account(PROVIDER), NOW)
+    (alone,) = Market((true,), (true,)).platforms.of(account(PROVIDER), NOW)
+    assert (one.until, one.text) == (NOW - 5, alone.text.replace("2 of 2", "2 of 3"))
+
+
+def test_nodes_that_foresee_different_times_are_counted_apart_and_together_for_the_operator() -> None:
+    market = Market((foreseen(until=NOW - 2),), (foreseen(until=NOW - 1),), ())
+    assert "1 of 3 oracle nodes" in market.said()[0]
+    assert market.platforms.count(NOW) == 1
+
+
+def test_it_is_said_how_many_nodes_say_so_with_the_time_and_what_to_do() -> None:
+    market = Market((foreseen(until=NOW - 5),), (foreseen(until=NOW - 5),), (), None)
     (one,) = market.platforms.of(account(PROVIDER), NOW)
     assert (one.kind, one.subject, one.until) == ("platform", MINE, NOW - 5)
     assert "2 of 3 oracle nodes" in one.text

@@ -22,7 +22,7 @@ from sealmarket.chain.errors import (
 from sealmarket.chain.model import Block
 from sealmarket.chain.node import TIMEOUT_SECONDS
 from sealmarket.chain.quorum import MOST_AHEAD, MOST_BEHIND, ChainTrust
-from sealmarket.chain.rpc import LOOK_SECONDS
+from sealmarket.chain.rpc import LONGEST_REST, LOOK_SECONDS
 from sealmarket_enclave.protocol.numbers import BlockNumber
 from tests.chain.node import BOOK, error
 from tests.chain.test_agreement import GENESIS, HEIGHT, PATIENCE, Replica, Silent, Stage
@@ -477,6 +477,14 @@ def test_an_endpoint_that_answers_just_in_time_slows_one_look_and_rests_ever_lon
         made.passed += 30
     assert max(looks) <= LOOK_SECONDS + TIMEOUT_SECONDS
     assert sum(seconds > 0 for seconds in looks) <= 8, "rests of 60, 120, 240, 480, and then 960 seconds"
+
+
+def test_an_endpoint_that_is_slow_for_weeks_stops_no_look() -> None:
+    made = slow_stage(Replica(), Replica(), Slow(seconds=31.0))
+    for _ in range(1_100):  # each as soon as it rested
+        one_look(made)
+        made.passed += LONGEST_REST
+    assert {alarm.endpoint for alarm in made.chain.alarms} == {"http://node2.twin"}
 
 
 def test_a_slow_endpoint_is_named_for_as_long_as_it_rests() -> None:

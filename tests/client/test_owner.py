@@ -14,7 +14,9 @@ from scripts.toolchain import ROOT
 from sealmarket.attestation.core.errors import InvalidRules
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.interface import ProvableView
 from sealmarket.chain.memory import MemoryChain
+from sealmarket.chain.model import Block
 from sealmarket.client import DraftTerms, Owner, PolicyDraft, SealedAsset
 from sealmarket.client.assets import asset_state
 from sealmarket.client.committee import current_committee
@@ -151,11 +153,31 @@ def test_what_was_sealed_for_a_committee_that_ends_is_not_published(
         owner.publish(sealed)
 
 
-def test_a_key_is_dealt_to_the_newest_committee_that_goes_on(chain: MemoryChain) -> None:
+def test_a_key_is_dealt_to_an_older_committee_only_where_its_epoch_is_named(chain: MemoryChain, owner: Owner) -> None:
+    """Its nodes were followed by others, perhaps for a reason; and an end could be a single endpoint's lie."""
     announced_by_mistake = replace(COMMITTEE, epoch=2)
     chain.book = replace(BOOK, committees=(announced_by_mistake, COMMITTEE))
     chain.end_epoch(2, 2_000_000_000)
-    assert current_committee(chain).epoch == COMMITTEE.epoch
+    with pytest.raises(CommitteeEnding, match=r"epoch 2 ends at .*address book .* again.*epochs \(1\) with --epoch"):
+        current_committee(chain)
+    assert current_committee(chain, COMMITTEE.epoch).epoch == COMMITTEE.epoch
+    with pytest.raises(CommitteeMismatch, match="epoch 3"):
+        current_committee(chain, 3)
+
+
+def test_the_end_and_the_members_of_a_committee_are_read_as_the_reader_trusts_endpoints(
+    chain: MemoryChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = list[str]()
+    trusted = chain.trusted
+
+    def noted(block: Block) -> ProvableView:
+        read.append("trusted")
+        return trusted(block)
+
+    monkeypatch.setattr(chain, "trusted", noted)
+    assert current_committee(chain) == COMMITTEE
+    assert read == ["trusted"]
 
 
 def test_nothing_is_sealed_without_a_key_that_its_owner_keeps(owner: Owner, tmp_path: Path) -> None:

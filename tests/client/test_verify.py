@@ -25,7 +25,7 @@ from sealmarket.receipts.steps import settled_commitment
 from sealmarket.receipts.verify import verify_receipt
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Wei
 from sealmarket_enclave.protocol.hashing import keccak
-from sealmarket_enclave.protocol.numbers import Tee
+from sealmarket_enclave.protocol.numbers import JobId, Tee
 from sealmarket_enclave.protocol.signing import recover, sign
 from tests.client.bundles import DETAIL, Case
 
@@ -225,9 +225,22 @@ CONTENT = keccak(b"the sealed bytes that this reader opened")
 def test_a_package_that_no_quorum_opened_is_not_what_the_nodes_judged_by(shown: Bytes32 | None) -> None:
     """The hash on chain covers the quote alone: a provider can show auditors other collateral than the nodes."""
     report = verify_receipt(_with_contents(CONTENT, shown), Trusted(evidence_content=CONTENT))
-    (check,) = (check for check in report.failures if check.what == "a quorum opened this package")
+    (check,) = (one for one in report.checks_that_are(State.UNKNOWN) if one.what == "a quorum opened this package")
     assert (check.expected, check.found) == (f"2 nodes that opened {CONTENT}", "1 of 2 that signed")
-    assert report.conclusion is Conclusion.REFUTED
+
+
+@pytest.mark.parametrize(
+    "other", [{"job_id": JobId(keccak(b"another job"))}, {"collateral": "spoilt"}, {"tee": Tee.CCA}]
+)
+def test_a_package_that_is_put_after_the_decision_refutes_no_honest_job(other: dict[str, Any]) -> None:
+    """The provider signs it with the same quote: the reader learns nothing of what the nodes judged by."""
+    bundle = _with_contents(keccak(b"what the nodes opened"), keccak(b"what the nodes opened"))
+    assert bundle.evidence is not None
+    put_later = replace(bundle, evidence=replace(bundle.evidence, **other))
+    report = verify_receipt(put_later, Trusted(evidence_content=CONTENT))
+    (step,) = (step for step in report.steps if any(one.what == "a quorum opened this package" for one in step.checks))
+    assert not [one for one in step.checks if one.state is State.FAILED]
+    assert step.state is State.UNKNOWN
 
 
 def test_one_node_that_claims_another_package_refutes_no_job() -> None:

@@ -14,7 +14,8 @@ from sealmarket_oracle.backup import back_up
 from sealmarket_oracle.epochs import Over, Seat, destroy_keys, require_over
 from sealmarket_oracle.errors import EpochGoesOn, EpochNotOver, KeyFileRefused
 from sealmarket_oracle.node_folder import KeyPaths
-from tests.oracle.world import World
+from tests.oracle.test_challenges import Scene
+from tests.oracle.world import CONSUMER, World
 
 WORD = "nobody types this passphrase"
 
@@ -27,6 +28,12 @@ def end(world: World, epoch: int = 1) -> int:
     ends_at = world.chain.head().timestamp + 10
     world.chain.end_epoch(epoch, ends_at)
     return ends_at
+
+
+def pass_by(world: World, second: int) -> None:
+    """Until a final block lies behind a second."""
+    while world.chain.final().timestamp <= second:
+        world.chain.mine()
 
 
 def test_keys_are_not_destroyed_before_the_chain_ends_their_epoch(world: World) -> None:
@@ -67,6 +74,35 @@ def test_keys_are_not_destroyed_while_a_job_of_their_epoch_is_open(world: World)
     world.chain.finalise()
     with pytest.raises(EpochNotOver, match="are open"):
         require_over(world.chain, world.journal(), 1, SEAT)
+
+
+def test_keys_are_not_destroyed_while_a_result_of_their_epoch_can_be_challenged(world: World, tmp_path: Path) -> None:
+    scene, ends_at = Scene(world, tmp_path), end(world)
+    scene.settle()
+    pass_by(world, ends_at)
+    with pytest.raises(EpochNotOver, match=r"1 results of epoch 1 can be challenged, or are, until .*run the node"):
+        require_over(world.chain, world.journal(), 1, SEAT)
+    world.chain.challenge(world.job_id, CONSUMER, Wei(6))
+    world.chain.finalise()
+    with pytest.raises(EpochNotOver, match="can be challenged"):
+        require_over(world.chain, world.journal(), 1, SEAT)
+    for node in scene.opened:
+        node.close()
+
+
+def test_keys_may_go_once_a_final_block_lies_behind_the_last_answer_to_a_challenge(
+    world: World, tmp_path: Path
+) -> None:
+    scene, ends_at = Scene(world, tmp_path), end(world)
+    scene.challenge()
+    deadline = world.chain.at(world.chain.final()).job(world.spec.request_hash).deadline
+    pass_by(world, deadline - 1)
+    with pytest.raises(EpochNotOver, match="can be challenged"):
+        require_over(world.chain, world.journal(), 1, SEAT)
+    pass_by(world, deadline)
+    assert require_over(world.chain, world.journal(), 1, SEAT).ends_at == ends_at
+    for node in scene.opened:
+        node.close()
 
 
 def test_an_epoch_whose_jobs_are_of_another_one_is_over(world: World) -> None:

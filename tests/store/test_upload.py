@@ -117,6 +117,16 @@ def test_an_upload_that_gets_on_is_tried_as_often_as_it_tears(file: Path) -> Non
     assert twin.kept == RAW
 
 
+def test_a_container_of_terabytes_that_is_sent_whole_waits_as_long_after_a_thousand_tries(file: Path) -> None:
+    waits, http = list[float](), Connection("http://store", service="store")
+    with closing(http), file.open("rb", buffering=0) as raw:
+        one = upload_module._Upload(http, ROOT, raw, 1 << 40, ROOT, waits.append)
+        one._whole = True
+        for _ in range(2_000):
+            one._pause(ServiceUnavailable("a store", "http://store", "away"))
+    assert max(waits) == waits[-1] == upload_module.LONGEST_WAIT
+
+
 def test_another_call_goes_on_with_what_the_store_has(file: Path) -> None:
     twin = Twin(tears=lambda part: 70_000 if part == 1 else 0)
     with pytest.raises(ServiceUnavailable):
