@@ -55,6 +55,20 @@ contract MarketInvariantTest is Assertions {
         _handler.endAll();
     }
 
+    function test_the_random_walk_matches_on_both_sides_of_the_last_moment_of_an_epoch() public {
+        uint256 seed = 11;
+        for (uint256 i = 0; i < 60; ++i) {
+            seed = uint256(keccak256(abi.encode(seed)));
+            // Ever nearer to the end: from four hours on, in steps of five minutes.
+            _handler.matchNearEnd(3 * (i < 48 ? 4 hours - i * 5 minutes : 0), seed, seed >> 8, seed >> 16, seed >> 24);
+            _handler.checkEnd();
+            _step(4 + seed % 4, seed >> 8);
+            _handler.replaceAsset(i);
+        }
+        assertTrue(_handler.reached("match near the end") > 0, "a match");
+        assertTrue(_handler.reached("no match near the end") > 0, "no match");
+    }
+
     function _step(uint256 step, uint256 seed) private {
         if (step < 4) _handler.make(seed, seed >> 9, seed >> 17, seed >> 25, seed >> 33);
         else if (step < 6) _handler.quote(seed);

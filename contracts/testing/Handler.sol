@@ -134,7 +134,22 @@ contract Handler is Fixture {
 
     /// In some runs: all jobs are of one epoch.
     function endEpoch(uint256 ahead) external {
-        if (_endsAt != 0 || ahead % 4 != 0) return;
+        if (ahead % 4 == 0) _endEpoch(ahead);
+    }
+
+    /// In some runs: a match when about as much is left as its windows take together, which are two hours.
+    function matchNearEnd(uint256 left, uint256 units, uint256 price, uint256 penalty, uint256 epsilon) external {
+        if (left % 3 != 0) return;
+        _endEpoch(left);
+        uint256 then = _endsAt - bound(left / 3, 0, 4 hours);
+        if (then > block.timestamp) vm.warp(then);
+        uint256 before = _jobs.length;
+        this.make(left, units, price, penalty, epsilon);
+        ++reached[_jobs.length > before ? bytes32("match near the end") : bytes32("no match near the end")];
+    }
+
+    function _endEpoch(uint256 ahead) private {
+        if (_endsAt != 0) return;
         _endsAt = block.timestamp + committee.notice() + bound(ahead, 0, 30 days);
         _jobsBeforeEnd = _jobs.length;
         committee.end(1, uint40(_endsAt));
