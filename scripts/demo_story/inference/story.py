@@ -175,7 +175,7 @@ def _open_tabs(service: Service) -> None:
 def _listed(service: Service) -> OfferedService | None:
     assert service.sealed is not None
     wish = ServiceWish(asset=service.sealed.asset_id, simulated=True)
-    return next(iter(ServiceFinder(service.market.chain, service.cast.api).find(wish, 1)), None)
+    return next(iter(ServiceFinder(service.market.chain, service.cast.api).find(wish)), None)
 
 
 def _is_served(user: User) -> bool:
