@@ -115,7 +115,7 @@ class OrderBook:
         require_digest(posted.parameters, request.parameters_digest)
         key = request.struct_hash()
         document = canonical_json(posted.parameters)
-        size = len(document) + len(signed.signature) + len(signed.payer_signature)
+        size = len(document) + len(signed.canonical())
 
         def keep_rest(connection: Connection, _sequence: int) -> None:
             self.parameters.keep(connection, key, document, peer, size)

@@ -198,3 +198,41 @@ def test_once_the_chain_names_a_jobs_evidence_other_packages_leave(database: Dat
     index.advance()
     assert forget(database, StoreLimits(), NOW) == 2
     assert kept(database) == [2]
+
+
+def test_evidence_that_a_process_of_the_release_before_wrote_stays_as_long_as_any(database: Database) -> None:
+    job_id, lasts = Bytes32(b"j" * 32), StoreLimits().evidence_seconds
+    envelope(database, job_id, 1, 0)
+    assert forget(database, StoreLimits(), NOW) == 0
+    assert [row[0] for row in database.rows("SELECT bytes FROM envelopes")] == [len(b"a package")]
+    assert forget(database, StoreLimits(), NOW + lasts - 1) == 0
+    assert forget(database, StoreLimits(), NOW + lasts) == 1
+
+
+def test_a_row_whose_length_a_process_of_the_release_before_did_not_say_is_measured(database: Database) -> None:
+    book = OrderBook(database, keys_only(), RULES)
+    book.add_request(posted_request(), NOW, MALLORY)
+    said = [row[0] for row in database.rows("SELECT bytes FROM senders")]
+    with database.write() as connection:
+        connection.execute("UPDATE senders SET bytes = 0")
+    forget(database, StoreLimits(), NOW)
+    assert [row[0] for row in database.rows("SELECT bytes FROM senders")] == said
+
+
+def test_a_process_of_the_release_before_still_opens_sessions(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute("INSERT INTO sessions (digest, account, expires) VALUES (?, ?, ?)", (b"d", b"a", NOW))
+    assert [row[0] for row in database.rows("SELECT peer FROM sessions")] == [""]
+
+
+def test_parameters_of_a_match_around_the_backend_count_for_nobody(database: Database) -> None:
+    chain = MemoryChain(BOOK)
+    index = Index(database, chain, start=0)
+    job_id = chain.match(spec())
+    chain.finalise()
+    index.advance()
+    book, request_hash = OrderBook(database, keys_only(), RULES), index.job(job_id).spec.request_hash
+    book.parameters.add(request_hash, posted_request().parameters, ALICE)
+    forget(database, StoreLimits(), NOW)
+    assert database.rows("SELECT * FROM senders") == []
+    assert book.parameters.of(request_hash) == posted_request().parameters
