@@ -18,13 +18,15 @@ from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.database.dialects import Row
 from sealmarket_backend.database.schema import NEVER, ORDERS
 from sealmarket_backend.decoded import Decoded
-from sealmarket_backend.ended import over
+from sealmarket_backend.ended import over, require_current
 from sealmarket_backend.errors import Rejected
 from sealmarket_backend.index import IndexedAsset
+from sealmarket_backend.ledger import StoreLimits
 from sealmarket_backend.offers.clauses import Key, key_of, row_of
 from sealmarket_backend.offers.clauses import Row as OfferRow
 from sealmarket_backend.offers.resting import RestingOffers
 from sealmarket_backend.parameters import KeptParameters, require_digest
+from sealmarket_backend.quotas import Count, count_nothing
 from sealmarket_backend.rota import Waiting
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.standing import Standing
@@ -41,6 +43,7 @@ _MATCHABLE = (
     "SELECT order_hash AS key, body, sequence, used FROM compute_orders WHERE state = 'open' AND reason = ''"
     " ORDER BY sequence"
 )
+_ONE = "SELECT body, sequence, used FROM compute_orders WHERE order_hash = ? AND state = 'open' AND reason = ''"
 LOOKED_AT_AGAIN = "it is looked at again, since final blocks changed"
 NEW_EACH = 4096
 """Orders of other processes that one turn takes up."""
@@ -76,11 +79,13 @@ class OrderBook:
         *,
         leading: bool = True,
         tell: Callable[[Connection], None] = lambda _connection: None,
-        count: Callable[[str, int], None] = lambda _peer, _size: None,
+        count: Count = count_nothing,
+        limits: StoreLimits = StoreLimits(),  # noqa: B008 - frozen
     ) -> None:
         """``require_backed`` refuses an offer behind which there is no stake, or that is used up, and returns how many
         jobs it was used for: it may raise Rejected and ChainError. One that is not ``leading`` lets no offer rest.
-        ``tell`` says, in a transaction, that orders came. ``count`` counts bytes of a peer, and may raise StoreFull."""
+        ``tell`` says, in a transaction, that orders came. ``count`` counts bytes of a peer, and may raise StoreFull. Of
+        ``limits`` those of open orders hold here."""
         self._database = database
         self._signatures = signatures
         self._rules = rules
@@ -93,10 +98,12 @@ class OrderBook:
         self.together = Together(database, self.offers.change)
         """What changes the tables and the offers; other small changes may go with it."""
         self.parameters = KeptParameters(database, count)
-        self._tell, self._count = tell, count
+        self._tell, self._count, self._limits = tell, count, limits
         self._leading, self._seen = False, 0
         self._own: set[bytes] = set()
         """Offers that this process let rest as it accepted them, and that :meth:`take_new` has not come to."""
+        self._unsure: set[Bytes32] = set()
+        """Offers of which it is unknown whether they are kept: :meth:`take_new` may have passed them as its own."""
         if leading:
             self.load()
 
@@ -115,27 +122,42 @@ class OrderBook:
         require_digest(posted.parameters, request.parameters_digest)
         key = request.struct_hash()
         document = canonical_json(posted.parameters)
-        size = len(document) + len(signed.signature) + len(signed.payer_signature)
+        size = len(document) + len(signed.canonical())
 
-        def keep_rest(connection: Connection, _sequence: int) -> None:
+        is_known, by_contract = self._is_known(key), False
+        try:
+            by_contract = self._require_acceptable(signed, key, now, peer)
+        except SealmarketError:
+            if not is_known:
+                raise
+        if is_known:
+            self.together.write(lambda connection: note(connection, key))
+            return key
+        self._require_few_open(peer)
+
+        def keep_rest(connection: Connection, sequence: int) -> None:
+            counted.written = sequence > 0  # or another thread kept it meanwhile
             self.parameters.keep(connection, key, document, peer, size)
             note(connection, key)
 
-        try:
-            by_contract = self._require_acceptable(signed, key, now, peer)
-            self._count(peer, size)
-        except SealmarketError:
-            if not self._is_known(key):
-                raise
-            self.together.write(lambda connection: note(connection, key))
-        else:
+        with self._count(peer, size) as counted:
             self._insert("requests", key, signed, request, request.consumer, by_contract, keep_rest)
         return key
+
+    def _require_few_open(self, peer: str) -> None:
+        """Outside of the transaction, which others wait for: posts of the same moment may come beside."""
+        most = self._limits.open_per_peer
+        query = (
+            "SELECT 1 FROM senders JOIN requests USING (request_hash) WHERE peer = ? AND state = 'open'"
+            " LIMIT 1 OFFSET ?"
+        )
+        if self._database.row(query, peer, most - 1) is not None:
+            raise _no_room(peer, most)
 
     def _require_acceptable(self, signed: SignedRequest, key: Bytes32, now: int, peer: str) -> bool:
         """Refuse a request that could not be matched; returns whether a contract signed it."""
         request = signed.request
-        self._require_current(request.expiry, now)
+        require_current(request.expiry, now, self._limits.ahead_seconds)
         _require_kept(unmet_by_request(request, self._rules, now))
         by_contract = self._signatures.require(request, signed.signature, request.consumer, peer, key)
         if request.payer != request.consumer:
@@ -151,7 +173,7 @@ class OrderBook:
         """Accept a provider's offer. Raises :class:`Rejected`, also for what this market takes of no order, and where
         the provider has not staked the penalty, or is a contract: oracle nodes take evidence that a key signed, so that
         such a provider could show none, and would lose its stake job by job."""
-        self._require_current(signed.order.expiry, now)
+        require_current(signed.order.expiry, now, self._limits.ahead_seconds)
         _require_kept(unmet_by_order(signed.order, self._rules, now))
         key = signed.order.struct_hash()
         self._signatures.require_key(signed.order, signed.signature, signed.order.provider, _NO_CONTRACTS)
@@ -172,6 +194,7 @@ class OrderBook:
             self._insert("compute_orders", key, signed, signed.order, signed.order.provider, False, rest)
         except BaseException:
             self._own.difference_update(mine)  # it rests no more, and is taken up where it is kept all the same
+            self._unsure.update(mine)
             raise
         return key
 
@@ -198,6 +221,10 @@ class OrderBook:
         """Let the offers rest that other processes accepted since the last time; returns how many were looked at. Call
         it before a turn matches anything."""
         found = self._database.rows(_NEW, self._seen, NEW_EACH)
+        for key in tuple(self._unsure):
+            if row := self._database.row(_ONE, key):
+                self._rest(decode(SignedComputeOrder, row["body"]).order, key, row["sequence"], row["used"])
+            self._unsure.discard(key)
         for row in found:
             key = Bytes32(row["key"])
             if key in self._own:
@@ -299,7 +326,7 @@ class OrderBook:
     ) -> Bytes32:
         """Accept an owner's offer of a version at most at the price of its terms. Raises :class:`Rejected`."""
         order = signed.order
-        self._require_current(order.expiry, now)
+        require_current(order.expiry, now, self._limits.ahead_seconds)
         if order.price > asset.terms.price:
             raise Rejected(
                 f"the order's price is {order.price}, expected at most the standing price, {asset.terms.price}",
@@ -407,25 +434,15 @@ class OrderBook:
         if refusal := self.together.write(keep):
             raise refusal
 
-    def _require_current(self, expiry: int, now: int) -> None:
-        if expiry <= now:
-            raise Rejected(
-                f"the order expired at {expiry}, and it is {now}",
-                remedy="sign one that lasts longer",
-                rule="an order has not expired",
-                expected=f"later than {now}",
-                found=expiry,
-            )
-
 
 def _require_kept(unmet: Iterator[Unmet]) -> None:
     if (first := next(unmet, None)) is not None:
         raise Rejected(str(first), remedy="sign one within these limits: no match could use this one")
 
 
-def _no_room(whose: str) -> Rejected:
+def _no_room(whose: str, most: int = MAX_OPEN_ORDERS_PER_ACCOUNT) -> Rejected:
     return Rejected(
-        f"{whose} has {MAX_OPEN_ORDERS_PER_ACCOUNT} open orders already",
+        f"{whose} has {most} open orders already",
         remedy="cancel some, or wait until they are matched or expire",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sealmarket.protocol.fitting import Rules
 from sealmarket.protocol.moments import moment
+from sealmarket_backend.errors import Rejected
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.terms import Seal
@@ -46,3 +47,23 @@ class EndedEpochs:
 def over(epoch: int, ends_at: int) -> str:
     """Why an owner's offer cannot be matched any more."""
     return f"the committee of epoch {epoch}, which holds the shares, ends at {moment(ends_at)}: no job is over by then"
+
+
+def require_current(expiry: int, now: int, ahead: int) -> None:
+    """Return if an order has not expired, and expires at most so many seconds from now. Raises :class:`Rejected`."""
+    if expiry <= now:
+        raise Rejected(
+            f"the order expired at {expiry}, and it is {now}",
+            remedy="sign one that lasts longer",
+            rule="an order has not expired",
+            expected=f"later than {now}",
+            found=expiry,
+        )
+    if expiry > (latest := now + ahead):
+        raise Rejected(
+            f"the order expires at {expiry}, and this book takes none that expires after {latest}",
+            remedy="sign one that ends earlier, and the next one when it does",
+            rule="an order ends within the time for which this book keeps one",
+            expected=f"at most {latest}",
+            found=expiry,
+        )

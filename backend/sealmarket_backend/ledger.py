@@ -20,6 +20,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from sealmarket_backend.changes import epoch_of
+from sealmarket_backend.database.schema import NEVER
 from sealmarket_backend.errors import StoreFull, TooMany
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -57,10 +58,18 @@ class StoreLimits:
     table_bytes: int = 64 << 30
     peer_table_bytes: int = 16 << 30
     """Of requests, parameters, proposals and evidence in the tables, which :mod:`.quotas` counts."""
+    open_per_peer: int = 4096
+    """Open requests that one peer has posted, beside what one account may have open."""
+    ahead_seconds: int = NEVER
+    """How far ahead a request or offer may expire. What is served has :data:`SERVED`, unless its operator sets it."""
     closed_seconds: int = 7 * 86400
     """How long a request or offer that was not matched stays after its expiry."""
     evidence_seconds: int = 180 * 86400
     """How long a job's evidence stays."""
+
+
+SERVED = StoreLimits(ahead_seconds=90 * 86400)
+"""The limits of a backend that others reach."""
 
 
 class Upload:

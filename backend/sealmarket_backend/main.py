@@ -29,7 +29,7 @@ from sealmarket_backend.api.streams import Streams
 from sealmarket_backend.blobs import LIMITS
 from sealmarket_backend.bucket import bucket_at
 from sealmarket_backend.changes import Changes
-from sealmarket_backend.ledger import PREFIX, StoreLimits
+from sealmarket_backend.ledger import PREFIX, SERVED
 from sealmarket_backend.service import Backend
 from sealmarket_backend.spending import PREFIX as KEEPER_PREFIX
 from sealmarket_backend.spending import KeeperSettings
@@ -65,7 +65,7 @@ def serve(
     """
     configure_logs()
     settings = from_environment(ApiSettings(), prefix=API_PREFIX)
-    store = from_environment(StoreLimits(), prefix=PREFIX)
+    store = from_environment(SERVED, prefix=PREFIX)
     keeping = from_environment(KeeperSettings(), prefix=KEEPER_PREFIX)
     account = load_signer(key_file, passphrase)
     bucket = bucket_at(blobs) if blobs else None

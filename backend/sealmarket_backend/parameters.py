@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from sealmarket.protocol.limits import MAXIMUM_PARAMETERS
 from sealmarket_backend.errors import NotFound, Rejected, TooLarge
+from sealmarket_backend.quotas import Count
 from sealmarket_backend.tables import Connection, Database
 from sealmarket_enclave.protocol.codec import Bytes32, canonical_json, decode
 from sealmarket_enclave.protocol.job import Parameters, parameters_digest
@@ -34,7 +33,7 @@ def require_digest(parameters: Parameters, expected: Bytes32) -> None:
 class KeptParameters:
     """The tables of parameters and their senders. ``count`` counts bytes of a peer, and may raise StoreFull."""
 
-    def __init__(self, database: Database, count: Callable[[str, int], None]) -> None:
+    def __init__(self, database: Database, count: Count) -> None:
         self._database, self._count = database, count
 
     def keep(self, connection: Connection, request_hash: Bytes32, document: bytes, peer: str, size: int) -> None:
@@ -43,10 +42,13 @@ class KeptParameters:
         connection.later(_SENDER, (request_hash, peer, size))
 
     def add(self, request_hash: Bytes32, parameters: Parameters, peer: str) -> None:
-        """Keep those of a request that is not kept here. Raises :class:`StoreFull`."""
+        """Keep those of a request that is not kept here; again is the same as once, and costs nothing. Raises
+        :class:`StoreFull`."""
         document = canonical_json(parameters)
-        self._count(peer, len(document))
-        with self._database.write() as connection:
+        same = "SELECT 1 FROM parameters WHERE request_hash = ? AND body = ?"
+        if self._database.row(same, request_hash, document) is not None:
+            return
+        with self._count(peer, len(document)), self._database.write() as connection:
             self.keep(connection, request_hash, document, peer, len(document))
 
     def has(self, request_hash: Bytes32) -> bool:

@@ -25,6 +25,7 @@ from sealmarket.protocol.proposals import (
 from sealmarket.serving.rates import UNKNOWN_PEER
 from sealmarket_backend.errors import NotFound, Rejected, TooMany
 from sealmarket_backend.index import Index
+from sealmarket_backend.quotas import Count, count_nothing
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.tables import Connection, Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32, canonical_json, decode
@@ -50,7 +51,7 @@ class Proposals:
         signatures: Signatures,
         index: Index,
         has_coin: HasCoin,
-        count: Callable[[str, int], None] = lambda _peer, _size: None,
+        count: Count = count_nothing,
     ) -> None:
         """``count`` counts bytes of a peer, and may raise StoreFull."""
         self._database, self._signatures, self._index, self._has_coin = database, signatures, index, has_coin
@@ -77,7 +78,13 @@ class Proposals:
                 remedy="deposit some first (sealmarket consumer deposit); a proposal itself costs nothing",
             )
         document = canonical_json(signed)
-        self._count(peer, len(document))
+        with self._count(peer, len(document)):
+            self._keep(key, proposal, document, owners, peer, now)
+        return key
+
+    def _keep(
+        self, key: Bytes32, proposal: Proposal, document: bytes, owners: set[Address], peer: str, now: int
+    ) -> None:
         with self._database.write() as connection:
             _forget_ended(connection, now)
             _require_room(connection, proposal.consumer, peer)
@@ -90,7 +97,6 @@ class Proposals:
             )
             rows = [(key, owner) for owner in owners]
             connection.executemany("INSERT INTO proposed (proposal_hash, owner) VALUES (?, ?)", rows)
-        return key
 
     def knows(self, proposal: Proposal) -> bool:
         """Whether all of its versions are in the index."""

@@ -104,7 +104,7 @@ class Backend:
         self._leadership = Leadership(self._database)
         say = partial(self.notices.tell, topic=ORDERS)
         self._store, self._quotas = store, Quotas(self._database, store, folder)
-        kept: dict[str, Any] = {"leading": False, "tell": say, "count": self._quotas.count}
+        kept: dict[str, Any] = {"leading": False, "tell": say, "count": self._quotas.count, "limits": store}
         self.orders = OrderBook(self._database, self._signatures, rules, self._require_backed, **kept)
         self._honesty = Honesty(chain, self.orders)
         say = partial(self.notices.tell, topic=JOBS)
@@ -291,10 +291,11 @@ class Backend:
             raise Rejected(f"the quote of job {job_id} names evidence {view.evidence_hash}", remedy="put that one")
         seal = EvidenceSeal(job_id=sealed.job_id, evidence_hash=evidence_hash, sealed_hash=sealed.sealed_hash)
         self._signatures.require(seal, HexBytes(sealed.signature), view.spec.provider, peer)
-        self._quotas.count(peer, len(raw))
-        with self._database.write() as connection:
-            kept = connection.execute(_KEPT, (job_id, evidence_hash)).fetchone()
-            if kept is not None and view.decision is not None and bytes(kept["body"]) != raw:
+        same = "SELECT 1 FROM envelopes WHERE job_id = ? AND evidence_hash = ? AND body = ?"
+        if self._database.row(same, job_id, evidence_hash, raw) is not None:
+            return
+        with self._quotas.count(peer, len(raw)), self._database.write() as connection:
+            if view.decision is not None and connection.execute(_KEPT, (job_id, evidence_hash)).fetchone() is not None:
                 raise Rejected(f"job {job_id} is decided by the evidence that is kept", remedy="put no other")
             row = (job_id, evidence_hash, raw, peer, len(raw), int(self.clock()), job_id)
             connection.execute(_ENVELOPE, row)

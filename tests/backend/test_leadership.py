@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -239,3 +240,19 @@ def test_a_process_that_waited_for_its_turn_in_vain_writes_and_reads_once_the_ot
         with second.write() as connection:
             connection.execute("INSERT INTO kept (name) VALUES (?)", (b"second",))
         assert len(first.rows("SELECT name FROM kept")) == 1
+
+
+def test_an_offer_whose_connection_died_after_its_commit_is_matched_all_the_same(database: Database) -> None:
+    book = OrderBook(database, keys_only(), RULES)
+    write = book.together.write
+
+    def torn(make: Callable[[Connection], object]) -> None:
+        write(make)
+        book.offers.take(compute().order.struct_hash())  # as the offers' change is taken back
+        book.take_new()
+        raise StorageFailed("the connection died")
+
+    with patch.object(book.together, "write", torn), pytest.raises(StorageFailed):
+        book.add_compute_order(compute(), NOW)
+    book.take_new()
+    assert compute().order.struct_hash() in book.offers

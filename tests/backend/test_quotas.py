@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_bytes
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -14,9 +18,9 @@ from hypothesis import strategies as st
 from sealmarket.chain.memory import MemoryChain
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.database.dialects import Row
-from sealmarket_backend.errors import NotFound, StoreFull
+from sealmarket_backend.errors import NotFound, Rejected, StoreFull
 from sealmarket_backend.index import Index
-from sealmarket_backend.ledger import StoreLimits
+from sealmarket_backend.ledger import SERVED, StoreLimits
 from sealmarket_backend.quotas import COUNT_SECONDS, ROW, SHARE, Quotas
 from sealmarket_backend.retention import forget
 from sealmarket_backend.standing import Standing
@@ -62,17 +66,139 @@ def test_a_peer_beyond_its_quota_is_refused_and_another_is_not(database: Databas
     one.count(ALICE, ROW)
 
 
-@settings(max_examples=25, deadline=None)
-@given(floods=st.lists(st.integers(1, 40), min_size=1, max_size=30))
+def post(one: Quotas, database: Database, peer: str, size: int, state: str = "open") -> Bytes32:
+    """Count a request and write its rows, as the book does."""
+    key = Bytes32(token_bytes(32))
+    with one.count(peer, size), database.write() as connection:
+        connection.execute(
+            "INSERT INTO requests (request_hash, body, account, state, expiry, salt, sequence) VALUES"
+            " (?, ?, ?, ?, ?, '0', (SELECT COALESCE(MAX(sequence), 0) + 1 FROM requests))",
+            (key, b"", b"a", state, 2**53 - 1),
+        )
+        connection.execute("INSERT INTO senders (request_hash, peer, bytes) VALUES (?, ?, ?)", (key, peer, size))
+    return key
+
+
+def post_all(one: Quotas, database: Database, peer: str, size: int, most: int) -> list[Bytes32]:
+    """As many requests as there is room for, and no more than that."""
+    posted: list[Bytes32] = []
+    with suppress(StoreFull):
+        while len(posted) < most:
+            posted.append(post(one, database, peer, size))
+    return posted
+
+
+def sent(database: Database) -> Counter[str]:
+    return Counter(row["peer"] for row in database.rows("SELECT peer FROM senders JOIN requests USING (request_hash)"))
+
+
+@settings(max_examples=10, deadline=None)
+@given(floods=st.lists(st.integers(1, 40), min_size=1, max_size=60))
 def test_however_many_addresses_write_as_much_as_they_may_one_that_wrote_nothing_still_may(
     floods: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
     with Database(None) as database:
-        one = quotas(database, folder, Clock(), table_bytes=10_000 * ROW, peer_table_bytes=10_000 * ROW)
+        one = quotas(database, folder, Clock(), table_bytes=3000 * ROW, peer_table_bytes=3000 * ROW)
         for stranger, times in enumerate(floods):
-            fill(one, f"10.0.0.{stranger}", times * ROW)
-        one.count(ALICE, 0)
+            post_all(one, database, f"10.0.0.{stranger}", times * ROW, 3000)
+        post(one, database, ALICE, ROW)
+
+
+def test_two_hundred_addresses_that_fill_the_tables_for_ever_keep_nobody_out(
+    database: Database, tmp_path: Path
+) -> None:
+    clock = Clock()
+    one = quotas(database, tmp_path, clock, table_bytes=600 * ROW, peer_table_bytes=600 * ROW)
+    for stranger in range(200):
+        assert post_all(one, database, f"10.0.{stranger}.1", 0, 600), "an address found no room"
+        if stranger % 50 == 0:
+            clock.now += COUNT_SECONDS
+    other = quotas(database, tmp_path, clock, table_bytes=600 * ROW, peer_table_bytes=600 * ROW)
+    for newcomer, again in ((ALICE, one), ("192.0.2.2", other)):
+        post(again, database, newcomer, ROW // 2)
+        assert sum(sent(database).values()) <= 600
+
+
+def test_who_holds_less_than_a_fair_share_gives_way_to_nobody(database: Database, tmp_path: Path) -> None:
+    one = quotas(database, tmp_path, Clock(), table_bytes=90 * ROW, peer_table_bytes=90 * ROW)
+    mine = post(one, database, ALICE, 0)
+    for stranger in range(40):
+        post_all(one, database, f"10.0.{stranger}.1", 0, 90)
+    kept = {bytes(row[0]) for row in database.rows("SELECT request_hash FROM requests")}
+    assert mine in kept
+    assert min(sent(database).values()) >= 1
+    assert len(kept) <= 90
+
+
+def test_what_gives_way_is_over_or_the_newest_and_never_matched(database: Database, tmp_path: Path) -> None:
+    one = quotas(database, tmp_path, Clock(), table_bytes=9 * 4 * ROW, peer_table_bytes=90 * ROW)
+    order = [post(one, database, MALLORY, 0, state) for state in ("matched", "open", "expired", "open")]
+    for stranger in range(8):
+        post_all(one, database, f"10.0.{stranger}.1", 0, 4)
+    gone = list[int]()
+    for newcomer in range(9, 24):
+        post(one, database, f"10.0.{newcomer}.1", 0)
+        kept = {bytes(row[0]) for row in database.rows("SELECT request_hash FROM requests")}
+        gone += [number for number, key in enumerate(order) if key not in kept and number not in gone]
+    assert gone == [2, 3, 1][: len(gone)]
+    assert gone
+    assert 0 not in gone
+
+
+def test_each_row_counts_as_much_after_two_counts_as_when_it_was_written(database: Database, tmp_path: Path) -> None:
+    clock = Clock()
+    one = quotas(database, tmp_path, clock)
+    book = OrderBook(database, keys_only(), RULES, count=one.count)
+    for salt in range(3):
+        book.add_request(posted_request(salt=Uint(salt)), NOW, MALLORY)
+    [body] = database.rows("SELECT SUM(LENGTH(body)) FROM requests")
+    [document] = database.rows("SELECT SUM(LENGTH(body)) FROM parameters")
+    whole = body[0] + document[0] + 3 * ROW
+    assert one._used(MALLORY) == whole
+    for _ in range(2):
+        clock.now += COUNT_SECONDS
+        with one.count(ALICE, 0):
+            pass
+    assert one._used(MALLORY) == whole
+
+
+def test_a_peer_has_so_many_open_requests_whatever_accounts_sign_them(database: Database) -> None:
+    book = OrderBook(database, keys_only(), RULES, limits=StoreLimits(open_per_peer=2))
+    posted = [posted_request(salt=Uint(salt)) for salt in range(3)]
+    for one in posted[:2]:
+        book.add_request(one, NOW, MALLORY)
+    with pytest.raises(Rejected, match=rf"{MALLORY} has 2 open orders already"):
+        book.add_request(posted[2], NOW, MALLORY)
+    book.add_request(posted[0], NOW, MALLORY)
+    book.add_request(posted[2], NOW, ALICE)
+
+
+@pytest.mark.parametrize("ahead", [90 * DAY + 1, 2**53 - 1 - NOW])
+def test_no_order_stays_in_the_book_for_longer_than_the_book_says(database: Database, ahead: int) -> None:
+    book, late = OrderBook(database, keys_only(), RULES, limits=SERVED), NOW + ahead
+    adds: tuple[Callable[[], Bytes32], ...] = (
+        lambda: book.add_request(posted_request(expiry=late), NOW),
+        lambda: book.add_compute_order(compute(expiry=late), NOW),
+        lambda: book.add_asset_order(asset_order(expiry=late), indexed(), NOW),
+    )
+    for add in adds:
+        with pytest.raises(Rejected, match="this book takes none that expires after"):
+            add()
+    book.add_request(posted_request(expiry=NOW + 90 * DAY), NOW)
+
+
+def test_what_is_posted_again_or_refused_counts_for_nobody(database: Database, tmp_path: Path) -> None:
+    one = quotas(database, tmp_path, Clock())
+    book = OrderBook(database, keys_only(), RULES, count=one.count)
+    key = book.add_request(posted_request(), NOW, MALLORY)
+    used, free = one._used(MALLORY), one._free
+    for _ in range(3):
+        book.add_request(posted_request(), NOW, MALLORY)
+        book.parameters.add(key, posted_request().parameters, MALLORY)
+    with pytest.raises(Rejected), patch.object(book, "_insert", side_effect=Rejected("no", remedy="none")):
+        book.add_request(posted_request(salt=Uint(1)), NOW, MALLORY)
+    assert (one._used(MALLORY), one._free) == (used, free)
 
 
 def test_an_eighth_of_what_is_free_is_the_most_that_one_peer_holds(database: Database, tmp_path: Path) -> None:
@@ -198,3 +324,41 @@ def test_once_the_chain_names_a_jobs_evidence_other_packages_leave(database: Dat
     index.advance()
     assert forget(database, StoreLimits(), NOW) == 2
     assert kept(database) == [2]
+
+
+def test_evidence_that_a_process_of_the_release_before_wrote_stays_as_long_as_any(database: Database) -> None:
+    job_id, lasts = Bytes32(b"j" * 32), StoreLimits().evidence_seconds
+    envelope(database, job_id, 1, 0)
+    assert forget(database, StoreLimits(), NOW) == 0
+    assert [row[0] for row in database.rows("SELECT bytes FROM envelopes")] == [len(b"a package")]
+    assert forget(database, StoreLimits(), NOW + lasts - 1) == 0
+    assert forget(database, StoreLimits(), NOW + lasts) == 1
+
+
+def test_a_row_whose_length_a_process_of_the_release_before_did_not_say_is_measured(database: Database) -> None:
+    book = OrderBook(database, keys_only(), RULES)
+    book.add_request(posted_request(), NOW, MALLORY)
+    said = [row[0] for row in database.rows("SELECT bytes FROM senders")]
+    with database.write() as connection:
+        connection.execute("UPDATE senders SET bytes = 0")
+    forget(database, StoreLimits(), NOW)
+    assert [row[0] for row in database.rows("SELECT bytes FROM senders")] == said
+
+
+def test_a_process_of_the_release_before_still_opens_sessions(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute("INSERT INTO sessions (digest, account, expires) VALUES (?, ?, ?)", (b"d", b"a", NOW))
+    assert [row[0] for row in database.rows("SELECT peer FROM sessions")] == [""]
+
+
+def test_parameters_of_a_match_around_the_backend_count_for_nobody(database: Database) -> None:
+    chain = MemoryChain(BOOK)
+    index = Index(database, chain, start=0)
+    job_id = chain.match(spec())
+    chain.finalise()
+    index.advance()
+    book, request_hash = OrderBook(database, keys_only(), RULES), index.job(job_id).spec.request_hash
+    book.parameters.add(request_hash, posted_request().parameters, ALICE)
+    forget(database, StoreLimits(), NOW)
+    assert database.rows("SELECT * FROM senders") == []
+    assert book.parameters.of(request_hash) == posted_request().parameters

@@ -57,7 +57,10 @@ requests = Table(
     Index("requests_by_sequence", "sequence", unique=True),
     Index("open_requests_by_expiry", "expiry", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )  # fmt: skip
-senders = Table("senders", metadata, _bytes("request_hash", key=True), _words("peer"), _number("bytes", 0))
+senders = Table(
+    "senders", metadata, _bytes("request_hash", key=True), _words("peer"), _number("bytes", 0),
+    Index("senders_of_peer", "peer", "bytes"),
+)  # fmt: skip
 compute_orders = Table(
     "compute_orders", metadata,
     _bytes("order_hash", key=True), _bytes("body"), _bytes("account"), _words("state", "open"), _number("sequence"),
@@ -203,7 +206,7 @@ nonces = Table(
     Index("nonces_by_expiry", "expires"),
 )  # fmt: skip
 sessions = Table(
-    "sessions", metadata, _counted(), _bytes("digest"), _bytes("account"), _words("peer"), _number("expires"),
+    "sessions", metadata, _counted(), _bytes("digest"), _bytes("account"), _words("peer", ""), _number("expires"),
     UniqueConstraint("digest", name="sessions_by_digest"), Index("sessions_of_account", "account", "id"),
     Index("sessions_by_expiry", "expires"),
 )  # fmt: skip
