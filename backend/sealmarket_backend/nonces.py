@@ -5,9 +5,11 @@
 2. A nonce that was used is written down until it would have ended, by its SHA-256: then it is refused as too late. The
    clock of the process that gave it may be ahead of this one's.
 3. A peer uses at most :data:`MOST_OF_PEER` in :data:`NONCE_SECONDS`, and has to wait then. No other peer does.
-4. At most :data:`MOST_USED` used nonces are written down. When there are more, those that end first are forgotten, and
-   from then on each nonce that ends no later than the first one that is left is refused, used or not. So none counts
-   twice, and one that its account uses before so many others are used counts, from however many addresses they come.
+4. At most :data:`MOST_USED` used nonces are written down. When there are more, those that came first are forgotten, and
+   from then on each nonce that ends no later than the last of them is refused, used or not: a row under the peer
+   ``"forgotten"`` says until when. So none counts twice, and one that its account uses before so many others are used
+   counts, from however many addresses they come. How many there are is read from the span of their numbers, at the same
+   cost for however many.
 5. The keys lie in the table ``nonces``, under the peer ``""``, so that all processes on one database take each other's
    nonces. A key makes nonces for :data:`KEY_SECONDS` and ends with the last of them. A party that reads it can make
    nonces; a sign-in needs an account's signature all the same.
@@ -35,6 +37,8 @@ _TIME_DIGITS, _MAC_DIGITS = 10, 32
 _UNSIGNED = _TIME_DIGITS + 2 * _RANDOM_BYTES
 _OURS = ""
 """In the place of a peer: rows with it are keys."""
+_FORGOTTEN = "forgotten"
+"""In the place of a peer, and of a digest: the row that says until when nonces may have been forgotten."""
 
 
 class Nonces:
@@ -64,12 +68,13 @@ class Nonces:
                 raise TooMany(f"{peer} signed in {count} times within {NONCE_SECONDS} s", NONCE_SECONDS)
             if ends <= _forgotten_until(connection):
                 return False
-            query = (
-                "INSERT INTO nonces (digest, peer, expires) VALUES (?, ?, ?)"
-                " ON CONFLICT (digest) DO NOTHING RETURNING 1"
-            )
-            used = (hashlib.sha256(nonce.encode()).digest(), peer, max(ends, now + NONCE_SECONDS))
-            return connection.execute(query, used).fetchone() is not None
+            digest = hashlib.sha256(nonce.encode()).digest()
+            # Not by ON CONFLICT, which uses up a number: replays would widen the span, and have others forgotten.
+            if connection.execute("SELECT 1 FROM nonces WHERE digest = ?", (digest,)).fetchone() is not None:
+                return False
+            query = "INSERT INTO nonces (digest, peer, expires) VALUES (?, ?, ?)"
+            connection.execute(query, (digest, peer, max(ends, now + NONCE_SECONDS)))
+            return True
 
     def _end_of(self, nonce: str, now: int) -> int:
         """When a nonce ends; 0 of one that no process of this database made."""
@@ -104,21 +109,27 @@ class Nonces:
 
 
 def _forgotten_until(connection: Connection) -> int:
-    """Make room for one more used nonce. No nonce that ends later than what this returns was forgotten.
-
-    What is forgotten ends no later than the first that is left, and that one stays until it has ended. So as long as a
-    forgotten nonce could count, the table is as full as it was left, which is what shows that some were forgotten.
-    """
-    count = connection.execute("SELECT COUNT(*) FROM nonces WHERE peer <> ?", (_OURS,)).fetchone()[0]
-    if count >= MOST_USED:
-        connection.execute(
-            "DELETE FROM nonces WHERE id IN (SELECT id FROM nonces WHERE peer <> ? ORDER BY expires, id LIMIT ?)",
-            (_OURS, count - MOST_USED + FORGOTTEN_AT_ONCE),
-        )
-    elif count < MOST_USED - FORGOTTEN_AT_ONCE:
-        return 0
-    first = connection.execute("SELECT MIN(expires) FROM nonces WHERE peer <> ?", (_OURS,)).fetchone()[0]
-    return int(first or 0)
+    """Make room for one more used nonce. No nonce that ends later than what this returns was forgotten."""
+    mark = _FORGOTTEN.encode()
+    row = connection.execute("SELECT expires FROM nonces WHERE digest = ?", (mark,)).fetchone()
+    until = int(row[0]) if row is not None else 0
+    which = "peer NOT IN (?, ?)"
+    first = connection.execute(f"SELECT id FROM nonces WHERE {which} ORDER BY id LIMIT 1", (_OURS, _FORGOTTEN))  # noqa: S608
+    oldest = first.fetchone()
+    newest = connection.execute("SELECT MAX(id) FROM nonces").fetchone()[0]
+    if oldest is None or newest - oldest[0] + 2 < MOST_USED:  # with the row of what was forgotten
+        return until
+    gone = connection.execute(
+        f"DELETE FROM nonces WHERE {which} AND id <= ? RETURNING expires",  # noqa: S608 - ours
+        (_OURS, _FORGOTTEN, newest - MOST_USED + FORGOTTEN_AT_ONCE),
+    ).fetchall()
+    until = max([until, *(int(one[0]) for one in gone)])
+    connection.execute(
+        "INSERT INTO nonces (digest, peer, expires) VALUES (?, ?, ?)"
+        " ON CONFLICT (digest) DO UPDATE SET expires = excluded.expires",
+        (mark, _FORGOTTEN, until),
+    )
+    return until
 
 
 def _mac(key: bytes, made: str) -> str:

@@ -257,7 +257,7 @@ def test_what_a_peer_has_no_room_for_is_refused_and_not_kept(
     client: Client, backend: Backend, matched: JobId, tmp_path: Path
 ) -> None:
     quotas = Quotas(backend.database, StoreLimits(table_bytes=0), tmp_path)
-    for part in (backend.orders, backend.proposals):
+    for part in (backend.orders, backend.orders.parameters, backend.proposals):
         part._count = quotas.count
     backend._quotas = quotas
     path = f"/v1/evidence/{matched}/{EVIDENCE}"

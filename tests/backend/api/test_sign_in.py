@@ -455,3 +455,19 @@ def test_a_nonce_of_a_process_whose_clock_is_ahead_counts_once_until_it_ends_her
     sessions.sign_in(signed(message(sessions.nonce().nonce, issued_at=clock.now).text()), PEER)
     with pytest.raises(SignInRefused, match="a nonce that this server gave"):
         sessions.sign_in(signed(text), PEER)
+
+
+def test_a_sign_in_costs_the_one_writer_the_same_however_many_nonces_were_used(clock: Clock) -> None:
+    def steps(used: int) -> int:
+        taken: list[int] = []
+        with Database(None) as database:
+            one = nonces.Nonces(database, clock)
+            with database.write() as connection:
+                rows = [(number.to_bytes(8, "big"), f"10.0.0.{number}", int(clock.now) + 99) for number in range(used)]
+                connection.executemany("INSERT INTO nonces (digest, peer, expires) VALUES (?, ?, ?)", rows)
+                connection.raw.set_progress_handler(lambda: taken.append(1), 10)
+            taken.clear()
+            assert one.take(one.give().nonce, PEER)
+        return len(taken)
+
+    assert steps(5000) < 2 * steps(50) + 20
