@@ -18,7 +18,7 @@ from sealmarket_backend.service import Backend
 from sealmarket_backend.signatures import CHECK_BURST, CHECKS_PER_SECOND
 from sealmarket_enclave.protocol.codec import canonical_json
 from sealmarket_enclave.protocol.hashing import keccak
-from tests.backend.orders import BOOK, STRANGER, compute
+from tests.backend.orders import BOOK, STRANGER, posted_request
 from tests.backend.test_api import SOON, Silent
 from tests.patience import PATIENCE, until
 from tests.serving.attacks import PATIENT, Served, read_to_end, served
@@ -100,12 +100,12 @@ def test_the_store_says_how_much_it_holds_and_has_room_for(found: Served) -> Non
 
 
 @pytest.mark.loopback
-def test_a_stranger_who_posts_forged_orders_is_rationed(
+def test_a_stranger_who_posts_forged_requests_for_which_contracts_are_asked_is_rationed(
     found: Served, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend._signatures, "_rates", Rates(CHECKS_PER_SECOND, CHECK_BURST, clock=lambda: 0.0))
-    forged = canonical_json(compute(key=STRANGER, expiry=SOON))
+    forged = canonical_json(posted_request(key=STRANGER, expiry=SOON))
     with httpx.Client(timeout=PATIENCE, trust_env=False) as client:
-        url = f"{found.url}/v1/compute-orders"
+        url = f"{found.url}/v1/requests"
         codes = [client.post(url, content=forged).status_code for _ in range(CHECK_BURST + 1)]
     assert codes == [422] * CHECK_BURST + [429]
