@@ -63,8 +63,20 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Where one journal can be opened again and again, on either kind of database."""
     if request.param == "sqlite":
         return lambda: SqliteDatabase(tmp_path / "journal.sqlite")
-    found = request.getfixturevalue("url")
-    return lambda: PostgresDatabase(found)
+    found, server = request.getfixturevalue("url"), request.getfixturevalue("postgres")
+
+    def free() -> Database:
+        await_end(server)
+        return PostgresDatabase(found)
+
+    return free
+
+
+def await_end(postgres: Server) -> None:
+    """Wait until no session of a journal is left: a server ends one, and frees its lock, some time after it closed."""
+    query = "SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'sealmarket-oracle'"
+    with closing(postgres.session()) as asking:
+        until("the end of every session", lambda: asking.execute(query).fetchone()[0] == 0)
 
 
 def cut(postgres: Server) -> None:
@@ -143,11 +155,12 @@ def test_a_url_of_another_kind_is_refused_and_not_repeated(wrong: str) -> None:
     assert wrong not in str(caught.value)
 
 
-def test_a_second_process_is_refused_while_one_writes_and_told_which(url: str) -> None:
+def test_a_second_process_is_refused_while_one_writes_and_told_which(url: str, postgres: Server) -> None:
     with opened(PostgresDatabase(url)) as journal:
         with pytest.raises(JournalTaken, match=r"process \d+ has token 1"):
             opened(PostgresDatabase(url))
         release(journal, 1)
+    await_end(postgres)
     with opened(PostgresDatabase(url)) as journal:
         assert journal.promised(job(1)) is not None
 
