@@ -103,6 +103,7 @@ def test_however_many_addresses_write_as_much_as_they_may_one_that_wrote_nothing
         for stranger, times in enumerate(floods):
             post_all(one, database, f"10.0.0.{stranger}", times * ROW, 3000)
         post(one, database, ALICE, ROW)
+        assert sent(database)[ALICE] == 1
 
 
 def test_two_hundred_addresses_that_fill_the_tables_for_ever_keep_nobody_out(
