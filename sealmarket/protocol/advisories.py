@@ -51,8 +51,8 @@ class Target(Shape, frozen=True, kw_only=True):
 
 
 class Advisory(Shape, frozen=True, kw_only=True):
-    """What an issuer states. It counts for jobs that are matched at ``applies_from`` (seconds since 1970 UTC) or
-    later."""
+    """What an issuer states. It counts for jobs that are matched after its hash was anchored on chain, and at
+    ``applies_from`` (seconds since 1970 UTC) or later."""
 
     version: Literal["sealmarket/advisory/1"] = "sealmarket/advisory/1"
     title: Annotated[str, Meta(max_length=200)]
@@ -87,6 +87,21 @@ class PlatformSeen(Shape, frozen=True, kw_only=True):
     platform: Bytes32 | None = None
     level_date: _Date = ""
     levels: Mapping[str, int] = field(default_factory=dict)
+
+
+def counts_from(advisory: Advisory, anchored_at: int) -> int:
+    """The first second at which a job is matched under a statement; 0: no job is, since its hash is not anchored.
+
+    ``anchored_at``: the time of the block in which its hash came on chain first, 0 for none. A job that is matched in
+    that very second is not under it: its match may stand in the same block, before the anchor.
+    """
+    return max(advisory.applies_from, anchored_at + 1) if anchored_at else 0
+
+
+def counts_for(advisory: Advisory, anchored_at: int, matched_at: int) -> bool:
+    """Whether a statement counts for a job that was matched at this time."""
+    since = counts_from(advisory, anchored_at)
+    return since != 0 and matched_at >= since
 
 
 def touched(seen: PlatformSeen, advisory: Advisory) -> Target | None:
