@@ -6,6 +6,7 @@ from pathlib import Path
 
 import coincurve
 
+from sealmarket.advisory_file import AdvisoryRefused
 from sealmarket.attestation.registry import MODULES
 from sealmarket.files import read_file
 from sealmarket.protocol.advisories import MAXIMUM_ADVISORY, PARTS, Advisory, SignedAdvisory, Target
@@ -13,7 +14,7 @@ from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.protocol.signing import sign
-from sealmarket_oracle.errors import AdvisoriesRefused, AdvisoryRefused
+from sealmarket_oracle.errors import AdvisoriesRefused
 
 MOST_ADVISORIES = 256
 """Files that are read. With more a node decides nothing: one that is left out would let its machines pass."""
@@ -53,24 +54,6 @@ def _state_of(path: Path) -> _State:
     except OSError:
         return path.name, 0, 0, 0
     return path.name, found.st_ctime_ns, found.st_size, found.st_mode
-
-
-def read_advisory(path: Path) -> Advisory:
-    """A statement in a file, signed or not; who signed it is not looked at.
-
-    Raises:
-        AdvisoryRefused: it is none.
-        OSError: the file cannot be read.
-    """
-    raw = read_file(path, MAXIMUM_ADVISORY)
-    try:
-        return decode(SignedAdvisory, raw).advisory
-    except MalformedDocument as error:
-        why = error.message
-    try:
-        return decode(Advisory, raw)
-    except MalformedDocument as error:
-        raise AdvisoryRefused(path, why if b'"signature"' in raw else error.message) from error
 
 
 def sign_advisory(path: Path, key: coincurve.PrivateKey) -> SignedAdvisory:

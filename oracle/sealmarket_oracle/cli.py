@@ -241,9 +241,9 @@ def recall(
 
     Example: sealmarket oracle recall advisory.json oracle-1
     """
+    from sealmarket.advisory_file import read_advisory
     from sealmarket_oracle import report_text
     from sealmarket_oracle.admin import ask_recall
-    from sealmarket_oracle.advisory_files import read_advisory
 
     found = ask_recall(folder, read_advisory(advisory))
     typer.echo(found.canonical().decode() if as_json else _text(report_text.recall_lines(found)))

@@ -13,10 +13,10 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from sealmarket.protocol.advisories import Advisory, PlatformSeen
-from sealmarket_oracle.advisory_files import AdvisoryFolder, read_advisory
-from sealmarket_oracle.errors import AdvisoryRefused, OracleError
-from sealmarket_oracle.gate.advisory_rules import names
+from sealmarket.advisory_file import AdvisoryRefused, read_advisory
+from sealmarket.protocol.advisories import Advisory, PlatformSeen, names_one
+from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_oracle.advisory_files import AdvisoryFolder
 
 _log = logging.getLogger("sealmarket.oracle")
 
@@ -41,7 +41,7 @@ class Holds:
             if (files := self._folder.changed()) is None:
                 return
             found = {statement.name(): statement for statement in map(_read, files)}
-        except OracleError as error:
+        except SealmarketError as error:
             self._unread = error.message
             raise
         for name in found.keys() - {statement.name() for statement in self.statements}:
@@ -54,7 +54,7 @@ class Holds:
         if self._unread:
             return self._unread
         seen = tuple(machines)
-        held = next((one for one in self.statements if names(seen, one)), None)
+        held = next((one for one in self.statements if names_one(seen, one)), None)
         return None if held is None else f"the operator holds platforms back by statement {held.name()}: {held.title}"
 
 

@@ -7,7 +7,7 @@ hardware to those who do not have its evidence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta, field
@@ -107,6 +107,11 @@ def counts_for(advisory: Advisory, anchored_at: int, matched_at: int) -> bool:
 def touched(seen: PlatformSeen, advisory: Advisory) -> Target | None:
     """The first target of a statement that a machine is, or None."""
     return next((target for target in advisory.targets if _is_meant(seen, target)), None)
+
+
+def names_one(machines: Iterable[PlatformSeen], advisory: Advisory) -> bool:
+    """Whether a statement names one of these machines."""
+    return any(touched(machine, advisory) is not None for machine in machines)
 
 
 def _is_meant(seen: PlatformSeen, target: Target) -> bool:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from sealmarket.chain import Block, Chain, NodeDistrusted, Reverted, Sender
 from sealmarket.chain.errors import BlockGone, EndpointsDisagree, NoProofs, TooFewAgree
-from sealmarket.chain.events import ChainEvent, EpochEndAnnounced
+from sealmarket.chain.events import AdvisoryAnchored, ChainEvent, EpochEndAnnounced
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.chain.quorum import ChainTrust
 from sealmarket.client import JobRecord, SealedAsset, read_job
@@ -271,6 +271,22 @@ def test_the_end_of_an_epoch_is_proven_once_its_owner_announced_it(market: Marke
     market.anybody.send(market.chain.market.cancel_all_orders(Address(bytes(20))))  # a block behind the announcement
     final = market.chain.final()
     assert market.chain.proven(final).epoch_end(1) == market.chain.at(final).epoch_end(1) == ends_at
+
+
+def test_the_first_anchor_of_a_hash_is_proven_and_so_is_that_there_is_none(market: Market) -> None:
+    stated, other = keccak(b"a statement"), keccak(b"another")
+    committee, chain = market.chain.committee_contract, market.chain
+    assert chain.proven(chain.final()).advisory_anchors((stated, other)) == {stated: 0, other: 0}
+    mined = market.anybody.send(committee.anchor_advisory(stated))
+    first = mined.block.timestamp
+    assert [event.anchored_at for event in mined.events if isinstance(event, AdvisoryAnchored)] == [first]
+    with pytest.raises(Reverted, match=rf"was anchored before, at second {first}"):
+        Sender(chain, development_account(0), development=True).send(committee.anchor_advisory(stated))
+    market.anybody.send(chain.market.cancel_all_orders(Address(bytes(20))))  # a block behind the anchor
+    final = chain.final()
+    expected = {stated: first, other: 0}
+    assert chain.proven(final).advisory_anchors((stated, other)) == expected
+    assert chain.at(final).advisory_anchors((stated, other)) == expected
 
 
 # --- events -----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
+from sealmarket.advisory_file import AdvisoryRefused, read_advisory
 from sealmarket.attestation.amd.report import SnpTcbVersion
 from sealmarket.chain.contracts import core_of
 from sealmarket.chain.memory import MemoryView
@@ -37,10 +38,10 @@ from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode, to_buil
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_oracle.admin import ask_recall, serving_admin
-from sealmarket_oracle.advisory_files import read_advisory, sign_advisory
+from sealmarket_oracle.advisory_files import sign_advisory
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.cli import app
-from sealmarket_oracle.errors import AdvisoriesRefused, AdvisoryRefused, JournalUnwritable, KeyFileRefused
+from sealmarket_oracle.errors import AdvisoriesRefused, JournalUnwritable, KeyFileRefused
 from sealmarket_oracle.holds import Holds
 from sealmarket_oracle.keys import advisory_key
 from sealmarket_oracle.log.entries import EntryKind

@@ -10,36 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sealmarket.attestation.core.model import AuthenticReport
-from sealmarket.attestation.registry import module_of
-from sealmarket.protocol.advisories import Advisory, PlatformSeen, touched
+from sealmarket.protocol.advisories import Advisory, PlatformSeen, names_one
 from sealmarket.protocol.reasons import JobReason
 from sealmarket_oracle.gate.chain_rules import note
 from sealmarket_oracle.gate.inputs import FaultRow, Violation
-
-
-def names(machines: Iterable[PlatformSeen], advisory: Advisory) -> bool:
-    """Whether a statement names one of these machines."""
-    return any(touched(machine, advisory) is not None for machine in machines)
-
-
-def seen_of(report: AuthenticReport) -> PlatformSeen:
-    """What a proven report shows of its machine."""
-    date = report.tcb.level_date
-    return PlatformSeen(
-        tee=report.tee.slug,
-        generation=report.platform.generation or "",
-        platform=report.platform.digest(report.tee),
-        level_date=date.date().isoformat() if date is not None else "",
-        levels=module_of(report.tee).levels(report),
-    )
 
 
 def recalled(seen: Iterable[PlatformSeen], in_force: Iterable[Advisory]) -> Iterator[Violation]:
     """One finding for each statement that names a machine of the job. It does not say which machine that is."""
     machines = tuple(seen)
     for advisory in in_force:
-        if names(machines, advisory):
+        if names_one(machines, advisory):
             expected = f"a platform that advisory {advisory.name()} leaves alone"
             found = f"one that it names: {advisory.title}"
             yield Violation(FaultRow.NO_PARTY, note(JobReason.PLATFORM_RECALLED, "evidence", expected, found))
