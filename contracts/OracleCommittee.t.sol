@@ -165,7 +165,7 @@ contract OracleCommitteeTest is Fixture {
     function test_a_hash_is_anchored_once_and_keeps_the_time_of_the_first() public {
         bytes32 statement = keccak256("statement");
         uint256 first = vm.getBlockTimestamp();
-        assertEq(committee.advisoryAnchoredAt(statement), 0, "nobody anchored it");
+        assertEq(committee.advisoryAnchoredAt(statement), 0, "not anchored yet");
         vm.expectEmit();
         emit IOracleCommittee.AdvisoryAnchored(statement, uint40(first));
         committee.anchorAdvisory(statement);

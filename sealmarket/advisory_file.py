@@ -1,4 +1,4 @@
-"""A statement about platforms in a file: whoever has one may read it, hold jobs against it, or anchor its hash."""
+"""A statement about platforms in a file: its reader may hold jobs against it, or anchor its hash."""
 
 from __future__ import annotations
 

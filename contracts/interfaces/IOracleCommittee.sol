@@ -91,7 +91,7 @@ interface IOracleCommittee {
     /// @notice Note that a hash exists, once and for good. Anyone, for any hash.
     /// @dev It has no effect on chain, and moves no money. A node looks up the hashes of signed statements that its
     /// operator applies, and no others: such a statement counts for jobs that are matched after it was anchored.
-    /// Trust: none in the caller. Whoever anchors a hash first can only make a statement that exists count sooner.
+    /// Trust: none in the caller. A stranger that anchors a hash can only make a statement that exists count sooner.
     /// @param statement keccak256 of the canonical statement (docs/spec/oracle-operation.md).
     function anchorAdvisory(bytes32 statement) external;
 

@@ -108,7 +108,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     ),
     "AlreadyAnchored": (
         "the hash {statement} was anchored before, at second {anchored_at}",
-        "nothing: the first anchoring counts, whoever made it",
+        "nothing: the first anchoring counts, from any account",
     ),
     "UnknownEpoch": ("there is no committee of epoch {epoch}", "check the epoch in the address book"),
     "WrongMembers": (

@@ -25,7 +25,7 @@ class State(StrEnum):
     """The outcome of a check.
 
     ``UNKNOWN``: something that every reader can have was left out, or there is no chain to ask. ``UNDISCLOSED``: only a
-    party could show it, or the reader trusts no root behind it. ``NOTED``: nobody's fault, and worth knowing.
+    party could show it, or the reader trusts no root behind it. ``NOTED``: no party's fault, and worth knowing.
     ``NOTHING``: this job has nothing to check there.
     """
 
