@@ -1,7 +1,7 @@
 """What an operator holds back: machines to which this node gives nothing from now on, because its operator says so.
 
-1. A hold is a statement about platforms in a file (``holds/*.json`` in the state folder). It needs no signature, and its
-   ``appliesFrom`` is not looked at: it is about the operator's own node, and no decision.
+1. A hold is a statement about platforms in a file (``holds/*.json`` in the state folder). It needs no signature, and
+   its ``appliesFrom`` is not looked at: it is about the operator's own node, and no decision.
 2. A job whose proven evidence is of a machine that a hold names is not accepted, no share is released for it, and no
    renewal is signed for a service on it. Refusals and promises to stop go on.
 3. A file that is no statement ends every decision until it is mended or moved away: what it meant to stop might pass.
