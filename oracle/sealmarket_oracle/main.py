@@ -37,6 +37,7 @@ from sealmarket_oracle.collateral import CollateralKeeper, HttpAskPeer
 from sealmarket_oracle.config import Config, load
 from sealmarket_oracle.ear import KEY_FILE, Ears, own_key
 from sealmarket_oracle.epochs import Destroyed, Over, Seat, destroy_keys, require_over
+from sealmarket_oracle.holds import Holds
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.mark import TailMark
@@ -119,7 +120,7 @@ def _built(config: Config, record: NodeRecord, keys: NodeKeys) -> Iterator[Built
         Sightings(config.state / SIGHTINGS_FILE) as sightings,
     ):
         ears = Ears(journal, keys.signer, own_key(config.state / KEY_FILE))
-        recalls = Recalls(config.advisories, config.advisory_issuers, journal, sightings)
+        recalls = Recalls(config.advisories, config.advisory_issuers, journal, sightings, Holds(config.holds))
         peers = Peers(book, committee, journal, keys.signer, tell)
         peers.start()
         try:

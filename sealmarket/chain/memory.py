@@ -20,6 +20,7 @@ from sealmarket.chain.comparison import genuine
 from sealmarket.chain.contracts import MarketContract, compact
 from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
 from sealmarket.chain.events import (
+    AdvisoryAnchored,
     AllowListReplaced,
     AssetRevoked,
     ChainEvent,
@@ -82,6 +83,7 @@ class _State:
     assets: dict[tuple[AssetId, int], AssetState] = field(default_factory=dict)
     committees: dict[int, tuple[Bytes32, frozenset[int]]] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)
+    anchors: dict[Bytes32, int] = field(default_factory=dict)
     fee_books: dict[tuple[int, Address], FeeBook] = field(default_factory=dict)
     interruptions: dict[Bytes32, Interruption] = field(default_factory=dict)
     accounts: dict[tuple[Address, Address], Account] = field(default_factory=dict)
@@ -147,6 +149,11 @@ class MemoryView:
         """As :meth:`sealmarket.chain.view.View.epoch_end`."""
         self._chain.require(self._block)
         return self._state.ends.get(epoch, 0)
+
+    def advisory_anchors(self, statements: Sequence[Bytes32]) -> Mapping[Bytes32, int]:
+        """As :meth:`sealmarket.chain.view.View.advisory_anchors`."""
+        self._chain.require(self._block)
+        return {one: self._state.anchors.get(one, 0) for one in statements}
 
     def interruption(self, request_hash: Bytes32) -> Interruption:
         """As :meth:`sealmarket.chain.view.View.interruption`."""
@@ -614,6 +621,17 @@ class MemoryChain:
         def change(state: _State, at: EventRef) -> list[ChainEvent]:
             state.ends[epoch] = ends_at
             return [EpochEndAnnounced(at, epoch, ends_at)]
+
+        return self._mine(change)
+
+    def anchor_advisory(self, statement: Bytes32) -> EventRef:
+        """Anchor the hash of a statement about platforms; a later time than the first is not kept."""
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            if statement in state.anchors:
+                return []
+            state.anchors[statement] = self._blocks[-1].timestamp + BLOCK_SECONDS
+            return [AdvisoryAnchored(at, statement, state.anchors[statement])]
 
         return self._mine(change)
 

@@ -31,7 +31,7 @@ BY_NAME = {
     "asset": ID, "job": ID, "request": ID, "proposal": ID, "order": ID, "version": "1", "value": "1coin", "to": ACCOUNT,
     "holder": ACCOUNT, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key",
     "source": "absent", "place": "absent", "index": "0", "proof": "absent", "chunk": "absent", "name": ID,
-    "release": "absent", "epoch": "1",
+    "release": "absent", "epoch": "1", "advisory": "absent",
 }  # fmt: skip
 MORE = {
     "verify": "--book market.json --rpc http://127.0.0.1:9",

@@ -203,11 +203,10 @@ class AuditLog(JournalStore):
             found += [entry for entry in self.entries(first, MOST_ENTRIES_SHOWN) if entry.kind is kind]
         return found
 
-    def log_advisory(self, name: Bytes32, block: tuple[int, Bytes32]) -> int:
-        """Record that a statement about platforms is public from now on. Returns the time, by the node's clock."""
+    def log_advisory(self, name: Bytes32, block: tuple[int, Bytes32]) -> None:
+        """Record that this node applies a statement about platforms from now on."""
         with self.writing():
-            size = self.append(EntryKind.ADVISORY, JobId(ZERO_HASH), statement=name, block=block, words="advisory")
-            return self.entries(size - 1, 1)[0].at
+            self.append(EntryKind.ADVISORY, JobId(ZERO_HASH), statement=name, block=block, words="advisory")
 
     def entries(self, first: int, count: int) -> list[LogEntry]:
         """Entries in order."""
