@@ -82,6 +82,7 @@ def test_an_honest_stranger_waits_for_one_match_of_each_address_before_it(market
             began = market.now
         market.turn(DAY_SECONDS / TURNS - 0.01)
         if turn == 12:
+            assert wanted is not None
             assert state_of(market.book, wanted).explanation == (IN_LINE,)
     assert wanted is not None
     a_match_each = DAY_SECONDS * MATCH_GAS / (FOR_STRANGERS * 3 / 4)

@@ -475,8 +475,8 @@ def test_a_wallet_that_takes_its_acknowledgement_back_does_not_keep_a_result_fro
 
 def test_a_wallet_that_refuses_an_acknowledgement_in_a_block_alone_costs_one_transaction(database: Database) -> None:
     keeper = keeper_of(database, contract := Contract({}), [])
-    contract.gas_of = lambda _call: 100_000  # type: ignore[method-assign]
-    contract.submit = lambda _call: Bytes32(bytes(32))  # type: ignore[method-assign]
+    contract.gas_of = lambda _call: 100_000  # type: ignore[method-assign, assignment]
+    contract.submit = lambda _call: Bytes32(bytes(32))  # type: ignore[method-assign, assignment]
     refused_in_its_block(contract)
     step = partial(settle_acknowledged, keeper, database)
     step()
