@@ -25,7 +25,7 @@ class Income:
             earned += spec.compute_price if spec.provider in self.own else 0
             earned += sum(use.price for use in spec.assets if use.owner in self.own)
             earned += self._fees(spec.epoch)
-        return Cause((spec.consumer, spec.provider), earned, request=request_hash)
+        return Cause((spec.consumer, spec.provider), earned, request=request_hash, payer=spec.payer)
 
     def of_match(self, found: Proposal) -> Cause:
         """What a match is certain to bring if its job goes well; owners' prices are not counted before it."""
@@ -34,7 +34,8 @@ class Income:
         if self.own and order.token == ZERO_ADDRESS:
             earned += order.price if order.provider in self.own else 0
             earned += self._fees(self.rules.newest_epoch)
-        return Cause((request.consumer, order.provider), earned, matching=True, request=request.struct_hash())
+        parties = (request.consumer, order.provider)
+        return Cause(parties, earned, matching=True, request=request.struct_hash(), payer=request.payer)
 
     def _fees(self, epoch: int) -> int:
         committee, fee = self.rules.committees.get(epoch), self.rules.fee_of(ZERO_ADDRESS)

@@ -13,6 +13,7 @@ What it did before a crash is on chain, so it asks the chain before it acts, and
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,39 +21,36 @@ from typing import TypeVar
 
 from sealmarket.chain import Chain, Reverted
 from sealmarket.chain.calls import Call
-from sealmarket.chain.contracts import AssetOffer, Match, SettledResult, core_of
+from sealmarket.chain.contracts import SettledResult, core_of
 from sealmarket.chain.model import Enclave
 from sealmarket.client.nodes import Nodes
 from sealmarket.operate.challenges import answer_call
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Outcome
-from sealmarket.protocol.fitting import Proof, Rules
-from sealmarket.protocol.matching import AssetKey, NoMatch, OnSale, Proposal
-from sealmarket.protocol.merkle import account_leaf, capability_leaf
+from sealmarket.protocol.fitting import Rules
 from sealmarket.protocol.orders import Request
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import (
     JobView,
     PostedResult,
     SignedAcknowledgement,
-    SignedAssetOrder,
     SignedDecision,
-    SignedRequest,
     SignedStop,
 )
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.ended import EndedEpochs
 from sealmarket_backend.errors import Deposed, NotFound, StorageFailed
-from sealmarket_backend.finding import Finder
 from sealmarket_backend.income import Income
-from sealmarket_backend.index import Index, IndexedAsset
+from sealmarket_backend.index import Index
 from sealmarket_backend.interruptions import Unspent
-from sealmarket_backend.outgoing import Outgoing, Sends
-from sealmarket_backend.rota import Rota
-from sealmarket_backend.sets import LIST_BYTES, LoneSets
+from sealmarket_backend.locked import HeldBack
+from sealmarket_backend.matcher import Matcher
+from sealmarket_backend.outgoing import UNWATCHED, Outgoing, Sends, Watched
+from sealmarket_backend.sets import LoneSets
 from sealmarket_backend.spending import Cause, NotEarned, Spending
 from sealmarket_backend.tables import Database
 from sealmarket_backend.turns import Turns
+from sealmarket_backend.waits import Waits
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.errors import SealmarketError
@@ -62,12 +60,11 @@ from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+ACKNOWLEDGED = "settle with an acknowledgement"
 MOST_UNSPENT = 16
 """Ended jobs of which one turn looks whether a provider gets something back."""
 SORTED_EACH = 4096
 """Offers that one turn sorts to where searches that missed them need not look: some hundredths of a second."""
-MOST_OFFERS_TRIED = 16
-"""How many offers one turn tries for one request: each costs a simulation."""
 
 
 class Keeper:
@@ -88,6 +85,7 @@ class Keeper:
         suspect: Callable[[Address | Bytes32], None] = lambda _subject: None,
         require_lead: Callable[[], None] = lambda: None,
         spending: Spending | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """``rules``: what the market demands of every match.
 
@@ -97,21 +95,20 @@ class Keeper:
         gas may cost; without it, what it takes.
         """
         self._chain = chain
-        self._outgoing = Outgoing(sender, chain.market, spending)
+        self._outgoing = Outgoing(sender, chain.market, spending, Waits(monotonic))
         self._income = Income(spending.settings.own() if spending else frozenset(), rules)
-        self._sets, self._prove = sets, sets.prove
         self._database = database
         self._orders = orders
         self._index = index
         self._nodes = nodes
-        self._lacking = lacking
-        self._rota = Rota()
         self._now = 0
         self._jobs: Turns[JobView] = Turns(index.unfinished)
         self._unspent: Turns[Unspent] = Turns(lambda after, limit: index.unspent(self._now, after, limit))
-        self._finder = Finder(orders, rules, sets)
+        self._matcher = Matcher(
+            chain, self._outgoing, orders, index, self._income, rules=rules, lacking=lacking, sets=sets, suspect=suspect
+        )
         self._ended = EndedEpochs(database, rules)
-        self._suspect, self._require_lead = suspect, require_lead
+        self._require_lead = require_lead
 
     def turn(self) -> None:
         """Bring the index up to date and do what is due.
@@ -132,18 +129,10 @@ class Keeper:
         self._now = now
         for waiting in self._unspent.due(MOST_UNSPENT):
             self._guarded(f"job {waiting.job_id}", partial(self._return_unspent, waiting))
-        self._match_some(now)
+        self._matcher.match_some(now, self._guarded)
         self._require_lead()
         self._outgoing.send()
         self._orders.offers.sort(SORTED_EACH)
-
-    def _match_some(self, now: int) -> None:
-        """Jobs are bounded by stake and escrow; requests are free, so they come last, and a bounded number a turn."""
-        waiting = self._orders.waiting()
-        self._finder.forget_all_but({one.request_hash for one in waiting})
-        for request_hash in self._rota.due(waiting):
-            if (signed := self._orders.request(request_hash)) is not None:
-                self._guarded(f"request {request_hash}", partial(self._match, signed, now))
 
     def _guarded(self, what: str, step: Callable[[], None]) -> None:
         if self._outgoing.waits_for(what):
@@ -152,97 +141,12 @@ class Keeper:
             step()
         except (StorageFailed, Deposed):
             raise  # these concern every job
-        except (Reverted, NotEarned) as error:
+        except (Reverted, NotEarned, HeldBack) as error:
             log.info("%s is not sent for now: %s", what, error)
         except SealmarketError as error:
             log.warning("%s: %s", what, error)
         except Exception:
             log.exception("%s failed as nothing foresaw; the others go on", what)
-
-    def _match(self, signed: SignedRequest, now: int) -> None:
-        request = signed.request
-        request_hash = request.struct_hash()
-        if self._chain.at(self._chain.head()).job(request_hash).status != Status.NONE:
-            return  # matched around us, or by us before a crash: the index will say which job
-        if lacking := self._lacking(request):
-            self._orders.explain(request_hash, lacking)
-            return
-        on_sale, refusals = self._on_sale(request), list[str]()
-        # An offer may be the cheapest and without stake or volume: it must not keep a request from the next one.
-        while isinstance(found := self._finder.propose(signed, on_sale, now), Proposal):
-            try:
-                call = self._match_call(found, on_sale)
-                cause = self._income.of_match(found)
-                self._outgoing.add(f"request {request_hash}", call, partial(self._unmatched, found), cause)
-                self._finder.reserve(found)
-                return
-            except NotEarned as error:
-                refusals.append(str(error))
-                break
-            except Reverted as error:
-                refusals.append(str(error))
-                log.info("request %s is not matched: %s", request_hash, error)
-                if dropped := _drop_asset_offers(found, error, on_sale):
-                    for offer in dropped:
-                        self._suspect(offer.order.struct_hash())
-                else:
-                    self._unmatched(found)
-            if len(refusals) == MOST_OFFERS_TRIED:
-                break
-        if isinstance(found, NoMatch) or refusals:
-            reasons = refusals or (found.reasons if isinstance(found, NoMatch) else ())
-            self._orders.explain(request_hash, tuple(dict.fromkeys(reasons)))
-
-    def _unmatched(self, found: Proposal) -> None:
-        """A match did not hold, or did not come to be: its offer is looked at again, and takes as many jobs as before.
-
-        A consumer can have a match simulated that its wallet refuses in a block: no event tells of that.
-        """
-        self._finder.refuse(found)
-        self._suspect(found.compute.order.provider)
-        self._suspect(found.compute.order.struct_hash())
-
-    def _on_sale(self, request: Request) -> OnSale:
-        """An owner may name a long list in each of its orders: the cheapest are asked for, as far as these are read."""
-        assets: dict[AssetKey, IndexedAsset] = {}
-        offers: dict[AssetKey, list[SignedAssetOrder]] = {}
-        for limit in request.assets:
-            key = (limit.asset_id, limit.version)
-            try:
-                assets[key] = self._index.asset(*key)
-            except NotFound:
-                continue
-            by_price = sorted(self._orders.open_asset_orders(*key), key=lambda one: one.order.price)
-            offers[key] = self._sets.affordable(by_price, _sets_of, LIST_BYTES // len(request.assets))
-        return OnSale(assets, offers)
-
-    def _match_call(self, proposal: Proposal, on_sale: OnSale) -> Call:
-        request, order = proposal.request.request, proposal.compute.order
-        consumer, provider = account_leaf(request.consumer), account_leaf(order.provider)
-        offers = []
-        for limit, offer in zip(request.assets, proposal.offers, strict=True):
-            terms = on_sale.assets[limit.asset_id, limit.version].terms
-            offers.append(
-                AssetOffer(
-                    order=offer,
-                    consumer_proof=self._proof(offer.order.consumers, consumer) if offer else (),
-                    provider_proof=self._proof(offer.order.providers, provider) if offer else (),
-                    terms_proof=self._proof(terms.consumer_root, consumer),
-                )
-            )
-        return self._chain.market.match(
-            Match(
-                request=proposal.request,
-                compute=proposal.compute,
-                offers=tuple(offers),
-                provider_proof=self._proof(request.providers, provider),
-                consumer_proof=self._proof(order.consumers, consumer),
-                capability_proof=self._proof(request.capabilities, capability_leaf(order.capability_hash)),
-            )
-        )
-
-    def _proof(self, root: Bytes32, leaf: Bytes32) -> Proof:
-        return self._prove(root, leaf) or ()
 
     def _job(self, view: JobView, now: int) -> None:
         slot = self._chain.at(self._chain.head()).job(view.request_hash)
@@ -308,9 +212,10 @@ class Keeper:
         change its mind, and must not keep a result from counting."""
         settle = partial(self._chain.market.settle, view.spec, _enclave(view), settlement, signature)
         given = self._stored("acknowledgements", SignedAcknowledgement, view.job_id)
-        if given and self._acknowledges(given, settlement.result_hash):
+        failed = self._outgoing.has_failed(f"job {view.job_id}", ACKNOWLEDGED)
+        if given and not failed and self._acknowledges(given, settlement.result_hash):
             try:
-                self._send(view, settle(given.signature))
+                self._send(view, settle(given.signature), Watched(kind=ACKNOWLEDGED))
                 return
             except Reverted as error:
                 log.info("job %s is settled without its acknowledgement: %s", view.job_id, error)
@@ -332,8 +237,8 @@ class Keeper:
             call = self._chain.market.return_unspent(waiting.request_hash)
             self._outgoing.add(f"job {waiting.job_id}", call, cause=Cause((waiting.provider,)))
 
-    def _send(self, view: JobView, call: Call) -> None:
-        self._outgoing.add(f"job {view.job_id}", call, cause=self._income.of_job(view.request_hash, view.spec))
+    def _send(self, view: JobView, call: Call, watched: Watched = UNWATCHED) -> None:
+        self._outgoing.add(f"job {view.job_id}", call, watched, self._income.of_job(view.request_hash, view.spec))
 
     def _stop(self, view: JobView, committee: Committee) -> None:
         answers = self._nodes.statuses(committee.members, view.job_id)
@@ -393,24 +298,6 @@ class Keeper:
             if committee.epoch == epoch:
                 return committee
         raise NotFound(f"no committee for epoch {epoch} in the address book", remedy="update the address book")
-
-
-def _sets_of(offer: SignedAssetOrder) -> tuple[Bytes32, Bytes32]:
-    return offer.order.consumers, offer.order.providers
-
-
-def _drop_asset_offers(found: Proposal, error: Reverted, on_sale: OnSale) -> list[SignedAssetOrder]:
-    """Leave out the owners' offers that a refusal names (used up, cancelled): the standing terms hold without them."""
-    dropped = []
-    for offer in found.offers:
-        if offer is None:
-            continue
-        key = (offer.order.asset_id, offer.order.version)
-        withdrawn = error.name == "WrongGeneration" and error.arguments.get("signer") == on_sale.assets[key].owner
-        if withdrawn or offer.order.struct_hash() in error.arguments.values():
-            on_sale.offers[key].remove(offer)
-            dropped.append(offer)
-    return dropped
 
 
 def quorum(committee: Committee, decisions: Sequence[SignedDecision]) -> list[SignedDecision] | None:

@@ -3,13 +3,16 @@
 A look at a request costs calls of the chain. Any stranger can post requests that no match will take, in the names of as
 many accounts as it likes; it has few addresses. So a request waits for others of its own sender, and for one of each
 other sender. A look that takes long ends the turn, and its sender rests.
+
+Gas that the keeper gives to accounts without a part of their own is given to peers in the order in which they came for
+it (:class:`Line`).
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -73,3 +76,38 @@ class Rota:
         self._resting = {peer: until for peer, until in self._resting.items() if until > now}
         self._requests = {one.request_hash: self._requests.get(one.request_hash, 0) for one in waiting}
         self._peers = {one.peer: self._peers.get(one.peer, 0) for one in waiting}
+
+
+class Line:
+    """Peers that wait for what is given to one after the other, however many of them ask and however often."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, None] = {}
+        self._empty = self._asked = False
+        """In this turn of the keeper: whether there is no more to give, and whether the first peer has asked."""
+
+    def begin(self, waiting: Collection[str]) -> None:
+        """A turn begins. Who has nothing in the book leaves, and so does the first where it asked and took nothing."""
+        if self._asked and not self._empty:
+            self.leave(next(iter(self._places)))
+        self._places = {peer: None for peer in self._places if peer in waiting}
+        self._empty = self._asked = False
+
+    def is_next(self, peer: str) -> bool:
+        """Whether a peer may ask now; otherwise it has a place from now on."""
+        first = next(iter(self._places), None)
+        if self._empty or first not in (None, peer):
+            self._places.setdefault(peer)
+            return False
+        self._asked = first is not None
+        return True
+
+    def wait(self, peer: str) -> None:
+        """There is nothing to give for the rest of this turn: the peer that asked is the first in the next one."""
+        self._places = {peer: None, **self._places}
+        self._empty = True
+
+    def leave(self, peer: str) -> None:
+        """It took something."""
+        self._places.pop(peer, None)
+        self._asked = False

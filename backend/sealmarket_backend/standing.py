@@ -14,7 +14,7 @@ from sealmarket.protocol.orders import AssetOrder, ComputeOrder
 from sealmarket.protocol.salts import generations_of
 from sealmarket_enclave.protocol.codec import Uint
 
-_CANCELLED = 2**256 - 1
+CANCELLED = 2**256 - 1
 """As many uses as the market notes for an order that its signer cancelled."""
 
 
@@ -51,7 +51,7 @@ def asset_standing(order: AssetOrder, owner: Account, used: int, *, revoked: boo
 
 
 def _over(salt: Uint, generation: int, volume: int, used: int) -> Standing | None:
-    if used == _CANCELLED:
+    if used == CANCELLED:
         return Standing("cancelled", "its signer cancelled it")
     if (found := generations_of(salt).signer) != generation:
         reason = f"its signer cancelled all orders of generation {found} and is at {generation}"

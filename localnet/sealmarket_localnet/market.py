@@ -57,9 +57,7 @@ SIGNATURE_FEE = Wei(ETHER // 100)
 """What one oracle signature costs here: enough to be seen in a table of balances."""
 
 PURSE = 100 * ETHER
-PLAY_MONEY = MappingProxyType(
-    {"SEALMARKET_KEEPER_GAS_GWEI_PER_DAY": str(2**52), "SEALMARKET_KEEPER_ACCOUNT_PERCENT": "100"}
-)
+PLAY_MONEY = MappingProxyType({"SEALMARKET_KEEPER_GAS_GWEI_PER_DAY": str(2**52)})
 """A local market's keeper gives whatever gas it takes."""
 READY_SECONDS = 180
 """For one program to start; a machine with much other work takes this long."""

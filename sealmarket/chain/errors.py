@@ -305,6 +305,8 @@ class Reverted(ChainError):
         """The custom error's name, as the contract declares it."""
         self.arguments = dict(arguments)
         self.sentence = sentence
+        self.cost = 0
+        """What its gas cost, in wei, where a block has it; 0 where it was only simulated."""
 
 
 class NoSessions(ChainError):

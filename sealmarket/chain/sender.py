@@ -548,16 +548,20 @@ class Sender:
 
     def _mined(self, entry: Entry, found: Landed) -> Mined:
         receipt, block = found.receipt, found.block
-        if not found.succeeded:
-            raise self._reason(entry, block.number)
         gas = quantity(receipt.get("gasUsed"), "gas used")
         price = receipt.get("effectiveGasPrice")
+        cost = gas * (0 if price is None else quantity(price, "gas price"))
+        if not found.succeeded:
+            error = self._reason(entry, block.number)
+            if isinstance(error, Reverted):
+                error.cost = cost
+            raise error
         made = receipt.get("contractAddress")
         return Mined(
             transaction=found.transaction,
             block=block,
             gas_used=gas,
-            cost=gas * (0 if price is None else quantity(price, "gas price")),
+            cost=cost,
             events=tuple(self._chain.decode_logs(receipt.get("logs", []), block)),
             created=Address.parse(made.lower()) if isinstance(made, str) else None,
             resumed=entry.resumed,

@@ -1,6 +1,7 @@
 """A quorum is enough signatures over one common core; accepting and refusing can never both have one."""
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,11 +21,12 @@ from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.orders import Acknowledgement
 from sealmarket.protocol.wire import DecisionDetail, SignedAcknowledgement, SignedAssetOrder, SignedDecision
 from sealmarket_backend import finding as finding_module
-from sealmarket_backend import keeper as keeper_module
+from sealmarket_backend import matcher as matcher_module
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.honesty import Honesty
 from sealmarket_backend.index import Index
 from sealmarket_backend.keeper import Keeper, quorum
+from sealmarket_backend.locked import HeldBack
 from sealmarket_backend.offers import lane
 from sealmarket_backend.offers.asking import Answer
 from sealmarket_backend.offers.resting import Progress
@@ -47,6 +49,7 @@ from tests.backend.orders import (
     ASSET,
     BOOK,
     COMMITTEE,
+    CONSUMER,
     OWNER,
     PROVIDER,
     RULES,
@@ -164,6 +167,8 @@ def keeper_of(
 ) -> Keeper:
     chain = MemoryChain(BOOK)
     chain.publish(ASSET, account(OWNER), indexed().seal, indexed().terms)
+    for party in (CONSUMER, PROVIDER):
+        chain.set_account(ZERO_ADDRESS, account(party), Account(Wei(10**18), Wei(10**18)))
     chain.finalise()
     book = OrderBook(database, keys_only(), RULES)
     for price in computes:
@@ -185,12 +190,12 @@ def test_an_offer_without_stake_does_not_keep_a_request_from_the_next_one(databa
 
 def test_a_match_whose_gas_nobody_gives_is_left_to_others_and_its_request_says_so(database: Database) -> None:
     contract = Contract({})
-    keeper = keeper_of(database, contract, [40], giving=KeeperSettings(gas_gwei_per_day=399_999, account_percent=100))
+    keeper = keeper_of(database, contract, [40], giving=KeeperSettings(gas_gwei_per_day=1_599_999))
     keeper.turn()
     assert contract.matched == []
     (waiting,) = keeper._orders.open_requests()
     (why,) = state_of(keeper._orders, waiting.request.struct_hash()).explanation
-    assert "keeper has spent what it gives for gas today for new jobs: 199999 gwei" in why
+    assert "keeper has spent what it gives for gas today for accounts without a part of their own" in why
     assert "send the step yourself" in why
 
 
@@ -254,7 +259,7 @@ def test_a_transaction_that_is_not_mined_holds_up_no_other_request(database: Dat
 
 
 def test_many_offers_without_stake_only_take_more_turns(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
-    monkeypatch.setattr(keeper_module, "MOST_OFFERS_TRIED", 2)
+    monkeypatch.setattr(matcher_module, "MOST_OFFERS_TRIED", 2)
     contract = Contract(dict.fromkeys((1, 2, 3, 4, 5), NO_STAKE))
     keeper = keeper_of(database, contract, [1, 2, 3, 4, 5, 40])
     for _ in range(3):
@@ -337,7 +342,7 @@ def test_two_requests_of_one_turn_do_not_get_the_last_job_of_one_offer(database:
     keeper._orders.add_compute_order(compute(expiry=LATER, price=Wei(1), volume=1), 0)
     keeper._orders.add_compute_order(compute(expiry=LATER, price=Wei(2), volume=1), 0)
     keeper._index.advance()
-    keeper._match_some(0)
+    keeper._matcher.match_some(0, keeper._guarded)
     assert sorted(contract.tried) == [1, 2]
 
 
@@ -363,7 +368,7 @@ def test_a_match_that_comes_to_nothing_takes_no_job_from_its_offer(
     signed = compute(expiry=LATER, volume=1)
     keeper._orders.add_compute_order(signed, 0)
     honesty = Honesty(keeper._chain, keeper._orders)
-    keeper._suspect = honesty.suspect
+    keeper._matcher._suspect = honesty.suspect
     cast(MemoryChain, keeper._chain).set_account(ZERO_ADDRESS, account(PROVIDER), Account(Wei(0), Wei(10**18)))
     honesty.look(keeper._index)
     ends(contract)
@@ -377,7 +382,7 @@ def test_a_match_that_comes_to_nothing_takes_no_job_from_its_offer(
 
 def test_an_account_and_an_order_with_which_no_match_held_are_looked_at_again(database: Database) -> None:
     keeper, suspects = keeper_of(database, Contract({1: NO_STAKE}), [1]), list[object]()
-    keeper._suspect = suspects.append
+    keeper._matcher._suspect = suspects.append
     keeper.turn()
     assert suspects == [account(PROVIDER), compute(price=Wei(1), expiry=LATER).order.struct_hash()]
 
@@ -405,7 +410,7 @@ def test_an_owners_dead_offer_leaves_the_standing_terms_and_is_looked_at_again(
     offer = asset_order(expiry=LATER)
     contract = Contract({int(offer.order.price): why(offer)})
     keeper, suspects = keeper_of(database, contract, [40], offer), list[object]()
-    keeper._suspect = suspects.append
+    keeper._matcher._suspect = suspects.append
     keeper.turn()
     assert contract.matched == [(40, 0)]
     assert suspects == [offer.order.struct_hash()]
@@ -423,7 +428,7 @@ def test_of_an_owners_offers_the_cheapest_are_asked_for_where_their_lists_are_to
         seen.extend((int(one.order.price), most) for one in orders)
         return orders[1:]
 
-    monkeypatch.setattr(keeper._sets, "affordable", affordable)
+    monkeypatch.setattr(keeper._matcher._sets, "affordable", affordable)
     keeper.turn()
     assert seen[:3] == [(price, LIST_BYTES) for price in (10, 30, 60)]
     assert contract.matched == [(40, 30)]
@@ -438,15 +443,18 @@ class Wallet:
         return 100_000
 
 
-def test_a_wallet_that_takes_its_acknowledgement_back_does_not_keep_a_result_from_counting(database: Database) -> None:
-    keeper = keeper_of(database, Wallet(), [])  # type: ignore[arg-type]
+def settle_acknowledged(keeper: Keeper, database: Database) -> None:
+    """The keeper settles a job whose consumer has acknowledged the result."""
     job_id = JobId(Bytes32(b"\x03" * 32))
     result = Bytes32(b"\x08" * 32)
     given = SignedAcknowledgement(
         acknowledgement=Acknowledgement(job_id=job_id, result_hash=result), signature=HexBytes(b"\x01" * 65)
     )
     with database.write() as connection:
-        connection.execute("INSERT INTO acknowledgements (job_id, body) VALUES (?, ?)", (job_id, canonical_json(given)))
+        connection.execute(
+            "INSERT INTO acknowledgements (job_id, body) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (job_id, canonical_json(given)),
+        )
     view: Any = SimpleNamespace(
         job_id=job_id,
         request_hash=Bytes32(b"\x05" * 32),
@@ -456,5 +464,28 @@ def test_a_wallet_that_takes_its_acknowledgement_back_does_not_keep_a_result_fro
     )
     settlement = Settlement(job_id=job_id, result_hash=result, receipt_hash=result, units=0, last=True)
     keeper._settle(view, settlement, b"\x02" * 65)
+
+
+def test_a_wallet_that_takes_its_acknowledgement_back_does_not_keep_a_result_from_counting(database: Database) -> None:
+    keeper = keeper_of(database, Wallet(), [])  # type: ignore[arg-type]
+    settle_acknowledged(keeper, database)
     [entry] = keeper._outgoing.entries
     assert entry.call.arguments[-1] == b""
+
+
+def test_a_wallet_that_refuses_an_acknowledgement_in_a_block_alone_costs_one_transaction(database: Database) -> None:
+    keeper = keeper_of(database, contract := Contract({}), [])
+    contract.gas_of = lambda _call: 100_000  # type: ignore[method-assign, assignment]
+    contract.submit = lambda _call: Bytes32(bytes(32))  # type: ignore[method-assign, assignment]
+    refused_in_its_block(contract)
+    step = partial(settle_acknowledged, keeper, database)
+    step()
+    assert keeper._outgoing.entries[0].call.arguments[-1] != b""
+    keeper._outgoing.send()
+    keeper._outgoing.look()
+    step()
+    assert keeper._outgoing.entries[0].call.arguments[-1] == b""
+    keeper._outgoing.send()
+    keeper._outgoing.look()
+    with pytest.raises(HeldBack, match="is tried again in 60 s"):
+        step()

@@ -12,7 +12,7 @@ from sealmarket.chain.contracts import MarketContract
 from sealmarket.chain.errors import ChainUnavailable, NotMined, Replaced, Reverted
 from sealmarket.chain.ledger_events import BatchEntryFailed
 from sealmarket_backend.errors import StorageFailed
-from sealmarket_backend.outgoing import MOST_GAS, MOST_GAS_EACH, Outgoing
+from sealmarket_backend.outgoing import MOST_GAS, MOST_GAS_EACH, Outgoing, Watched
 from sealmarket_backend.spending import GWEI, KeeperSettings, Spending
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint
@@ -129,7 +129,7 @@ def test_what_a_turn_that_broke_off_left_unsent_is_called_off_and_not_sent_with_
     spending = Spending(database, KeeperSettings(), sender)
     outgoing = Outgoing(sender, MARKET, spending)
     call = MARKET.return_unspent(Bytes32(bytes(32)))
-    outgoing.add("entry", call, lambda: called_off.append(1))
+    outgoing.add("entry", call, Watched(lambda: called_off.append(1)))
     with full_disk(database, "gas_spent"), pytest.raises(StorageFailed):
         outgoing.send()
     assert (sender.sent, called_off) == ([], [])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealmarket_backend.database.schema import ORDERS
-from sealmarket_backend.rota import LEAST, SECONDS, Rota, Waiting
+from sealmarket_backend.rota import LEAST, SECONDS, Line, Rota, Waiting
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32
 
@@ -105,3 +105,40 @@ def plans(database: Database) -> dict[str, str]:
 def test_no_turn_and_no_post_reads_the_whole_book(plans: dict[str, str]) -> None:
     assert all("SEARCH" in plan or "Index" in plan for plan in plans.values()), plans
     assert not any("Seq Scan" in plan for plan in plans.values()), plans
+
+
+def test_peers_get_what_is_given_in_the_order_in_which_they_came_for_it() -> None:
+    line, served = Line(), []
+    peers = ["one", "two", "three"]
+    for _ in range(7):
+        line.begin(peers)
+        left = 1
+        for peer in peers:
+            if not line.is_next(peer):
+                continue
+            if left:
+                left -= 1
+                served.append(peer)
+                line.leave(peer)
+            else:
+                line.wait(peer)
+    assert served[:2] == ["one", "two"]
+    assert all(set(served[n : n + 3]) == set(peers) for n in range(len(served) - 2))
+
+
+def test_a_peer_that_asked_and_took_nothing_holds_up_no_other() -> None:
+    line = Line()
+    assert line.is_next("empty")
+    line.wait("empty")
+    assert not line.is_next("other")
+    for _ in range(2):
+        line.begin(["empty", "other"])
+        asked = line.is_next("empty"), line.is_next("other")
+    assert asked == (False, True)
+
+
+def test_a_peer_that_has_no_request_any_more_has_no_place() -> None:
+    line = Line()
+    line.wait("gone")
+    line.begin(["other"])
+    assert line.is_next("other")

@@ -1,6 +1,12 @@
-"""Gas is spent where it is earned back, or out of a budget for each day that no restart and no account uses up."""
+"""Gas is spent where it is earned back, or out of a budget for each day that no restart and no account uses up.
+
+Of what all share half is for matches, a quarter of it at once: of a thousand with nothing but strangers 125 at midnight
+and 500 when the day ends.
+"""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -13,24 +19,32 @@ from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from tests.backend.full import full_disk
-from tests.backend.orders import CONSUMER, OWNER, PROVIDER, account
+from tests.backend.orders import CONSUMER, OWNER, PROVIDER, STRANGER, account
+from tests.backend.turncoats import settled_jobs
 
 CONSUMERS, PROVIDERS, OWNERS = account(CONSUMER), account(PROVIDER), account(OWNER)
+BOTH = (CONSUMERS, PROVIDERS)
 LIMIT = 1_000
-NOON = 20_000 * DAY_SECONDS + 43_200
+MIDNIGHT = 20_000 * DAY_SECONDS
+EVENING = MIDNIGHT + DAY_SECONDS - 100
+"""When nearly all of the day is given, and there is time left for prices to be asked anew."""
 
 
 class Bank:
     """A budget whose clock and price of gas a test moves; one gas costs one gwei at first."""
 
-    def __init__(self, database: Database, **changes: int) -> None:
-        self.now, self.gas_price, self.asked = float(NOON), GWEI, 0
+    def __init__(self, database: Database, *, evenly: bool = True, **changes: int) -> None:
+        self.now, self.gas_price, self.asked = float(EVENING), GWEI, 0
         self.settings = KeeperSettings(gas_gwei_per_day=LIMIT, **changes)  # type: ignore[arg-type]
+        self._evenly = evenly
         self.spending = self.opened(database)
 
     def opened(self, database: Database) -> Spending:
         """The same budget, of another process."""
-        return Spending(database, self.settings, self, lambda: self.now)
+        made = Spending(database, self.settings, self, lambda: self.now)
+        if not self._evenly:
+            made._until_now = lambda most: most  # type: ignore[method-assign]
+        return made
 
     def price(self) -> int:
         """What one gas costs."""
@@ -40,7 +54,16 @@ class Bank:
 
 @pytest.fixture
 def bank(database: Database) -> Bank:
-    return Bank(database, account_percent=100)
+    """All of it is for jobs under way, and shared."""
+    return Bank(database, shared_percent=100, matching_percent=0, evenly=False)
+
+
+@pytest.fixture
+def divided(database: Database) -> Bank:
+    """A tenth is shared; of the jobs of the last week the consumer had half, the provider a quarter, the owner one."""
+    settled_jobs(database, CONSUMERS, PROVIDERS, 2, EVENING - 5)
+    settled_jobs(database, CONSUMERS, OWNERS, 2, EVENING - 5)
+    return Bank(database, shared_percent=10)
 
 
 def test_what_the_day_has_no_room_for_is_not_sent(bank: Bank) -> None:
@@ -50,23 +73,67 @@ def test_what_the_day_has_no_room_for_is_not_sent(bank: Bank) -> None:
     assert "send the step yourself" in refused.value.remedy
 
 
-def test_one_account_uses_up_its_own_part_and_no_more(database: Database) -> None:
-    bank = Bank(database, account_percent=10)
-    bank.spending.reserve(Cause((CONSUMERS, PROVIDERS)), 100)
-    for parties in ((CONSUMERS,), (OWNERS, PROVIDERS)):
-        with pytest.raises(NotEarned, match=f"for {parties[-1].checksum}: 100 gwei"):
-            bank.spending.reserve(Cause(parties), 1)
-    bank.spending.reserve(Cause((OWNERS,)), 100)
-    assert bank.spending.today() == 200
+def test_strangers_get_what_all_share_and_nothing_of_any_accounts_part(divided: Bank) -> None:
+    stranger = Cause((account(STRANGER), PROVIDERS))
+    assert divided.spending.reserve(stranger, 49).shared
+    with pytest.raises(NotEarned, match="for accounts without a part of their own") as refused:
+        divided.spending.reserve(stranger, 2)
+    assert refused.value.shared
+    assert not divided.spending.reserve(Cause(BOTH), 2 * 225).shared
 
 
-def test_an_account_that_is_both_parties_of_a_job_is_counted_once(database: Database) -> None:
-    bank = Bank(database, account_percent=10)
-    spent = bank.spending.reserve(Cause((PROVIDERS, PROVIDERS)), 100)
-    bank.spending.settle(spent, 60 * GWEI)
-    bank.spending.reserve(Cause((PROVIDERS,)), 40)
-    with pytest.raises(NotEarned, match=f"for {PROVIDERS.checksum}: 100 gwei"):
-        bank.spending.reserve(Cause((PROVIDERS,)), 1)
+@pytest.mark.parametrize(("hour", "given"), [(0, 125), (12, 312), (24, 499)])
+def test_what_all_share_is_given_over_the_day(database: Database, hour: int, given: int) -> None:
+    bank = Bank(database, shared_percent=100)
+    bank.now = min(MIDNIGHT + hour * 3600, MIDNIGHT + DAY_SECONDS - 1)
+    bank.spending.reserve(Cause(matching=True), given)
+    with pytest.raises(NotEarned):
+        bank.spending.reserve(Cause(matching=True), 2)
+
+
+def test_a_match_of_strangers_that_takes_very_much_gas_is_left_to_them(database: Database) -> None:
+    bank = Bank(database, shared_percent=100)
+    bank.gas_price = 1
+    bank.spending.reserve(Cause(matching=True), spending.SHARED_MATCH_GAS)
+    with pytest.raises(NotEarned, match="expected at most 600000") as refused:
+        bank.spending.reserve(Cause(matching=True), spending.SHARED_MATCH_GAS + 1)
+    assert not refused.value.shared
+
+
+def test_a_part_is_as_much_of_the_day_as_an_accounts_jobs_are_of_all(divided: Bank) -> None:
+    parts = [divided.spending.part(one) for one in (CONSUMERS, PROVIDERS, OWNERS, account(STRANGER))]
+    assert parts == [450, 225, 225, 0]
+
+
+def test_a_step_is_paid_for_by_both_parties_in_halves_as_far_as_their_parts_go(divided: Bank) -> None:
+    assert not divided.spending.reserve(Cause(BOTH), 2 * 225).shared
+    assert divided.spending.reserve(Cause(BOTH), 4).shared, "the provider has nothing left of its own"
+    assert not divided.spending.reserve(Cause((CONSUMERS, OWNERS)), 4).shared
+
+
+def test_matches_leave_half_of_a_part_to_jobs_that_are_under_way(divided: Bank) -> None:
+    assert not divided.spending.reserve(Cause(BOTH, matching=True), 2 * 112).shared
+    assert divided.spending.reserve(Cause(BOTH, matching=True), 2).shared
+    assert not divided.spending.reserve(Cause(BOTH), 2 * 113).shared
+
+
+def test_an_account_that_is_both_parties_of_a_job_is_counted_once(divided: Bank) -> None:
+    spent = divided.spending.reserve(Cause((OWNERS, OWNERS)), 225)
+    assert not spent.shared
+    divided.spending.settle(spent, 160 * GWEI)
+    assert not divided.spending.reserve(Cause((OWNERS,)), 65).shared
+    assert divided.spending.reserve(Cause((OWNERS,)), 1).shared
+
+
+@pytest.mark.parametrize(("named", "pays"), [((PROVIDERS,), PROVIDERS), ((CONSUMERS,), CONSUMERS), ((), CONSUMERS)])
+def test_a_match_that_failed_is_paid_for_by_who_made_it_fail_and_else_by_its_consumer(
+    divided: Bank, named: tuple[Address, ...], pays: Address
+) -> None:
+    reserved = divided.spending.reserve(Cause(BOTH, matching=True), 200)
+    divided.spending.settle(reserved, 80 * GWEI, named)
+    day = MIDNIGHT // DAY_SECONDS
+    assert [divided.spending._spent(day, one) for one in BOTH] == [80 * (one == pays) for one in BOTH]
+    assert divided.spending.today() == 80
 
 
 def test_what_the_database_did_not_take_counts_all_the_same(bank: Bank, database: Database) -> None:
@@ -78,11 +145,29 @@ def test_what_the_database_did_not_take_counts_all_the_same(bank: Bank, database
     assert bank.spending.today() == 600
 
 
-def test_new_jobs_leave_half_of_the_day_to_jobs_that_are_under_way(bank: Bank) -> None:
-    bank.spending.reserve(Cause(matching=True), 500)
-    with pytest.raises(NotEarned, match="for new jobs: 500 gwei"):
-        bank.spending.reserve(Cause(matching=True), 1)
-    bank.spending.reserve(Cause(), 500)
+def test_new_jobs_leave_half_of_what_all_share_to_jobs_that_are_under_way(database: Database) -> None:
+    bank = Bank(database, shared_percent=100)
+    bank.spending.reserve(Cause(matching=True), 499)
+    with pytest.raises(NotEarned):
+        bank.spending.reserve(Cause(matching=True), 2)
+    bank.spending.reserve(Cause(), 499)
+
+
+def test_a_match_that_would_earn_its_gas_costs_nothing_where_it_holds_and_counts_where_it_fails(
+    database: Database,
+) -> None:
+    bank = Bank(database, shared_percent=10)
+    match = Cause(BOTH, earned=1000 * GWEI, matching=True)
+    held, failed = bank.spending.reserve(match, 60), bank.spending.reserve(match, 60)
+    with pytest.raises(NotEarned, match="for matches that came to nothing: 100 gwei"):
+        bank.spending.reserve(match, 60)
+    bank.spending.settle(held, 60 * GWEI)
+    assert bank.spending.today() == 0
+    bank.spending.settle(failed, 101 * GWEI, ())
+    assert bank.spending.today() == 101
+    with pytest.raises(NotEarned):
+        bank.spending.reserve(match, 1)
+    bank.spending.reserve(Cause(BOTH, earned=GWEI), 1)
 
 
 def test_neither_a_restart_nor_another_leader_has_a_budget_of_its_own(bank: Bank, database: Database) -> None:
@@ -143,9 +228,9 @@ def test_the_next_day_has_a_budget_of_its_own_and_older_days_are_forgotten(bank:
     for day in range(4):
         bank.spending.reserve(Cause(), LIMIT)
         bank.spending.write()
-        bank.now = NOON + (day + 1) * DAY_SECONDS
+        bank.now = EVENING + (day + 1) * DAY_SECONDS
     assert bank.spending.today() == 0
-    assert len(database.rows("SELECT * FROM gas_spent")) == 2
+    assert len(database.rows("SELECT DISTINCT day FROM gas_spent")) == 2
 
 
 def test_a_step_is_set_right_by_what_its_block_says(bank: Bank) -> None:
@@ -166,24 +251,26 @@ def test_the_price_is_asked_for_now_and_then(bank: Bank) -> None:
 
 
 STEPS = st.tuples(
-    st.integers(1, 400), st.sampled_from([(), (CONSUMERS,), (PROVIDERS, OWNERS)]), st.integers(0, 300), st.booleans()
+    st.integers(1, 400), st.sampled_from([(), (CONSUMERS,), BOTH, (account(STRANGER), OWNERS)]), st.booleans()
 )
 
 
 @settings(max_examples=40, deadline=None)
-@given(steps=st.lists(STEPS, max_size=20))
-def test_however_steps_come_no_limit_is_passed(steps: list[tuple[int, tuple[Address, ...], int, bool]]) -> None:
+@given(steps=st.lists(STEPS, max_size=20), now=st.integers(MIDNIGHT, MIDNIGHT + DAY_SECONDS - 1))
+def test_however_steps_come_no_limit_is_passed(steps: list[tuple[int, tuple[Address, ...], bool]], now: int) -> None:
     with Database(None) as database:
-        bank = Bank(database, account_percent=30)
-        given_to: dict[object, int] = {}
-        for gas, parties, earned, matching in steps:
+        settled_jobs(database, CONSUMERS, PROVIDERS, 3, MIDNIGHT - 60)
+        bank = Bank(database, shared_percent=30)
+        bank.now = now
+        by_row: Counter[bytes] = Counter()
+        for gas, parties, matching in steps:
             try:
-                counted = bank.spending.reserve(Cause(parties, earned * GWEI, matching), gas).gwei
+                by_row.update(bank.spending.reserve(Cause(parties, matching=matching), gas).rows)
             except NotEarned:
                 continue
-            assert counted == (0 if earned >= gas else gas)
-            for one in (None, *parties):
-                given_to[one] = given_to.get(one, 0) + counted
             bank.spending.write()
-        assert given_to.pop(None, 0) == bank.spending.today() <= LIMIT
-        assert all(counted <= LIMIT * 30 // 100 for counted in given_to.values())
+        assert by_row.pop(b"", 0) == bank.spending.today() <= LIMIT
+        assert all(gwei <= 350 for row, gwei in by_row.items() if len(row) == 20)
+        assert all(gwei <= 150 for row, gwei in by_row.items() if len(row) == 1)
+        for one in map(bytes, BOTH):
+            assert by_row[one] == bank.spending._spent(MIDNIGHT // DAY_SECONDS, Address(one))

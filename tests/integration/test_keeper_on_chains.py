@@ -91,7 +91,7 @@ def test_a_job_that_its_provider_forgets_is_closed_at_its_cost(
 def test_what_the_keeper_gave_is_what_its_blocks_say_it_cost(
     market: Market, sealed: SealedAsset, keeping: Keeping
 ) -> None:
-    spending = Spending(keeping.database, KeeperSettings(account_percent=100), keeping.sender)
+    spending = Spending(keeping.database, KeeperSettings(), keeping.sender)
     keeping.keeper._outgoing.spending = spending
     before = market.chain.balance(keeping.sender.address, market.chain.head())
     request = keeping.ask(sealed)

@@ -91,6 +91,7 @@ jobs = Table(
     Index("jobs_by_status", "status", "sequence"),
     Index("unfinished_jobs", "sequence", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     Index("jobs_by_sequence", "sequence", unique=True),
+    Index("settled_jobs", "settled_at", sqlite_where=_SETTLED, postgresql_where=_SETTLED),
     Index("settled_of_workload", "workload", "tee", "sequence", sqlite_where=_SETTLED, postgresql_where=_SETTLED),
     Index("settled_of_provider", "provider", "tee", "sequence", sqlite_where=_SETTLED, postgresql_where=_SETTLED),
     Index("settled_of_both", "workload", "provider", "tee", "sequence",

@@ -1,0 +1,141 @@
+"""Accounts that have the keeper send what fails cost it a bounded part of a day, and take no honest account's turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from sealmarket.chain.model import Account
+from sealmarket_backend.locked import MOST_STRANGER
+from sealmarket_backend.matcher import IN_LINE
+from sealmarket_backend.spending import DAY_SECONDS, GWEI, KeeperSettings
+from sealmarket_backend.tables import Database
+from sealmarket_backend.waits import FIRST_SECONDS
+from sealmarket_enclave.protocol.codec import Bytes32, Wei
+from tests.backend.orders import CONSUMER, PROVIDER, account, state_of
+from tests.backend.turncoats import MATCH_GAS, REFUSED_GAS, Turncoats, key
+
+DAY = KeeperSettings(gas_gwei_per_day=20_000_000)
+"""Of which strangers' matches get 2,500,000: thirteen, or twenty-seven that are refused."""
+FOR_STRANGERS = 2_500_000
+TURNS = 24
+"""Of a day."""
+REGULAR, NEWCOMER = key(900), key(901)
+
+
+@pytest.fixture
+def market() -> Turncoats:
+    return Turncoats(Database(None), DAY)
+
+
+def hours(market: Turncoats, *asked: Bytes32) -> list[float]:
+    """How long each request waited for its match."""
+    assert all(one in market.matched_at for one in asked), [state_of(market.book, one) for one in asked]
+    return [market.matched_at[one] / 3600 for one in asked]
+
+
+def test_an_account_whose_matches_fail_has_one_tried_at_a_time_and_after_longer_and_longer(market: Turncoats) -> None:
+    market.offer()
+    market.hostile = {account(CONSUMER)}
+    for salt in range(20):
+        market.ask(CONSUMER, salt, "hostile")
+    tried = []
+    for _ in range(TURNS):
+        market.turn(DAY_SECONDS / TURNS - 0.01)
+        tried.append(market.refused_by[account(CONSUMER)])
+    doublings = int(DAY_SECONDS / FIRST_SECONDS).bit_length()
+    assert tried[1] <= MOST_STRANGER
+    assert tried[-1] <= MOST_STRANGER + doublings
+    assert market.cost == tried[-1] * REFUSED_GAS * GWEI
+
+
+def test_strangers_without_number_use_up_what_strangers_share_and_no_other_accounts_part(market: Turncoats) -> None:
+    market.offer()
+    market.settled(account(REGULAR), account(PROVIDER), 20)
+    regular = []
+    for turn in range(TURNS):
+        for number in range(4):
+            stranger = key(4 * turn + number)
+            market.hostile.add(account(stranger))
+            market.ask(stranger, 0, f"address {number % 2}")
+        if turn % 4 == 0:
+            regular.append(market.ask(REGULAR, turn, "regular"))
+        market.turn(DAY_SECONDS / TURNS - 0.01)
+    market.keeper._outgoing.look()
+    lost = sum(market.refused_by.values()) * REFUSED_GAS
+    assert FOR_STRANGERS / 2 < lost <= FOR_STRANGERS
+    assert len(hours(market, *regular)) == 6
+    assert market.cost == GWEI * (lost + 6 * MATCH_GAS)
+
+
+def test_an_honest_stranger_waits_for_one_match_of_each_address_before_it(market: Turncoats) -> None:
+    """Three hostile addresses with fresh accounts for every turn, when all that is given at once is used up."""
+    market.offer()
+    addresses, posted = 3, 0
+    wanted: Bytes32 | None = None
+    for turn in range(TURNS):
+        for number in range(addresses):
+            posted += 1
+            market.hostile.add(account(key(posted)))
+            market.ask(key(posted), 0, f"address {number}")
+        if turn == 12:
+            wanted = market.ask(NEWCOMER, 0, "honest")
+            began = market.now
+        market.turn(DAY_SECONDS / TURNS - 0.01)
+        if turn == 12:
+            assert wanted is not None
+            assert state_of(market.book, wanted).explanation == (IN_LINE,)
+    assert wanted is not None
+    a_match_each = DAY_SECONDS * MATCH_GAS / (FOR_STRANGERS * 3 / 4)
+    assert market.matched_at[wanted] - began <= (addresses + 2) * a_match_each
+
+
+def test_any_number_of_requests_on_the_coin_of_one_job_fails_in_no_block(market: Turncoats) -> None:
+    market.offer()
+    for salt in range(50):
+        market.ask(CONSUMER, salt, "hostile", has=Account(Wei(500), Wei(0)))
+    for _ in range(4):
+        market.turn()
+    assert len(market.matched_at) == 2
+    assert not market.refused_by.total()
+
+
+def test_a_provider_that_moves_its_stake_away_takes_no_other_providers_jobs() -> None:
+    market, cheap = Turncoats(Database(None), KeeperSettings()), key(1)
+    market.offer()
+    market.offer(cheap, price=1)
+    market.hostile = {account(cheap)}
+    asked = [market.ask(REGULAR, salt, "regular") for salt in range(3)]
+    for _ in range(5):
+        market.turn()
+    assert all(one in market.matched_at for one in asked)
+    assert market.refused_by[account(cheap)] <= MOST_STRANGER
+
+
+def test_what_an_honest_provider_has_left_is_not_touched_by_matches_that_others_make_fail(market: Turncoats) -> None:
+    market.offer()
+    hostile = key(1)
+    market.settled(account(hostile), account(PROVIDER), 10)
+    market.hostile = {account(hostile)}
+    before = market.spending.part(account(PROVIDER))
+    for salt in range(10):
+        market.ask(hostile, salt, "hostile")
+    for _ in range(3):
+        market.turn()
+    assert market.refused_by[account(hostile)] > MOST_STRANGER, "its own part pays for what it makes fail"
+    day = int(market.now) // DAY_SECONDS
+    assert market.spending._spent(day, account(hostile)) == market.cost // GWEI
+    assert market.spending._spent(day, account(PROVIDER)) == 0 < before
+
+
+def test_matches_of_the_operators_own_provider_that_fail_are_bounded_too() -> None:
+    own = KeeperSettings(gas_gwei_per_day=2_000_000, own_accounts=(account(PROVIDER).checksum,))
+    market = Turncoats(Database(None), own)
+    dear = MATCH_GAS * GWEI
+    market.offer(price=dear)
+    for turn in range(40):
+        stranger = key(turn)
+        market.hostile.add(account(stranger))
+        market.ask(stranger, 0, f"address {turn}", most=dear)
+        market.turn()
+    shared = 2_000_000 * own.shared_percent // 100
+    assert REFUSED_GAS < sum(market.refused_by.values()) * REFUSED_GAS <= shared + MATCH_GAS
