@@ -105,7 +105,7 @@ class Keeper:
         self._index = index
         self._nodes = nodes
         self._lacking = lacking
-        self._rota = Rota()
+        self._rota = Rota(orders.waiting)
         self._now = 0
         self._jobs: Turns[JobView] = Turns(index.unfinished)
         self._unspent: Turns[Unspent] = Turns(lambda after, limit: index.unspent(self._now, after, limit))
@@ -139,11 +139,14 @@ class Keeper:
 
     def _match_some(self, now: int) -> None:
         """Jobs are bounded by stake and escrow; requests are free, so they come last, and a bounded number a turn."""
-        waiting = self._orders.waiting()
-        self._finder.forget_all_but({one.request_hash for one in waiting})
-        for request_hash in self._rota.due(waiting):
-            if (signed := self._orders.request(request_hash)) is not None:
-                self._guarded(f"request {request_hash}", partial(self._match, signed, now))
+        for gone in self._rota.read():
+            self._finder.forget(gone.request_hash)
+        for one in self._rota.due():
+            if (signed := self._orders.request(one.request_hash)) is not None:
+                self._guarded(f"request {one.request_hash}", partial(self._match, signed, now))
+            else:
+                self._rota.drop(one)
+                self._finder.forget(one.request_hash)
 
     def _guarded(self, what: str, step: Callable[[], None]) -> None:
         if self._outgoing.waits_for(what):
