@@ -123,7 +123,8 @@ class RestingOffers:
             shelf.put(row)
             if shelf.is_large and row[CAPABILITY] not in group.large:
                 group.large[row[CAPABILITY]] = shelf
-                self._unsorted[shelf] = group.all
+                if group.all.is_divided:
+                    self._unsorted[shelf] = group.all
             self._open[row[HASH]] = row, group, key, root, left
             self._note(lambda: self._drop(row[HASH]))
 
@@ -186,6 +187,7 @@ class RestingOffers:
         with self._lock:
             while self._unsorted and done < most:
                 shelf, model = next(iter(self._unsorted.items()))
+                shelf = model if model in self._unsorted else shelf
                 done += shelf.sort(most - done)
                 if done < most:
                     done += len(shelf.lanes)

@@ -64,6 +64,11 @@ class Shelf:
         """Whether it has so many offers that it is sorted."""
         return self.size >= LEAST_SORTED
 
+    @property
+    def is_divided(self) -> bool:
+        """Whether some of it is sorted."""
+        return isinstance(self._root, _Split)
+
     def put(self, row: Row) -> None:
         """Add an offer."""
         self.size += 1
