@@ -9,7 +9,6 @@ changes go on.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -19,8 +18,8 @@ from sealmarket_backend.offers.lane import Lane
 MOST_LANES = 256
 """Of one shelf: a search may have to look at the bounds of all."""
 _UNIT_PLACE = len(LIMITS)
-LEAST_SORTED = 128
-"""A lane with fewer offers is not sorted."""
+LEAST_SORTED = 64
+"""A lane with fewer offers, a block, is not sorted."""
 
 
 @dataclass(slots=True)
@@ -55,10 +54,20 @@ class Shelf:
 
     def __init__(self) -> None:
         self._root: Lane | _Split = Lane()
-        self._unsorted: deque[_Split] = deque()
+        self._unsorted: list[_Split] = []
         self.lanes: list[Lane] = [self._root]
         """All of them; some may be empty."""
         self.size = 0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it has so many offers that it is sorted."""
+        return self.size >= LEAST_SORTED
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether some of it is sorted."""
+        return isinstance(self._root, _Split)
 
     def put(self, row: Row) -> None:
         """Add an offer."""
@@ -91,13 +100,31 @@ class Shelf:
     def sort_by(self, wanted: Wanted, lane: Lane) -> bool:
         """Have a lane sorted by the limits of a request that looked at many of its offers in vain; False where it is
         not of this shelf, too small, or being sorted already, and where there are too many lanes."""
+        return self._split(lane, wanted.max_unit, wanted.limits)
+
+    def _split(self, lane: Lane, unit: int, limits: Limits) -> bool:
         if lane.size < LEAST_SORTED or len(self.lanes) + len(LIMITS) > MOST_LANES:
             return False
-        split = _Split(wanted.max_unit, wanted.limits, lane)
+        split = _Split(unit, limits, lane)
         if not self._replace(lane, split):
             return False
         self._unsorted.append(split)
         return True
+
+    def sort_like(self, other: Shelf) -> bool:
+        """Have lanes sorted by the limits by which another shelf's were, where they lie in the same place; False where
+        none is."""
+        found = False
+        nodes = [(self._root, other._root)]
+        while nodes:
+            node, model = nodes.pop()
+            if not isinstance(model, _Split):
+                continue
+            if isinstance(node, Lane):
+                found |= self._split(node, model.unit, model.limits)
+            elif (node.unit, node.limits) == (model.unit, model.limits):
+                nodes += ((part, model.parts[place]) for place, part in node.parts.items() if place in model.parts)
+        return found
 
     def sort(self, most: int) -> int:
         """Move about so many offers into their lanes; returns how many. Fewer: all are where they belong."""
@@ -105,7 +132,7 @@ class Shelf:
         while self._unsorted and moved < most:
             split = self._unsorted[0]
             if not split.rest.size:
-                self._unsorted.popleft()
+                del self._unsorted[0]
                 self.lanes.remove(split.rest)
                 continue
             rows = split.rest.take_first()
