@@ -65,6 +65,7 @@ class Peers:
         self._peers = [_Peer(member) for member in members if member.signer != signer.address]
         self._lost: JournalLost | None = None
         self._last_signed: SignedTail | None = None
+        self._signing = threading.Lock()
         self._stopped = threading.Event()
         self._monotonic: Callable[[], float] = time.monotonic
         self._threads = [
@@ -188,13 +189,14 @@ class Peers:
 
     def _signed(self, frontier: Frontier) -> SignedTail:
         """The tail with the node's signature, which is made once for all peers."""
-        identity, last = self._journal.identity, self._last_signed
+        identity = self._journal.identity
         tail = JournalTail(journal=identity.name, epoch=identity.epoch, size=frontier.size, root=frontier.root)
-        if last is not None and last.tail == tail:
-            return last
-        signature = self._signer.sign_statement(tail, self._book.chain_id, self._book.market)
-        self._last_signed = signed = SignedTail(tail=tail, signature=signature)
-        return signed
+        with self._signing:  # peers are told at the same time: one signs, the others wait for it
+            if (last := self._last_signed) is not None and last.tail == tail:
+                return last
+            signature = self._signer.sign_statement(tail, self._book.chain_id, self._book.market)
+            self._last_signed = signed = SignedTail(tail=tail, signature=signature)
+            return signed
 
     def _require_own(self, before: SignedTail | None, base: Frontier, announced: SignedTail | None) -> None:
         """Hold what a peer held against the journal. Only a tail under this node's own signature counts.

@@ -33,6 +33,7 @@ from sealmarket_oracle.mark import TailMark
 from sealmarket_oracle.peers import Peers
 from sealmarket_oracle.release import core_of
 from sealmarket_oracle.service import Node
+from sealmarket_oracle.tail_slots import TailSlots
 from tests.oracle.world import CHAIN_ID, MARKET, Dealt, World
 
 PATIENCE = 120.0
@@ -116,8 +117,8 @@ class NodeProcess:
         self.file = folder / f"node-{place}.sqlite"
         self.meter: Meter | None = None
         self._opened = opened
-        mark = TailMark(folder / f"node-{place}.mark")
-        self.journal = opened.enter_context(ServedJournal(self.file, world.identity(place), mark))
+        mark, tails = TailMark(folder / f"node-{place}.mark"), TailSlots(folder / f"node-{place}.tails")
+        self.journal = opened.enter_context(ServedJournal(self.file, world.identity(place), mark, tails=tails))
         signer = world.keys[place].signer
         self.peers = Peers(world.book, world.committee, self.journal, signer, links.tell)
         self.node = world.node(place, journal_of=self.journal, witnesses=self.peers)
@@ -128,6 +129,7 @@ class NodeProcess:
             threading.Thread(target=self._answer, args=(pipe,), name="answers", daemon=True).start()
         self.peers.start()
         self._used = 0.0
+        self._documents = dict(world.store.documents)
 
     def _answer(self, pipe: Connection) -> None:
         with suppress(EOFError, OSError):  # the peer's process has ended
@@ -147,10 +149,11 @@ class NodeProcess:
                 self.links.orders.send(answer)
 
     def follow(self, calls: Sequence[tuple[str, tuple[Any, ...]]], packages: Any, parameters: Any) -> None:
-        """Change the copies of chain and store as the market's were changed; then look at the chain once."""
+        """Change the copies of chain and store as the market's were changed; what the node stored is forgotten."""
         for name, given in calls:
             getattr(self.world.chain, name)(*given)
-        self.world.store.packages, self.world.store.parameters = packages, parameters
+        store = self.world.store
+        store.packages, store.parameters, store.documents = packages, parameters, dict(self._documents)
 
     def tick(self) -> None:
         """Look at the chain once."""

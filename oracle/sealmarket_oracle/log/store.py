@@ -7,7 +7,8 @@ only then is the entry seen by any other thread.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 
 from sealmarket.protocol.wire import LogHead
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode
@@ -25,6 +26,7 @@ from sealmarket_oracle.log.tree import Frontier, Milestones, leaf_hash
 from sealmarket_oracle.mark import Tail, TailMark
 from sealmarket_oracle.storage.databases import Database
 from sealmarket_oracle.storage.store import JournalStore
+from sealmarket_oracle.tail_slots import TailSlots
 
 _DEFERRALS_KEPT = 16
 """Refusals to act that are recorded for one job, so that a reason that changes for ever fills no disk."""
@@ -32,13 +34,21 @@ _RECENT = 256
 """The newest leaves that stay in memory: peers that keep up are shown no others."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Files beside a journal: the mark of its tail, and slots for the tails of peers where no table has them."""
+
+    mark: TailMark | None = None
+    tails: TailSlots | None = None
+
+
 class AuditLog(JournalStore):
     """The log of one journal. Threads may share it; each method is one transaction unless inside :meth:`writing`."""
 
     def __init__(
-        self, database: Database, schema: str, name: Bytes32, mark: TailMark | None, clock: Callable[[], float]
+        self, database: Database, schema: str, name: Bytes32, beside: Beside, clock: Callable[[], float]
     ) -> None:
-        self._name, self._mark, self._clock = name, mark, clock
+        self._name, self._mark, self._slots, self._clock = name, beside.mark, beside.tails, clock
         self._unmarked = False
         self._written = self._seen = Frontier()
         """The tree with what is being written, and as others see it."""
@@ -241,20 +251,34 @@ class AuditLog(JournalStore):
     def peer_tail(self, signer: Address) -> SignedTail | None:
         """The furthest tail that this node saw of a peer."""
         row = self._one("SELECT tail FROM peer_tails WHERE signer = ?", bytes(signer))
-        return decode(SignedTail, row[0]) if row else None
+        slot = self._slots.held(signer) if self._slots is not None else None
+        found = [one for one in (decode(SignedTail, row[0]) if row else None, slot) if one is not None]
+        return max(found, key=lambda one: one.tail.size, default=None)
 
     def keep_peer_tail(self, signer: Address, step: TailStep) -> SignedTail | None:
         """Hold a peer's tail if it grows out of the one that is held. Returns what was held before.
 
-        The journal that was announced first counts: a tail of another one, or of a copy, is not taken.
+        The journal that was announced first counts: a tail of another one, or of a copy, is not taken. Where there are
+        slots for tails, the first of a peer is in the table, so that slots that are lost are noticed as older ones.
         """
-        with self.writing():
+        with self._turn(signer):
             held = self._peer_tails.get(signer) or self.peer_tail(signer)
-            if held is None or step.grows_from(held.tail):
-                self._run(
-                    "INSERT INTO peer_tails VALUES (?, ?, ?)"
-                    " ON CONFLICT (signer) DO UPDATE SET size = excluded.size, tail = excluded.tail",
-                    (bytes(signer), step.tail.tail.size, step.tail.canonical()),
-                )
-                self._peer_tails[signer] = step.tail
+            if held is not None and self._slots is not None:
+                if held.tail != step.tail.tail and step.grows_from(held.tail):
+                    self._slots.keep(signer, step.tail)
+                    self._peer_tails[signer] = step.tail
+            elif held is None or step.grows_from(held.tail):
+                self._keep_in_table(signer, step.tail)
             return held
+
+    def _turn(self, signer: Address) -> AbstractContextManager[None]:
+        return self._slots.turn(signer) if self._slots is not None else self.writing()
+
+    def _keep_in_table(self, signer: Address, tail: SignedTail) -> None:
+        with self.writing():
+            self._run(
+                "INSERT INTO peer_tails VALUES (?, ?, ?)"
+                " ON CONFLICT (signer) DO UPDATE SET size = excluded.size, tail = excluded.tail",
+                (bytes(signer), tail.tail.size, tail.canonical()),
+            )
+            self._peer_tails[signer] = tail
