@@ -73,14 +73,15 @@ class Peers:
         ]
 
     def start(self) -> None:
-        """Begin to tell the peers."""
+        """Begin to tell the peers, from now on as soon as the journal has grown."""
+        self._journal.on_disk = self._announce
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
         """End; waits for answers that are under way."""
         self._stopped.set()
-        self.announce()
+        self._announce()
         until = time.monotonic() + _ANSWER_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
@@ -91,11 +92,6 @@ class Peers:
         """See :class:`Witnesses`."""
         if self._lost is not None:
             raise self._lost
-
-    def announce(self) -> None:
-        """See :class:`Witnesses`."""
-        for peer in self._peers:
-            peer.due.set()
 
     def holders(self, size: int) -> int:
         """See :class:`Witnesses`."""
@@ -111,6 +107,10 @@ class Peers:
         return [(peer.member, peer.held, peer.problem) for peer in self._peers]
 
     # --- telling ----------------------------------------------------------------------------------------------
+
+    def _announce(self) -> None:
+        for peer in self._peers:
+            peer.due.set()
 
     def _run(self, peer: _Peer) -> None:
         pause = _FIRST_PAUSE

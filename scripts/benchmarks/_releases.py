@@ -70,16 +70,16 @@ class Committee:
         fork = multiprocessing.get_context("fork")
         places = range(len(world.keys))
         orders = [fork.Pipe() for _ in places]
-        told = {pair: fork.Pipe() for pair in permutations(places, 2)}
-        ends = [end for pipe in (*orders, *told.values()) for end in pipe]
+        pipes = {pair: fork.Pipe() for pair in permutations(places, 2)}
+        ends = [end for pipe in (*orders, *pipes.values()) for end in pipe]
         self._orders: list[Connection] = [pipe[0] for pipe in orders]
 
         def run(place: int) -> None:
             signers = [keys.signer.address for keys in world.keys]
             links = Links(
                 orders=orders[place][1],
-                to={signers[to]: pipe[0] for (one, to), pipe in told.items() if one == place},
-                answered=[pipe[1] for (_, to), pipe in told.items() if to == place],
+                to={signers[to]: pipe[0] for (one, to), pipe in pipes.items() if one == place},
+                answered=[pipe[1] for (_, to), pipe in pipes.items() if to == place],
             )
             own = {id(end) for end in (links.orders, *links.to.values(), *links.answered)}
             for end in ends:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,43 @@ def _copy(world: World, to: Path) -> Path:
 
 
 # --- by the mark beside the journal ---------------------------------------------------------------------------------
+
+
+def test_a_promise_that_the_mark_lacks_is_not_served_though_peers_hold_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, peers = _node(world, Committee(world), world.folder)
+    peers.tell_all()
+    _accepted(world, node)
+    with monkeypatch.context() as broken:
+        broken.setattr(TailMark, "keep", lambda *_: (_ for _ in ()).throw(OSError("the disk fails")))
+        with pytest.raises(OSError, match="the disk fails"):
+            node.tick()
+        peers.tell_all()
+        assert [held for _, held, _ in peers.view()] == [peers._journal.head().size] * 2
+        found = node.status(world.job_id)
+        assert (found.state, found.release) == ("decided", None)
+        assert "the mark beside the journal" in found.reason
+    world.chain.mine()
+    node.tick()
+    assert node.status(world.job_id).state == "released"
+
+
+def test_peers_are_told_between_the_commit_and_the_mark_and_of_no_refusal_to_act(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, seen = _journal(world), list[tuple[str, int]]()
+    monkeypatch.setattr(TailMark, "keep", lambda _self, kept: seen.append(("marked", kept.size)))
+    journal.on_disk = lambda: seen.append(("told", len(_copied_entries(world))))
+    _append(journal)
+    journal.defer(JOB, "waits", keccak(b"waits"), (1, ZERO_HASH))
+    assert seen == [("told", 1), ("marked", 1), ("marked", 2)]
+
+
+def _copied_entries(world: World) -> list[object]:
+    """The entries of the log that another process would find on the disk."""
+    with closing(sqlite3.connect(world.folder / FILES[0])) as other:
+        return other.execute("SELECT entry FROM log").fetchall()
 
 
 def test_a_journal_that_is_absent_is_noticed_by_the_mark_beside_it(world: World) -> None:

@@ -1,7 +1,7 @@
 """The audit log in a node's journal: entries, the frontier of their tree, and what peers hold of their own.
 
 An entry is written in the transaction of what it records. After the commit the mark beside the journal follows, and
-only then is the entry seen by any other thread.
+peers are told meanwhile: what they may be shown is on disk. What an entry records is served once the mark has it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ class AuditLog(JournalStore):
         self, database: Database, schema: str, name: Bytes32, beside: Beside, clock: Callable[[], float]
     ) -> None:
         self._name, self._mark, self._slots, self._clock = name, beside.mark, beside.tails, clock
-        self._unmarked = False
+        self.on_disk: Callable[[], None] = lambda: None
+        """Called after each commit with an entry that peers are to be told of at once; it returns at once."""
+        self._unmarked = self._urgent = False
+        self._marked = 0
         self._written = self._seen = Frontier()
         """The tree with what is being written, and as others see it."""
         self._fresh: list[Bytes32] = []
@@ -86,14 +89,18 @@ class AuditLog(JournalStore):
             self._run("UPDATE log_state SET witnessed = ?", (self._witnessed_written,))
 
     def _committed(self) -> None:
-        if self._unmarked and self._mark is not None:
-            self._mark.keep(Tail(self._written.size, self._written.root))
-        self._unmarked = False
         grown = self._written.size - self._recent[0] == len(self._fresh)
         leaves = (*self._recent[1], *self._fresh) if grown else self._fresh
         self._recent = self._written.size, tuple(leaves[-_RECENT:])
         self._fresh = []
         self._seen = self._written
+        if self._urgent:
+            self._urgent = False
+            self.on_disk()
+        if self._unmarked and self._mark is not None:
+            self._mark.keep(Tail(self._written.size, self._written.root))
+        self._unmarked = False
+        self._marked = self._written.size
 
     def _undone(self) -> None:
         size, peaks, self._witnessed_written = self._one("SELECT size, peaks, witnessed FROM log_state") or (0, b"", 0)
@@ -160,6 +167,7 @@ class AuditLog(JournalStore):
             self._run("UPDATE log_state SET size = ?, peaks = ?", (after.size, b"".join(after.peaks)))
             self._fresh.append(leaf)
             self._written, self._unmarked = after, True
+            self._urgent |= kind is not EntryKind.DEFERRED  # a refusal to act is served to nobody
             return after.size
 
     def defer(self, job_id: JobId, reason: str, rules: Bytes32, block: tuple[int, Bytes32]) -> None:
@@ -223,6 +231,11 @@ class AuditLog(JournalStore):
         """Entries in order."""
         query = "SELECT entry FROM log WHERE sequence >= ? ORDER BY sequence LIMIT ?"
         return [decode(LogEntry, row[0]) for row in self._rows(query, first, count)]
+
+    @property
+    def marked(self) -> int:
+        """How much of the log the mark has; what is beyond is not served."""
+        return self._marked
 
     # --- witnesses --------------------------------------------------------------------------------------------
 
