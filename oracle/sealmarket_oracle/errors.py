@@ -113,6 +113,17 @@ class JournalUnwritable(JournalError):
         super().__init__(found, remedy=remedy)
 
 
+class TailsDamaged(JournalError):
+    """What this node holds of a peer's journal is unreadable, and no torn write leaves that."""
+
+    def __init__(self, path: Path, place: int) -> None:
+        super().__init__(
+            f"{path} is damaged from byte {place} on, expected a peer's tail in one of two slots",
+            remedy="see to the disk; where no other node's journal was put back, move the file away: peers show their"
+            " tails again",
+        )
+
+
 class JournalTaken(JournalError):
     """Another process of this node writes the journal, so this one signs nothing."""
 

@@ -178,7 +178,6 @@ class Node:
         """Note when this process began: what it may sign depends on it (:mod:`witnesses`)."""
         self._journal.append(EntryKind.START, JobId(ZERO_HASH), block=(final.number, final.hash))
         self._start = Start(head.number, int(self._present.now()))
-        self._witnesses.announce()
 
     def _unproven(self, what: str, at: tuple[int, int], confirmations: int) -> Defer | None:
         """Why nothing is signed about what an earlier process may have signed about."""
@@ -283,7 +282,6 @@ class Node:
             if (wait := time_to_release(case.spec, case.at, head, self._timing(case.at))) is not None:
                 return wait
         self._deciding.keep(appraised)
-        self._witnesses.announce()
         return None
 
     # --- releasing --------------------------------------------------------------------------------------------
@@ -314,7 +312,6 @@ class Node:
             prepared.append(self._attend(one.record, final, self._prepared(one, place, heads)))
         if promises := [one for one in prepared if one is not None]:
             self._releasing.keep(promises)
-            self._witnesses.announce()
             for promise in promises:
                 self._waiting.end(promise.candidate.record.job_id)
 

@@ -228,6 +228,8 @@ class MemoryChain:
         self._blocks: list[Block] = [genesis]
         self._states: list[_State] = [_State()]
         self._events: list[list[ChainEvent]] = [[]]
+        self._dropped = 0
+        """How many of the oldest blocks were forgotten (:meth:`drop_history`)."""
         self._settled: dict[JobId, tuple[Bytes32, Bytes32, int]] = {}
         self._silent = False
         self._forks = 0
@@ -283,9 +285,9 @@ class MemoryChain:
     def block(self, number: int) -> Block:
         """The block at a number."""
         self._answer()
-        if not 0 <= number < len(self._blocks):
+        if (found := self._find(number)) is None:
             raise NodeDistrusted(f"block {hex(number)}", "a block", "none")
-        return self._blocks[number]
+        return found
 
     def block_by_hash(self, block_hash: Bytes32) -> Block:
         """The block of a hash."""
@@ -298,12 +300,12 @@ class MemoryChain:
     def contains(self, block: Block) -> bool:
         """Whether a block that was read earlier is still part of the chain."""
         self._answer()
-        return block.number < len(self._blocks) and self._blocks[block.number] == block
+        return self._find(block.number) == block
 
     def at(self, block: Block) -> MemoryView:
         """The state at one block."""
         self.require(block)
-        return MemoryView(self, block, self._states[block.number])
+        return MemoryView(self, block, self._states[block.number - self._dropped])
 
     def trusted(self, block: Block) -> MemoryView:
         """The state at one block."""
@@ -312,7 +314,7 @@ class MemoryChain:
     def sessions_at(self, block: Block) -> MemorySessions:
         """What sessions have recorded at one block."""
         self.require(block)
-        return MemorySessions(self._states[block.number])
+        return MemorySessions(self._states[block.number - self._dropped])
 
     def trusted_sessions(self, block: Block) -> MemorySessions:
         """As :meth:`sessions_at`."""
@@ -336,7 +338,8 @@ class MemoryChain:
     def events(self, first: int, last: int) -> list[ChainEvent]:
         """The events from block ``first`` to ``last``, both included, in order."""
         self._answer()
-        return [event for block in self._events[max(0, first) : last + 1] for event in block]
+        begin, end = (max(0, number - self._dropped) for number in (first, last + 1))
+        return [event for block in self._events[begin:end] for event in block]
 
     def about_job(self, job_id: Bytes32, last: Block, first: int | None = None) -> list[ChainEvent]:
         """As :meth:`sealmarket.chain.chain.Chain.about_job`."""
@@ -375,8 +378,12 @@ class MemoryChain:
     def require(self, block: Block) -> None:
         """Raise :class:`BlockGone` unless the block is part of the chain."""
         if not self.contains(block):
-            found = self._blocks[block.number].hash if block.number < len(self._blocks) else "none"
-            raise BlockGone(block.number, block.hash, found)
+            found = self._find(block.number)
+            raise BlockGone(block.number, block.hash, found.hash if found is not None else "none")
+
+    def _find(self, number: int) -> Block | None:
+        index = number - self._dropped
+        return self._blocks[index] if 0 <= index < len(self._blocks) else None
 
     # --- what a test does -------------------------------------------------------------------------------------
 
@@ -405,12 +412,9 @@ class MemoryChain:
 
     def drop_history(self) -> None:
         """Forget all before the final block, and the jobs that have ended: a long measurement needs none of it."""
-        kept = self.final().number
-        blank, forgotten, none = self._blocks[0], _State(), list[ChainEvent]()
-        for number in range(kept - 1, 0, -1):
-            if self._blocks[number] is blank:
-                break
-            self._blocks[number], self._states[number], self._events[number] = blank, forgotten, none
+        gone = self.final().number - self._dropped
+        del self._blocks[:gone], self._states[:gone], self._events[:gone]
+        self._dropped += gone
         state = self._states[-1]
         kept_on = (Status.SETTLED, Status.CHALLENGED)
         statuses = {job: state.jobs[spec.request_hash].status for job, spec in state.specs.items()}
