@@ -8,8 +8,8 @@ since that file was written, a line each:
    the lost answer may have cost counts as spent.
 2. A step that ends a request is written when its receipt is kept, and reaches the disk with the next one. Where the
    machine loses it, the grant is retired, and its request counts at the most that it could cost.
-3. A line that a crash cut is the last one, and says nothing: its request was never sent, or its answer is lost. A process that starts writes what
-   the log says into the grant's file, and begins a new log.
+3. A line that a crash cut is the last one, and says nothing: its request was never sent, or its answer is lost. A
+   process that starts writes what the log says into the grant's file, and begins a new log.
 
 States: ``idle -> asked -> idle`` (a receipt, or a refusal, which leaves the number free), ``-> retired`` (an answer was
 lost, or the service takes the grant no more). A request that was refused counts at its most until the next receipt: its
@@ -212,7 +212,7 @@ def read_grants(folder: Path) -> Iterator[GrantFile]:
     """The grants of a service's folder, as they are.
 
     Raises:
-        NotPrivate, MalformedDocument: a file that others may read, or that is no grant, or a log that a crash did not cut.
+        NotPrivate, MalformedDocument: a file that others may read, that is no grant, or no log that a crash may leave.
     """
     for path in sorted((folder / _FOLDER).glob(f"*{_SUFFIX}")):
         grant = decode_canonical(GrantFile, read_private(path))
