@@ -74,7 +74,7 @@ class Address(HexBytes):
 
     @property
     def checksum(self) -> str:
-        """The EIP-55 spelling, for people and for web3."""
+        """The EIP-55 spelling, for people and wallets."""
         digits = self.hex()
         nibbles = keccak.new(digest_bits=256, data=digits.encode()).hexdigest()
         return "0x" + "".join(d.upper() if int(n, 16) >= 8 else d for d, n in zip(digits, nibbles, strict=False))
