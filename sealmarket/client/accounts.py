@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from sealmarket.chain.accounts import KeyAccount
+from sealmarket.chain.keystores import decrypt, encrypt
 from sealmarket.client.errors import ClientError
 from sealmarket.client.remote import RemoteSigner, SignerFile
 from sealmarket.client.signing import Signer
@@ -82,13 +83,11 @@ def keep_signer(path: Path, signer: RemoteSigner) -> None:
 
 
 def _decrypted(keystore: dict[str, Any], passphrase: str) -> KeyAccount:
-    from eth_account import Account
-
     *earlier, last = passphrase_forms(passphrase)
     for form in earlier:
         with suppress(ValueError):
-            return KeyAccount(bytes(Account.decrypt(keystore, form)))
-    return KeyAccount(bytes(Account.decrypt(keystore, last)))
+            return KeyAccount(decrypt(keystore, form))
+    return KeyAccount(decrypt(keystore, last))
 
 
 def create_account(path: Path, passphrase: str | None = None) -> KeyAccount:
@@ -107,9 +106,7 @@ def keep_account(path: Path, account: KeyAccount, passphrase: str | None) -> Non
     if passphrase is None:
         raw = f"0x{account.key.hex()}\n".encode()
     else:
-        from eth_account import Account
-
-        raw = msgspec.json.encode(dict(Account.encrypt(account.key, normalised(passphrase), kdf="scrypt")))
+        raw = msgspec.json.encode(encrypt(account.key, normalised(passphrase)))
     try:
         write_private(path, raw)
     except FileExistsError:

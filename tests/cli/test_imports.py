@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = {"eth_account", "eth_abi", "sklearn", "fastapi", "uvicorn"}
+HEAVY = {"eth_abi", "sklearn", "fastapi", "uvicorn"}
 
 
 @pytest.mark.parametrize(
