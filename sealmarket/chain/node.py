@@ -1,16 +1,16 @@
 """One JSON-RPC endpoint: a request, an answer, and errors typed by what a caller can do.
 
-web3 spells requests; :mod:`sealmarket.http` and :func:`require_shallow` bound the answers. Nothing is retried here.
+:mod:`sealmarket.http` and :func:`require_shallow` bound the answers. Nothing is retried here.
 Words in an answer may hold bytes that are no text: those are written out. Providers answer with codes that are null or
 words, and with pages for people: what its code does not distinguish from "later" is recognised by its text.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -33,7 +33,6 @@ from sealmarket_enclave.protocol.codec import require_shallow
 
 if TYPE_CHECKING:
     import httpx
-    from web3.providers import JSONBaseProvider
 
 TIMEOUT_SECONDS = 20.0
 """For a whole request."""
@@ -80,14 +79,7 @@ class RpcNode:
         self._address = address
         self._timeout = timeout
         self._http = HttpClient(seconds=timeout)
-
-    # web3 takes a second to import: a program that only reads types, files or proofs does without it.
-
-    @cached_property
-    def _json_rpc(self) -> JSONBaseProvider:
-        from web3.providers import JSONBaseProvider
-
-        return JSONBaseProvider()
+        self._ids = itertools.count()
 
     def call(self, method: str, params: list[object]) -> Any:
         """The result of one method.
@@ -98,9 +90,8 @@ class RpcNode:
             RpcRefused: the node answered with an error.
             NodeDistrusted: its answer has half a character, which nothing that keeps or shows it could spell.
         """
-        from web3.types import RPCEndpoint
-
-        return self._result(method, self._post(self._json_rpc.encode_rpc_request(RPCEndpoint(method), params)))
+        request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
+        return self._result(method, self._post(json.dumps(request).encode()))
 
     def mount(self, transport: httpx.BaseTransport) -> None:
         """Send requests elsewhere: to a twin of a node."""
