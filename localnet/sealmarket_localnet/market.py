@@ -24,8 +24,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
 from sealmarket.chain import Chain, Sender
-from sealmarket.chain.accounts import KeyAccount
 from sealmarket.chain.deploy import FINAL_SECONDS, Deployed, Settings, deploy, timing, write_book
 from sealmarket.client.accounts import create_account, load_account
 from sealmarket.private_files import write_private
@@ -40,7 +42,7 @@ from sealmarket_localnet.processes import LOOPBACK, Process, Ready, Supervisor, 
 ETHER = 10**18
 NODES = 3
 THRESHOLD = 2
-DEVELOPMENT_BANK = bytes.fromhex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
+DEVELOPMENT_BANK = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 """The first account of the well-known development mnemonic: rich on every local chain, and nowhere else."""
 
 STEP_SECONDS = 1
@@ -66,7 +68,7 @@ class Purse:
     """A party's account, and what it sends with."""
 
     name: str
-    account: KeyAccount
+    account: LocalAccount
     sender: Sender
     key_file: Path
 
@@ -106,7 +108,7 @@ class LocalMarket:
         *,
         finality: FinalityRule,
         final_seconds: int = FINAL_SECONDS_HERE,
-        bank_key: bytes | None = None,
+        bank_key: str | None = None,
         purse: int = PURSE,
         signature_fee: Wei = SIGNATURE_FEE,
         patience: float = 0.0,
@@ -122,7 +124,7 @@ class LocalMarket:
         """
         folder.mkdir(parents=True, exist_ok=True)
         development = bank_key is None
-        account = KeyAccount(bank_key or DEVELOPMENT_BANK)
+        account: LocalAccount = Account.from_key(bank_key or DEVELOPMENT_BANK)
         said("three oracle nodes make their keys")
         settings = _settings(_make_nodes(folder), finality, final_seconds, signature_fee)
         said("the contracts are deployed")
@@ -152,7 +154,7 @@ class LocalMarket:
         book_file = folder / "market.json"
         book = decode(AddressBook, book_file.read_bytes())
         chain = Chain(book, rpc)
-        bank = Sender(chain, KeyAccount(DEVELOPMENT_BANK), development=True)
+        bank = Sender(chain, Account.from_key(DEVELOPMENT_BANK), development=True)
         return cls(programs=programs, folder=folder, rpc=rpc, book=book, book_file=book_file, chain=chain, bank=bank)
 
     def start_parties(self) -> None:

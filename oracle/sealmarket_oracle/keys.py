@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import coincurve
 
-from sealmarket.chain.accounts import KeyAccount
 from sealmarket.private_files import NotPrivate, read_private
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.signing import address_of, personal_digest, sign
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import KeyFileRefused
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 
 class NodeSigner(Protocol):
@@ -69,12 +71,17 @@ class Signer:
         raise TypeError("a signing key is not pickled")
 
 
-def account(path: Path) -> KeyAccount:
+def account(path: Path) -> LocalAccount:
     """An account that sends transactions, from a file with its key in hex. Raises :class:`KeyFileRefused`."""
+    from eth_account import Account
+    from eth_account.signers.local import LocalAccount
+
     try:
-        return KeyAccount(_hex(path))
+        found = Account.from_key(_hex(path))
     except ValueError:
         raise KeyFileRefused(f"{path} holds no account's key", remedy="put 32 bytes of hex into it") from None
+    assert isinstance(found, LocalAccount)
+    return found
 
 
 def advisory_key(path: Path) -> coincurve.PrivateKey:

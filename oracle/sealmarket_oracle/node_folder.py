@@ -18,7 +18,6 @@ from typing import Any, Literal
 import coincurve
 import msgspec
 
-from sealmarket.chain.keystores import decrypt, encrypt
 from sealmarket.private_files import normalised, passphrase_forms, replace_private, write_private
 from sealmarket.protocol.book import Member
 from sealmarket.sealing.keyfile import KeyFileError, KeyKind, read_key_file, write_key_file
@@ -103,8 +102,11 @@ def make(
 
 
 def _new_signer(path: Path, passphrase: str, log_n: int) -> Signer:
+    from eth_account import Account
+
     secret = coincurve.PrivateKey().secret
-    write_private(path, msgspec.json.encode(encrypt(secret, normalised(passphrase), log_n=log_n)))
+    keystore = dict(Account.encrypt(secret, normalised(passphrase), kdf="scrypt", iterations=1 << log_n))
+    write_private(path, msgspec.json.encode(keystore))
     return Signer(secret)
 
 
@@ -158,6 +160,8 @@ def _require_own(paths: KeyPaths, record: NodeRecord, keys: NodeKeys, about: dic
 
 
 def _signer(path: Path, passphrase: str) -> NodeSigner:
+    from eth_account import Account
+
     raw = read(path)
     if (external := signer_of(raw)) is not None:
         return external
@@ -165,7 +169,7 @@ def _signer(path: Path, passphrase: str) -> NodeSigner:
         keystore: dict[str, Any] = parse_json(raw, dict[str, Any])
         for form in passphrase_forms(passphrase):
             with suppress(ValueError):
-                return Signer(decrypt(keystore, form))
+                return Signer(bytes(Account.decrypt(keystore, form)))
     except (ValueError, LookupError, TypeError, msgspec.MsgspecError):
         pass  # The library's message may quote what it read.
     raise KeyFileRefused(

@@ -47,7 +47,7 @@ class DemoChain:
     money: Money = field(default_factory=Money)
     patience: float = 0.0
     """Seconds that everything which waits for final blocks may take longer than on a chain of our own."""
-    bank_key: bytes | None = field(default=None, repr=False)
+    bank_key: str | None = None
     """Whose coin fills the purses; None on a chain that we started, where the accounts with coin are publicly known."""
 
 
@@ -130,7 +130,7 @@ def _foreign(url: str, finality: FinalityRule, key_file: Path) -> DemoChain:
         final_seconds=found.finality_seconds,
         money=money,
         patience=_FINAL_WAITS * (found.final_seconds + found.block_seconds),
-        bank_key=account.key,
+        bank_key="0x" + bytes(account.key).hex(),
     )
 
 

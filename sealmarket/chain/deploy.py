@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -24,7 +25,6 @@ from sealmarket.chain import abi
 from sealmarket.chain.chain import Chain
 from sealmarket.chain.contracts import hpke_key_hash, members_hash
 from sealmarket.chain.errors import DeploymentFailed, WrongChain
-from sealmarket.chain.keys import TransactionSigner
 from sealmarket.chain.model import Block
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.chain.sender import IN_MEMORY, Mined, Sender, Sending
@@ -32,6 +32,9 @@ from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Timin
 from sealmarket.protocol.timing import HOLD_RATE, minimum_windows, too_short
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Shape, Uint64, Wei, decode
 from sealmarket_enclave.protocol.hashing import keccak
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 PARTS = ("AssetRegistry", "OracleCommittee", "MarketExtension", "MarketEndings", "Market", "Sessions")
 FIRST_EPOCH = 1
@@ -106,7 +109,7 @@ class Deployed:
 
 def deploy(
     rpc_url: str,
-    account: TransactionSigner,
+    account: LocalAccount,
     settings: Settings,
     *,
     development: bool = False,
@@ -164,7 +167,7 @@ def _check(settings: Settings) -> None:
         raise DeploymentFailed("the settings", "no token is admitted", "name at least one, with its fee")
 
 
-def _begin(rpc_url: str, account: TransactionSigner, path: Path | None, finality_seconds: int) -> Progress:
+def _begin(rpc_url: str, account: LocalAccount, path: Path | None, finality_seconds: int) -> Progress:
     deployer = Address.parse(account.address.lower())
     rpc = Rpc(rpc_url)
     try:

@@ -9,17 +9,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Protocol
 
-import coincurve
-
 from sealmarket.chain.errors import DevelopmentKeyRefused
-from sealmarket.chain.known_accounts import ACCOUNTS_OF
 from sealmarket.http import is_loopback
 from sealmarket_enclave.protocol.codec import Address
-from sealmarket_enclave.protocol.signing import address_of
 
 
 class TransactionSigner(Protocol):
-    """An account that transactions are sent from: its key is here, or another program holds it."""
+    """An account that transactions are sent from: ``eth_account``'s, or a program's that holds the key."""
 
     @property
     def address(self) -> Any:
@@ -30,6 +26,13 @@ class TransactionSigner(Protocol):
 
 
 DEVELOPMENT_CHAIN_IDS = frozenset({31337, 1337})
+MNEMONICS = (
+    "test test test test test test test test test test test junk",
+    "myth like bonus scare over problem client lizard pioneer submit female collect",
+    "candy maple cake sugar pudding cream honey rich smooth crumble sweet treat",
+)
+"""Anvil and Hardhat; Ganache with ``--deterministic``; Truffle's own."""
+ACCOUNTS_EACH = 20
 # Keys that documentation and examples use: 1, 2, 3 ... and the like.
 SMALL_KEYS = 64
 
@@ -37,9 +40,16 @@ SMALL_KEYS = 64
 @cache
 def publicly_known() -> frozenset[Address]:
     """The accounts whose private keys are printed in documentation."""
-    small = (coincurve.PrivateKey.from_int(number).public_key for number in range(1, SMALL_KEYS + 1))
-    printed = (Address.parse(account) for accounts in ACCOUNTS_OF.values() for account in accounts)
-    return frozenset({*printed, *map(address_of, small)})
+    from eth_account import Account  # a second to import: only those who send pay it
+
+    Account.enable_unaudited_hdwallet_features()
+    known = {
+        Account.from_mnemonic(words, account_path=f"m/44'/60'/0'/0/{index}").address
+        for words in MNEMONICS
+        for index in range(ACCOUNTS_EACH)
+    }
+    known |= {Account.from_key(number.to_bytes(32, "big")).address for number in range(1, SMALL_KEYS + 1)}
+    return frozenset(Address.parse(address.lower()) for address in known)
 
 
 def refuse_publicly_known(account: Address, *, chain_id: int, url: str, development: bool) -> None:

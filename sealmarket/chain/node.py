@@ -1,16 +1,16 @@
 """One JSON-RPC endpoint: a request, an answer, and errors typed by what a caller can do.
 
-:mod:`sealmarket.http` and :func:`require_shallow` bound the answers. Nothing is retried here.
+web3 spells requests; :mod:`sealmarket.http` and :func:`require_shallow` bound the answers. Nothing is retried here.
 Words in an answer may hold bytes that are no text: those are written out. Providers answer with codes that are null or
 words, and with pages for people: what its code does not distinguish from "later" is recognised by its text.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -33,6 +33,7 @@ from sealmarket_enclave.protocol.codec import require_shallow
 
 if TYPE_CHECKING:
     import httpx
+    from web3.providers import JSONBaseProvider
 
 TIMEOUT_SECONDS = 20.0
 """For a whole request."""
@@ -79,7 +80,14 @@ class RpcNode:
         self._address = address
         self._timeout = timeout
         self._http = HttpClient(seconds=timeout)
-        self._ids = itertools.count()
+
+    # web3 takes a second to import: a program that only reads types, files or proofs does without it.
+
+    @cached_property
+    def _json_rpc(self) -> JSONBaseProvider:
+        from web3.providers import JSONBaseProvider
+
+        return JSONBaseProvider()
 
     def call(self, method: str, params: list[object]) -> Any:
         """The result of one method.
@@ -90,8 +98,9 @@ class RpcNode:
             RpcRefused: the node answered with an error.
             NodeDistrusted: its answer has half a character, which nothing that keeps or shows it could spell.
         """
-        request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
-        return self._result(method, self._post(json.dumps(request).encode()))
+        from web3.types import RPCEndpoint
+
+        return self._result(method, self._post(self._json_rpc.encode_rpc_request(RPCEndpoint(method), params)))
 
     def mount(self, transport: httpx.BaseTransport) -> None:
         """Send requests elsewhere: to a twin of a node."""

@@ -69,12 +69,13 @@ def import_command(
 
     Example: sealmarket account import exported.key consumer.json
     """
-    from sealmarket.chain.accounts import KeyAccount
+    from eth_account.signers.local import LocalAccount
+
     from sealmarket.client.accounts import keep_account
 
     _require_absent(file)
     account = load_key(source, passphrase_file)
-    if not isinstance(account, KeyAccount):
+    if not isinstance(account, LocalAccount):
         raise Usage(f"{source} names a program that holds the key", remedy="export the key there, or use it as it is")
     keep_account(file, account, _new_passphrase(file, passphrase_file, plain=False))
     _tell(file, account, as_json, next_step=f"remove {source} once {file} has a backup")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sealmarket.chain.accounts import KeyAccount
-from sealmarket.chain.keystores import decrypt, encrypt
 from sealmarket.client.errors import ClientError
 from sealmarket.client.remote import RemoteSigner, SignerFile
 from sealmarket.client.signing import Signer
 from sealmarket.private_files import NotPrivate, normalised, passphrase_forms, read_private, write_private
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.errors import MalformedDocument
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 
 class AccountFileRefused(ClientError):
@@ -27,7 +28,7 @@ class AccountFileRefused(ClientError):
         self.path, self.detail = path, detail
 
 
-def load_account(path: Path, passphrase: str | None = None) -> KeyAccount:
+def load_account(path: Path, passphrase: str | None = None) -> LocalAccount:
     """Read an account: a hex private key in a file of mode 0600, or an encrypted keystore (Web3 Secret Storage).
 
     Raises:
@@ -41,7 +42,7 @@ def load_account(path: Path, passphrase: str | None = None) -> KeyAccount:
             if passphrase is None:
                 raise AccountFileRefused(path, "it is encrypted and no passphrase was given", "give its passphrase")
             return _decrypted(msgspec.json.decode(raw), passphrase)
-        return KeyAccount(bytes.fromhex(raw.decode("ascii").strip().removeprefix("0x")))
+        return _account(bytes.fromhex(raw.decode("ascii").strip().removeprefix("0x")))
     except (ValueError, LookupError, TypeError, msgspec.MsgspecError):
         # The library's message may quote what it read.
         raise AccountFileRefused(
@@ -82,31 +83,36 @@ def keep_signer(path: Path, signer: RemoteSigner) -> None:
         raise AccountFileRefused(path, "it exists", "choose another path: keys are never overwritten") from None
 
 
-def _decrypted(keystore: dict[str, Any], passphrase: str) -> KeyAccount:
+def _decrypted(keystore: dict[str, Any], passphrase: str) -> LocalAccount:
+    from eth_account import Account
+
     *earlier, last = passphrase_forms(passphrase)
     for form in earlier:
         with suppress(ValueError):
-            return KeyAccount(decrypt(keystore, form))
-    return KeyAccount(decrypt(keystore, last))
+            return _account(bytes(Account.decrypt(keystore, form)))
+    return _account(bytes(Account.decrypt(keystore, last)))
 
 
-def create_account(path: Path, passphrase: str | None = None) -> KeyAccount:
+def create_account(path: Path, passphrase: str | None = None) -> LocalAccount:
     """Make a new account and write it to a new file of mode 0600: a keystore, or the key in clear without a passphrase.
 
     Raises:
         AccountFileRefused: the file exists.
     """
-    account = KeyAccount(secrets.token_bytes(32))
+    account = _account(secrets.token_bytes(32))
     keep_account(path, account, passphrase)
     return account
 
 
-def keep_account(path: Path, account: KeyAccount, passphrase: str | None) -> None:
+def keep_account(path: Path, account: LocalAccount, passphrase: str | None) -> None:
     """Write an account as :func:`create_account` does, and read it back."""
+    key = bytes(account.key)
     if passphrase is None:
-        raw = f"0x{account.key.hex()}\n".encode()
+        raw = f"0x{key.hex()}\n".encode()
     else:
-        raw = msgspec.json.encode(encrypt(account.key, normalised(passphrase)))
+        from eth_account import Account
+
+        raw = msgspec.json.encode(dict(Account.encrypt(key, normalised(passphrase), kdf="scrypt")))
     try:
         write_private(path, raw)
     except FileExistsError:
@@ -127,6 +133,15 @@ def address_in(path: Path) -> Address | None:
 
 class _Keystore(msgspec.Struct):
     address: str = ""
+
+
+def _account(key: bytes) -> LocalAccount:
+    from eth_account import Account
+    from eth_account.signers.local import LocalAccount
+
+    account = Account.from_key(key)
+    assert isinstance(account, LocalAccount)
+    return account
 
 
 def _read(path: Path) -> bytes:

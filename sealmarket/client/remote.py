@@ -23,11 +23,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from sealmarket.chain.transactions import SignedTransaction
 from sealmarket.client.errors import SignerRefused, SignerUnavailable
 from sealmarket.client.transactions import MAXIMUM_BYTES, require_signed
 from sealmarket.http import HttpClient, HttpError, is_loopback, redacted
-from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.errors import MalformedDocument
 
 Dialect = Literal["ethereum", "clef"]
@@ -53,6 +52,14 @@ class SignerFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class _Answer(msgspec.Struct, frozen=True):
     result: Any = None
     error: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signed transaction, as ``eth_account`` returns it."""
+
+    raw_transaction: bytes
+    hash: Bytes32
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +104,12 @@ class RemoteSigner:
         shown = "0x" + text.encode().hex()
         return _signature(self._ask(3, ["text/plain"] * (self.dialect == "clef") + [self.address, shown]))
 
-    def sign_transaction(self, transaction_dict: Mapping[str, Any], /) -> SignedTransaction:
+    def sign_transaction(self, transaction_dict: Mapping[str, Any], /) -> Signed:
         """The transaction, signed as it was asked for and not otherwise. Raises as :meth:`accounts`."""
         body = {name: hex(value) if isinstance(value, int) else value for name, value in transaction_dict.items()}
         answer = self._ask(2, [{"from": self.address, **body}])
         raw = _hex(answer.get("raw") if isinstance(answer, dict) else answer, "a signed transaction", MAXIMUM_BYTES)
-        return SignedTransaction(raw, require_signed(raw, transaction_dict, self.account))
+        return Signed(raw, require_signed(raw, transaction_dict, self.account))
 
     def _ask(self, method: int, parameters: list[Any]) -> Any:
         name = _METHODS[self.dialect][method]

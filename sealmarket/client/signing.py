@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, cast, runtime_checkable
 
-from sealmarket.chain.accounts import KeyAccount
 from sealmarket.chain.keys import TransactionSigner
 from sealmarket.market_api.session import Identity
 from sealmarket.protocol.book import AddressBook
@@ -17,9 +16,7 @@ from sealmarket_enclave.protocol.signing import personal_digest
 
 
 class Signer(TransactionSigner, Protocol):
-    """An account of a party: :class:`~sealmarket.chain.accounts.KeyAccount`, ``eth_account``'s, or
-    :class:`~sealmarket.client.remote.RemoteSigner`.
-    """
+    """An account of a party: ``eth_account``'s, or :class:`~sealmarket.client.remote.RemoteSigner`."""
 
 
 @runtime_checkable
@@ -54,7 +51,9 @@ def sign(account: Signer, book: AddressBook, statement: TypedShape) -> HexBytes:
     if isinstance(account, StatementSigner):
         signature = HexBytes(account.sign_statement(typed_data(statement, book.chain_id, book.market)))
     else:
-        signature = _signature(account, digest)  # of typed data: it names market and chain
+        # What is hashed is typed data: the digest names market and chain.
+        signed = cast("Any", account).unsafe_sign_hash(bytes(digest))
+        signature = HexBytes(bytes(signed.signature))
     require_signer(digest, signature, address_of(account), type(statement).__name__)
     return signature
 
@@ -62,15 +61,13 @@ def sign(account: Signer, book: AddressBook, statement: TypedShape) -> HexBytes:
 def sign_text(account: Signer, text: str) -> HexBytes:
     """Sign a text that no contract reads (EIP-191): 65 bytes r, s, v. Raises as :func:`sign`."""
     digest = personal_digest(text.encode())
-    signature = HexBytes(account.sign_text(text)) if isinstance(account, TextSigner) else _signature(account, digest)
+    if isinstance(account, TextSigner):
+        signature = HexBytes(account.sign_text(text))
+    else:
+        signed = cast("Any", account).unsafe_sign_hash(bytes(digest))
+        signature = HexBytes(bytes(signed.signature))
     require_signer(digest, signature, address_of(account), "text")
     return signature
-
-
-def _signature(account: Signer, digest: Bytes32) -> HexBytes:
-    if isinstance(account, KeyAccount):
-        return account.sign_digest(digest)
-    return HexBytes(bytes(cast("Any", account).unsafe_sign_hash(bytes(digest)).signature))
 
 
 def identity_of(account: Signer, book: AddressBook) -> Identity:

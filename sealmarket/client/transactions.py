@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import rlp
-
-from sealmarket.chain.transactions import FEE_MARKET, FEE_MARKET_FIELDS, LEGACY_FIELDS, item_of, signing_digest
 from sealmarket.client.errors import SignerRefused
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 
 MAXIMUM_BYTES = 256 << 10
+_FEE_MARKET = 2
+_LEGACY = ("nonce", "gasPrice", "gas", "to", "value", "data")
+_FEE_MARKET_FIELDS = (
+    "chainId", "nonce", "maxPriorityFeePerGas", "maxFeePerGas", "gas", "to", "value", "data", "accessList"
+)  # fmt: skip
+_BYTES = frozenset({"to", "data"})
 
 
 def require_signed(raw: bytes, asked: Mapping[str, Any], account: Address) -> Bytes32:
@@ -32,8 +35,8 @@ def require_signed(raw: bytes, asked: Mapping[str, Any], account: Address) -> By
     """
     if not 0 < len(raw) <= MAXIMUM_BYTES:
         raise SignerRefused("a signed transaction", f"1 to {MAXIMUM_BYTES} bytes", f"{len(raw)}")
-    fee_market = raw[0] == FEE_MARKET
-    names = FEE_MARKET_FIELDS if fee_market else LEGACY_FIELDS
+    fee_market = raw[0] == _FEE_MARKET
+    names = _FEE_MARKET_FIELDS if fee_market else _LEGACY
     items = _items(raw[1:] if fee_market else raw, len(names) + 3)
     for name, found in zip(names, items, strict=False):
         expected = _expected(name, asked)
@@ -44,19 +47,25 @@ def require_signed(raw: bytes, asked: Mapping[str, Any], account: Address) -> By
 
 
 def _expected(name: str, asked: Mapping[str, Any]) -> bytes | list[Any]:
-    try:
-        return item_of(name, asked)
-    except KeyError:
-        kind = "the kind of fee that was asked for"
-        raise SignerRefused("the transaction's kind", kind, f"one with {name}") from None
+    if name == "accessList":
+        return []
+    if name in _BYTES:
+        return bytes.fromhex(str(asked.get(name) or "").removeprefix("0x"))
+    if name not in asked:
+        raise SignerRefused("the transaction's kind", "the kind of fee that was asked for", f"one with {name}")
+    return _number(int(asked[name]))
 
 
 def _require_account(items: list[Any], signed: int, chain_id: int, account: Address, *, fee_market: bool) -> None:
+    import rlp
+
     if not all(isinstance(item, bytes) and len(item) <= 32 for item in items[signed:]):
         raise SignerRefused("the transaction's signature", "three numbers", "something else")
     v, r, s = (int.from_bytes(item) for item in items[signed:])
-    digest = signing_digest(items[:signed], chain_id, fee_market=fee_market)
-    parity = v if fee_market else v - 35 - 2 * chain_id
+    if fee_market:
+        digest, parity = keccak(bytes([_FEE_MARKET]) + rlp.encode(items[:signed])), v
+    else:
+        digest, parity = keccak(rlp.encode([*items[:signed], _number(chain_id), b"", b""])), v - 35 - 2 * chain_id
     if parity not in (0, 1):
         raise SignerRefused("the transaction's chain", f"{chain_id}, signed for", f"another (v is {v})")
     try:
@@ -69,6 +78,8 @@ def _require_account(items: list[Any], signed: int, chain_id: int, account: Addr
 
 def _items(raw: bytes, count: int) -> list[Any]:
     """The items of one list, in the one spelling that RLP has for them."""
+    import rlp
+
     try:
         items = rlp.decode(raw)
         right = isinstance(items, list) and len(items) == count and rlp.encode(items) == raw
@@ -77,6 +88,10 @@ def _items(raw: bytes, count: int) -> list[Any]:
     if not right:
         raise SignerRefused("a signed transaction", f"a list of {count} items in RLP", "something else")
     return list(items)
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes((value.bit_length() + 7) // 8)
 
 
 def _shown(value: bytes | list[Any]) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -36,7 +36,7 @@ from sealmarket.chain.deploy import (
 from sealmarket.chain.endpoints import printable
 from sealmarket.chain.errors import DeploymentFailed
 from sealmarket.chain.fees import parse_limits
-from sealmarket.chain.keys import TransactionSigner, refuse_publicly_known
+from sealmarket.chain.keys import refuse_publicly_known
 from sealmarket.chain.outbox import per_user_folder
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.chain.sender import Sending
@@ -46,6 +46,9 @@ from sealmarket.protocol.book import Committee, FinalityRule, Member, Timing, Wi
 from sealmarket.protocol.timing import HOLD_RATE, YEAR
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Uint64, Wei, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 ETHER = 10**18
 GWEI = 10**9
@@ -148,7 +151,7 @@ def _print_timing(bill: Bill, found: Remote, fixed: Timing) -> None:
     )
 
 
-def _print_account(bill: Bill, url: str, account: TransactionSigner, found: Remote) -> None:
+def _print_account(bill: Bill, url: str, account: LocalAccount, found: Remote) -> None:
     rpc = Rpc(url)
     try:
         owned = quantity(rpc.call("eth_getBalance", account.address, "latest"), "balance")
@@ -157,7 +160,7 @@ def _print_account(bill: Bill, url: str, account: TransactionSigner, found: Remo
     bill.say(f"{account.address} pays; it has {_coins(owned)} coins, gas costs {found.gas_price / GWEI:g} gwei")
 
 
-def _dry_run(bill: Bill, options: argparse.Namespace, account: TransactionSigner, found: Remote) -> int:
+def _dry_run(bill: Bill, options: argparse.Namespace, account: LocalAccount, found: Remote) -> int:
     rpc = Rpc(options.rpc)
     try:
         nonce = quantity(rpc.call("eth_getTransactionCount", account.address, "pending"), "nonce")

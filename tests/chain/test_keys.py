@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from eth_account import Account
 
 from sealmarket.chain import DevelopmentKeyRefused
 from sealmarket.chain.keys import publicly_known, refuse_publicly_known
-from sealmarket.chain.known_accounts import ACCOUNTS_OF
 from sealmarket_enclave.protocol.codec import Address
 
 ANVIL_0 = Address.parse("0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266")
@@ -30,13 +28,6 @@ LOOPBACK = "http://127.0.0.1:8545"
 def test_a_known_key_is_refused(account: Address, chain_id: int, url: str, development: bool) -> None:
     with pytest.raises(DevelopmentKeyRefused):
         refuse_publicly_known(account, chain_id=chain_id, url=url, development=development)
-
-
-@pytest.mark.parametrize("words", ACCOUNTS_OF)
-def test_the_accounts_of_a_mnemonic_are_those_that_it_makes(words: str) -> None:
-    Account.enable_unaudited_hdwallet_features()
-    made = [Account.from_mnemonic(words, account_path=f"m/44'/60'/0'/0/{index}").address for index in range(20)]
-    assert [Address.parse(account).checksum for account in ACCOUNTS_OF[words]] == made
 
 
 def test_a_known_key_works_on_a_chain_that_its_caller_started() -> None:

@@ -57,7 +57,7 @@ def test_naming_the_groups_loads_none_of_them() -> None:
         "import sys\n"
         "from sealmarket.cli.main import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'eth_account', 'dcap_qvl', 'fastapi', 'sealmarket.attestation.policy.verify'} & set(sys.modules)\n"
+        "heavy = {'web3', 'dcap_qvl', 'fastapi', 'sealmarket.attestation.policy.verify'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)\n"
     )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from eth_account.signers.local import LocalAccount
 
 from sealmarket.chain import Chain, Sender
 from sealmarket.chain.deploy import read_book
-from sealmarket.chain.keys import TransactionSigner
 from sealmarket.client import create_account
 from sealmarket.operate import deploy as deployment
 from sealmarket.protocol.book import Committee, Member
@@ -34,7 +34,7 @@ def test_a_market_is_deployed_by_one_command_and_its_cost_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key_file, out = tmp_path / "deployer.key", tmp_path / "market.json"
-    account = create_account(key_file)
+    account: LocalAccount = create_account(key_file)
     with Supervisor(tmp_path) as programs:
         rpc = chains.anvil(programs, "--block-time", "0.25").url
         words = ["--rpc", rpc, "--key-file", str(key_file), "--finality", "finalized", "--backend", "http://backend"]
@@ -59,7 +59,7 @@ def test_a_market_is_deployed_by_one_command_and_its_cost_is_told(
         chain.close()
 
 
-def _give(rpc: str, account: TransactionSigner) -> None:
+def _give(rpc: str, account: LocalAccount) -> None:
     """Coin for gas, from the chain's own development account."""
     from tests.chain.node import BOOK
 

@@ -17,7 +17,6 @@ from eth_account.signers.local import LocalAccount
 from msgspec.structs import replace
 
 from sealmarket.chain import Chain, Sender
-from sealmarket.chain.accounts import KeyAccount
 from sealmarket.chain.deploy import write_book
 from sealmarket.chain.sender import Sending
 from sealmarket.cli.main import main
@@ -76,7 +75,7 @@ def test_coin_is_sent_from_the_command_line_and_too_much_is_refused(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     book, key, to = tmp_path / "book.json", tmp_path / "account.key", receiver()
     write_book(book, BOOK)
-    keep_account(key, KeyAccount(account.key), None)
+    keep_account(key, account, None)
 
     def code_of(amount: str) -> object:
         with pytest.raises(SystemExit) as ended:

@@ -109,7 +109,7 @@ def test_a_chain_of_somebody_elses_is_played_for_small_coin_and_with_patience(
     key.chmod(0o600)
     node(Node(final=36, balance=10**18))
     found = chain.choose(options("--chain", "http://n", "--key-file", str(key)), None, print)  # type: ignore[arg-type]
-    assert found.bank_key == b"\x11" * 32
+    assert found.bank_key == "0x" + "11" * 32
     assert found.money.stake < Money().stake / 1000
     assert found.patience > 64 * 12
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from sealmarket.chain.accounts import KeyAccount
 from sealmarket.chain.deploy import write_book
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account
@@ -67,7 +66,7 @@ def test_each_step_of_the_page_works_as_it_stands(
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
             told = done.stdout
-            keep_account(tmp_path / "owner.key", KeyAccount(owner.key), None)
+            keep_account(tmp_path / "owner.key", owner, None)
             backend.sessions._domain, backend.sessions._uri = found.url.partition("//")[2], f"{found.url}/v1/sign-in"
             write_book(tmp_path / "book.json", replace(BOOK, backend=found.url))
             monkeypatch.chdir(tmp_path)

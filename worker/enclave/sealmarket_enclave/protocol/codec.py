@@ -75,7 +75,7 @@ class Address(HexBytes):
 
     @property
     def checksum(self) -> str:
-        """The EIP-55 spelling, for people and wallets."""
+        """The EIP-55 spelling, for people and for web3."""
         digits = self.hex()
         nibbles = keccak.new(digest_bits=256, data=digits.encode()).hexdigest()
         return "0x" + "".join(d.upper() if int(n, 16) >= 8 else d for d, n in zip(digits, nibbles, strict=False))
@@ -134,7 +134,7 @@ LARGEST_INTEGER = (1 << 53) - 1
 """RFC 8785 spells integers up to this, either side of zero; larger numbers travel as decimal strings."""
 MAXIMUM_NESTING = 64
 """Arrays and objects inside each other. What the interpreter itself takes depends on its settings, which libraries
-change (py_ecc, for one, to a hundred thousand): beyond a few ten thousand levels the process ends."""
+change (py_ecc, by eth_account, to a hundred thousand): beyond a few ten thousand levels the process ends."""
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)
 """A string, or what is left of the bytes. It matches wherever it starts, so no byte is read twice."""
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
