@@ -41,8 +41,8 @@ class Holds:
             if (files := self._folder.changed()) is None:
                 return
             found = {statement.name(): statement for statement in map(_read, files)}
-        except SealmarketError as error:
-            self._unread = error.message
+        except SealmarketError:
+            self._unread = "the operator's holds do not read"
             raise
         for name in found.keys() - {statement.name() for statement in self.statements}:
             _log.warning("hold %s: nothing is given to the machines that it names: %s", name, found[name].title)

@@ -221,8 +221,15 @@ class Recalls:
         return self._holds.names(machines)
 
     def held_job(self, job_id: JobId) -> str | None:
-        """Why nothing may be given to the machine of a job that this node decided, or None."""
-        return self._holds.names(self._sightings.of(job_id))
+        """Why nothing may be given to the machine of a job that this node accepted, or None.
+
+        A process that has not seen that machine, since another of the node decided or the file is lost, gives it
+        nothing as long as there is any hold: it may be the one that is meant.
+        """
+        machines = self._sightings.of(job_id)
+        if not machines and self._holds.statements:
+            return "the operator holds platforms back, and the one of this job is not known here"
+        return self._holds.names(machines)
 
     # --- machines ---------------------------------------------------------------------------------------------
 

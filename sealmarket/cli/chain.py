@@ -148,7 +148,7 @@ def end_epoch(
 
 @app.command("anchor-advisory")
 def anchor_advisory(
-    advisory: Annotated[Path, typer.Argument(help="A statement about platforms, signed or not.")],
+    statement: Annotated[Path, typer.Argument(help="An advisory in a file, signed or not.")],
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
@@ -164,7 +164,7 @@ def anchor_advisory(
 
     Example: sealmarket chain anchor-advisory advisory.json --book market.json --rpc URL --key-file issuer.key
     """
-    stated = read_advisory(advisory)
+    stated = read_advisory(statement)
     name = stated.name()
     with market(book, rpc) as (chain, *_):
         anchored_at = chain.at(chain.head()).advisory_anchors((name,))[name]

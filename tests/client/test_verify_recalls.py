@@ -29,7 +29,7 @@ def _check(
     known = case.trusted()
     assert known.facts is not None
     anchors = {} if after is None else {advisory.name(): case.spec.matched_at - after}
-    fields = {"advisories": (advisory,), "facts": change(known.facts, anchors=anchors)} | trusted
+    fields: dict[str, Any] = {"advisories": (advisory,), "facts": change(known.facts, anchors=anchors)} | trusted
     (found,) = recall_checks(_bundle(case, shown), change(known, **fields))
     return found
 

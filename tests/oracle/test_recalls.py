@@ -392,6 +392,24 @@ def test_no_share_is_released_to_a_machine_that_is_held_back_after_the_decision(
     assert operator.node.status(world.job_id).state == "released"
 
 
+def test_a_job_whose_machine_is_not_known_here_gets_nothing_while_there_is_a_hold(
+    world: World, operator: Operator
+) -> None:
+    """Another process of the node decided it, or the file of machines is lost: it may be the machine that is meant."""
+    world.match(world.publish())
+    world.quote()
+    world.accept(world.decided(operator.node))
+    (world.folder / "platforms.sqlite").unlink()
+    operator.node, operator.held = operator.start()
+    hold = operator.hold(targets=(Target(tee="snp"),))
+    operator.node.tick()
+    assert operator.node.status(world.job_id).release is None
+    assert "is not known here" in operator.node.status(world.job_id).reason
+    hold.unlink()
+    operator.node.tick()
+    assert operator.node.status(world.job_id).state == "released"
+
+
 def test_a_revocation_is_promised_for_a_job_on_a_machine_that_is_held_back(world: World, operator: Operator) -> None:
     """A promise to stop gives nothing, and ends the job for its payer."""
     asset = world.publish()
@@ -426,7 +444,7 @@ def test_a_hold_that_does_not_read_ends_every_decision_and_gives_nothing_to_any_
     with pytest.raises(AdvisoryRefused, match=r"one\.json is no statement"):
         operator.node.tick()
     assert operator.node.status(world.job_id).decision is None
-    assert "one.json" in str(operator.held.held(()))
+    assert operator.held.held(()) == "the operator's holds do not read", "and no path of the operator's is public"
     hold.unlink()
     assert world.decided(operator.node).outcome is Outcome.ACCEPTED
 
