@@ -191,7 +191,7 @@ class Peers:
         """The tail with the node's signature, which is made once for all peers."""
         identity = self._journal.identity
         tail = JournalTail(journal=identity.name, epoch=identity.epoch, size=frontier.size, root=frontier.root)
-        with self._signing:  # peers are told at the same time: one signs, the others wait for it
+        with self._signing:  # the thread of one peer signs, the others wait for it
             if (last := self._last_signed) is not None and last.tail == tail:
                 return last
             signature = self._signer.sign_statement(tail, self._book.chain_id, self._book.market)

@@ -1,7 +1,7 @@
 """The audit log in a node's journal: entries, the frontier of their tree, and what peers hold of their own.
 
 An entry is written in the transaction of what it records. After the commit the mark beside the journal follows, and
-peers are told meanwhile: what they may be shown is on disk. What an entry records is served once the mark has it.
+peers are shown the tail meanwhile, since it is on disk. A promise is served once the mark has it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class AuditLog(JournalStore):
     ) -> None:
         self._name, self._mark, self._slots, self._clock = name, beside.mark, beside.tails, clock
         self.on_disk: Callable[[], None] = lambda: None
-        """Called after each commit with an entry that peers are to be told of at once; it returns at once."""
+        """Called after each commit with an entry that peers are shown without delay; it returns at once."""
         self._unmarked = self._urgent = False
         self._marked = 0
         self._written = self._seen = Frontier()
@@ -167,7 +167,7 @@ class AuditLog(JournalStore):
             self._run("UPDATE log_state SET size = ?, peaks = ?", (after.size, b"".join(after.peaks)))
             self._fresh.append(leaf)
             self._written, self._unmarked = after, True
-            self._urgent |= kind is not EntryKind.DEFERRED  # a refusal to act is served to nobody
+            self._urgent |= kind is not EntryKind.DEFERRED  # a refusal to act can wait: no answer has it
             return after.size
 
     def defer(self, job_id: JobId, reason: str, rules: Bytes32, block: tuple[int, Bytes32]) -> None:
@@ -231,10 +231,9 @@ class AuditLog(JournalStore):
         query = "SELECT entry FROM log WHERE sequence >= ? ORDER BY sequence LIMIT ?"
         return [decode(LogEntry, row[0]) for row in self._rows(query, first, count)]
 
-    @property
-    def marked(self) -> int:
-        """How much of the log the mark has; what is beyond is not served."""
-        return self._marked
+    def awaits_mark(self, size: int) -> bool:
+        """Whether an entry that this process wrote is on disk, and not in the mark yet: it is not served."""
+        return self._marked < size <= self._seen.size
 
     # --- witnesses --------------------------------------------------------------------------------------------
 
