@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -175,7 +175,7 @@ class HttpClient:
         try:
             asked = httpx.Request(
                 method,
-                url,
+                _url(url),
                 content=content,
                 headers=_HEADERS | (headers or {}),
                 params=params,
@@ -213,6 +213,12 @@ class HttpClient:
             for transport in self._transports.values():
                 transport.close()
             self._transports.clear()
+
+
+@lru_cache(maxsize=64)
+def _url(text: str) -> httpx.URL:
+    """A URL, read once: programs ask few of them, often. Raises ``httpx.InvalidURL``."""
+    return httpx.URL(text)
 
 
 def _authorise(asked: httpx.Request) -> None:

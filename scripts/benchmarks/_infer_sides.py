@@ -163,8 +163,12 @@ class Link:
 
     def ask(self, sealed: bytes, heard: Callable[[bytes | None, bool], None]) -> Link:
         """As :meth:`sealmarket_worker.link.ServiceLink.ask`."""
-        self._thread.submit(lambda: [heard(*one) for one in self._enclave.told(sealed)])
+        self._thread.submit(self._answer, sealed, heard)
         return self
+
+    def _answer(self, sealed: bytes, heard: Callable[[bytes | None, bool], None]) -> None:
+        for data, last in self._enclave.told(sealed):
+            heard(data, last)
 
     def drop(self) -> None:
         """Nobody leaves here."""
@@ -177,7 +181,7 @@ def enclave(name: str) -> None:
         made = enclave_of(workload)
         gateway = Gateway()
         link: Any = Link(made)
-        gateway.add(made.service.facts.job_id, Hosted(link, bytes, bytes))
+        gateway.add(made.service.facts.job_id, Hosted(link, lambda: b"", lambda _: b""))
         server = stack.enter_context(Server(gateway, "127.0.0.1", 0))
         _print(server.url, workload)
         signal.pause()

@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +40,11 @@ _NAMED_BY = 16
 _MOST_LOG = MAXIMUM_BYTES - 1024
 """Bytes of a log before a step is written into the grant's file, and a new log begins."""
 State = Literal["idle", "asked", "retired"]
+
+
+@lru_cache(maxsize=256)
+def _name(grant: Grant) -> Bytes32:
+    return grant.struct_hash()
 
 
 class GrantFile(Shape, frozen=True, kw_only=True):
@@ -60,7 +66,12 @@ class GrantFile(Shape, frozen=True, kw_only=True):
     why: str = ""
 
     def __repr__(self) -> str:
-        return f"GrantFile({self.grant.struct_hash()}, {self.state}, number {self.number})"
+        return f"GrantFile({self.name}, {self.state}, number {self.number})"
+
+    @property
+    def name(self) -> Bytes32:
+        """``hashStruct`` of the grant."""
+        return _name(self.grant)
 
     @property
     def key(self) -> coincurve.PrivateKey:
@@ -127,7 +138,7 @@ class GrantShelf:
         self._folder = folder / _FOLDER
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._logs: dict[Path, _Log] = {}
-        self.grants = {grant.grant.struct_hash(): grant for grant in read_grants(folder)}
+        self.grants = {grant.name: grant for grant in read_grants(folder)}
         for grant in list(self.grants.values()):
             if grant.state == "asked":
                 self.retire(grant, "the process ended before its answer")
@@ -196,11 +207,11 @@ class GrantShelf:
         return self._known(grant)
 
     def _known(self, grant: GrantFile) -> GrantFile:
-        self.grants[grant.grant.struct_hash()] = grant
+        self.grants[grant.name] = grant
         return grant
 
     def _path(self, grant: GrantFile) -> Path:
-        return self._folder / f"{grant.grant.struct_hash().hex()[:_NAMED_BY]}{_SUFFIX}"
+        return self._folder / f"{grant.name.hex()[:_NAMED_BY]}{_SUFFIX}"
 
 
 def new_grant(key: coincurve.PrivateKey, job_id: Bytes32, workload: Bytes32, weights: Bytes32) -> dict[str, object]:

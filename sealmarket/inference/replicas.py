@@ -63,7 +63,6 @@ class Replicas:
         with self._lock:
             return list(self._askers)
 
-    @property
     def has_room(self) -> bool:
         """Whether another service may be added."""
         return len(self.askers) < self._most

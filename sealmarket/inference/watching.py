@@ -55,7 +55,7 @@ class Watch:
     def look(self) -> None:
         """Look once."""
         self._replicas.drop_over()
-        if not self._replicas.has_room:
+        if not self._replicas.has_room():
             return
         try:
             found = dict(self._find())
@@ -65,7 +65,7 @@ class Watch:
         now = self._now()
         self._left_out = {job_id: until for job_id, until in self._left_out.items() if job_id in found and now < until}
         for job_id, url in found.items():
-            if self._stopped.is_set() or not self._replicas.has_room or len(self._known) >= MOST_OPENED:
+            if self._stopped.is_set() or not self._replicas.has_room() or len(self._known) >= MOST_OPENED:
                 return
             if job_id not in self._known and job_id not in self._left_out:
                 self._try(job_id, url)

@@ -75,6 +75,8 @@ class Fractions(Shape, frozen=True, kw_only=True):
 
     engine: dict[str, str | int | float | bool]
     code: str | None = None
+    number: float | None = None
+    inner: Fractions | None = None
 
 
 TEXT = st.text(st.characters(codec=None), max_size=20)  # surrogates too
@@ -169,16 +171,19 @@ def test_the_fast_writer_spells_as_the_library_for_rfc_8785_does_or_refuses_as_i
 SINGLE = TEXT | st.integers() | st.floats() | st.booleans() | st.none() | st.binary(max_size=4)
 
 
-@given(st.dictionaries(TEXT | st.integers(0, 3), SINGLE, max_size=4), st.none() | TEXT)
-@example({"a": float("nan")}, "x")
-@example({"a": float("-inf"), "b": "null"}, "x")
-@example({"threads": 1, "name": "a null", "last": True}, "x")
-@example({1: 2}, None)
-@example({"a": -0.0, "b": 1e21, "c": 5e-324}, "x")
+@given(st.dictionaries(TEXT | st.integers(0, 3), SINGLE, max_size=4), st.none() | TEXT, st.none() | st.floats())
+@example({"a": float("nan")}, "x", 1.5)
+@example({"a": float("nan")}, None, None)
+@example({"a": float("-inf"), "b": "null"}, "x", None)
+@example({"threads": 1, "name": "a null", "last": True}, "x", None)
+@example({"threads": 1, "last": True}, "x", float("nan"))
+@example({1: 2}, None, None)
+@example({"a": -0.0, "b": 1e21, "c": 5e-324}, "x", 0.0)
 def test_values_that_may_be_fractions_are_spelled_as_the_library_spells_them_or_refused(
-    engine: dict[Any, Any], code: str | None
+    engine: dict[Any, Any], code: str | None, number: float | None
 ) -> None:
-    for value in (engine, Fractions(engine=engine, code=code)):
+    outer = Fractions(engine=engine, code=code, number=number)
+    for value in (engine, outer, Fractions(engine={}, inner=outer)):
         try:
             expected = rfc8785.dumps(to_builtins(value))
         except (rfc8785.CanonicalizationError, ValueError, msgspec.MsgspecError):

@@ -198,7 +198,7 @@ def canonical_json(value: object) -> bytes:
     try:
         if (fast := _fast(value)) is not _Fast.NEVER:
             raw = msgspec.json.encode(value, enc_hook=_to_wire, order="sorted")
-            if _is_plain(raw) and (fast is _Fast.ALWAYS or b"null" not in raw):
+            if _is_plain(raw) and (fast is _Fast.ALWAYS or raw.count(b"null") == _nones(value)):
                 return raw
         return rfc8785.dumps(to_builtins(value))
     except _UNREADABLE as error:
@@ -220,8 +220,9 @@ class _Fast(Enum):
     """Whether msgspec spells a value as RFC 8785 does where :func:`_is_plain` holds for what it writes."""
 
     NEVER = auto()
-    WITHOUT_NULL = auto()
-    """It may hold a fraction: msgspec spells NaN as null, where RFC 8785 has no spelling."""
+    BY_NULLS = auto()
+    """It may hold a fraction: msgspec spells NaN as null, where RFC 8785 has no spelling. So no null may stand in it
+    but those of its own members."""
     ALWAYS = auto()
 
 
@@ -232,13 +233,20 @@ def _fast(value: object) -> _Fast:
     return _Fast.ALWAYS if flat else _Fast.NEVER
 
 
+def _nones(value: object) -> int:
+    """How many members of a document itself are None, each of which is spelled once."""
+    return sum(part is None for part in _parts(value)) if isinstance(value, Shape) else 0
+
+
 @cache
 def _fast_kind(kind: type[Shape]) -> _Fast:
     with _preparing:
         form = forms.type_info(kind)
     if _is_plain_form(form, _PLAIN_FORMS):
         return _Fast.ALWAYS
-    return _Fast.WITHOUT_NULL if _is_plain_form(form, (*_PLAIN_FORMS, forms.FloatType)) else _Fast.NEVER
+    if kind.__struct_config__.omit_defaults:
+        return _Fast.NEVER
+    return _Fast.BY_NULLS if _is_plain_form(form, (*_PLAIN_FORMS, forms.FloatType)) else _Fast.NEVER
 
 
 def _is_plain_form(form: forms.Type, plain: tuple[type, ...], around: tuple[type, ...] = ()) -> bool:
