@@ -18,6 +18,7 @@ from sealmarket_backend.offers import lane, resting, shelf
 from sealmarket_backend.offers.asking import answer, leaves_of, questions
 from sealmarket_backend.offers.clauses import GUARDS, LIMITS, Wanted, key_of, row_of
 from sealmarket_backend.offers.resting import Progress, RestingOffers
+from sealmarket_backend.offers.shelf import Node, Split
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests import samples
@@ -187,7 +188,8 @@ def near_misses(count: int, **fields: Any) -> Iterator[ComputeOrder]:
     single = [missed for name, missed in MISSES.items() if name.startswith("the ") and "expiry" not in name][1:13]
     changes = [one for one in single if "grade" not in one]
     for number in range(count):
-        yield offer(**({"salt": number, "provider": PROVIDERS[number % 6]} | changes[number % len(changes)] | fields))
+        provider: dict[str, Any] = {"provider": PROVIDERS[number % 6]}
+        yield offer(salt=number, **(provider | changes[number % len(changes)] | fields))
 
 
 def test_a_search_looks_at_no_more_than_it_may_whatever_rests_in_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,6 +297,24 @@ def test_sorting_looks_at_no_more_than_it_may_however_many_documents_have_offers
     assert before > len(documents)
     assert book.sort(10) <= 10 + shelf.MOST_LANES
     assert before - len(book._unsorted) <= 10
+
+
+def test_a_lane_whose_offers_are_dearer_than_the_best_is_not_opened() -> None:
+    book = RestingOffers(looks=10_000)
+    for sequence, order in enumerate(near_misses(1000, price=Wei(40))):
+        put(book, order, sequence)
+    [question] = asked(request(), on_sale(), book)
+    book.find(question.wanted)
+    sort_all(book)
+    [loose] = asked(
+        request(min_penalty=Wei(0), timeout_limit=Wei(10**6), run_seconds=1, read_seconds=1), on_sale(), book
+    )
+    several = book.find(loose.wanted).looks
+    cheapest_of_all = put(book, offer(price=1, salt=5000), 5000)
+    got = book.find(loose.wanted)
+    assert got.row is not None
+    assert got.row[-1] == cheapest_of_all
+    assert got.looks < several
 
 
 def test_the_lanes_of_a_shelf_are_bounded_however_many_requests_miss(small: None) -> None:
@@ -453,6 +473,24 @@ class BookMachine(RuleBasedStateMachine):
         if hasattr(self, "book"):
             held = {row[-1]: left for row, left in self.book.rows()}
             assert held == {key: left for key, (_, _, left) in self.orders.items()}
+
+    @precondition(lambda self: hasattr(self, "book"))
+    @invariant()
+    def every_part_knows_its_cheapest_offer(self) -> None:
+        groups = [group for roots in self.book._groups.values() for group in roots.values()] if self.orders else []
+        for group in groups:
+            for one in (group.all, *group.by_capability.values(), *group.by_provider.values()):
+                assert sum(each.size for each in one.lanes) == one.size
+                cheapest_below(one.root)
+
+
+def cheapest_below(node: Node) -> Any:
+    """The cheapest offer of a part, which the part and all below it know."""
+    parts = (node.rest, *node.parts.values()) if isinstance(node, Split) else ()
+    rows = node if isinstance(node, lane.Lane) else [row for row in map(cheapest_below, parts) if row]
+    cheapest = min(rows, default=None)
+    assert node.first == cheapest
+    return cheapest
 
 
 TestBook = BookMachine.TestCase
