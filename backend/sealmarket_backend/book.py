@@ -26,7 +26,7 @@ from sealmarket_backend.offers.clauses import Key, key_of, row_of
 from sealmarket_backend.offers.clauses import Row as OfferRow
 from sealmarket_backend.offers.resting import RestingOffers
 from sealmarket_backend.parameters import KeptParameters, require_digest
-from sealmarket_backend.quotas import Count, count_nothing
+from sealmarket_backend.quotas import Count, Counted, count_nothing
 from sealmarket_backend.rota import Waiting
 from sealmarket_backend.signatures import Signatures
 from sealmarket_backend.standing import Standing
@@ -44,6 +44,7 @@ _MATCHABLE = (
     " ORDER BY sequence"
 )
 _ONE = "SELECT body, sequence, used FROM compute_orders WHERE order_hash = ? AND state = 'open' AND reason = ''"
+_OFFERED = "INSERT INTO offer_senders (order_hash, peer, bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 LOOKED_AT_AGAIN = "it is looked at again, since final blocks changed"
 NEW_EACH = 4096
 """Orders of other processes that one turn takes up."""
@@ -173,10 +174,12 @@ class OrderBook:
         query = "SELECT 1 FROM requests JOIN parameters USING (request_hash) WHERE request_hash = ?"
         return self._database.row(query, request_hash) is not None
 
-    def add_compute_order(self, signed: SignedComputeOrder, now: int, note: Note = _no_note) -> Bytes32:
-        """Accept a provider's offer. Raises :class:`Rejected`, also for what this market takes of no order, and where
-        the provider has not staked the penalty, or is a contract: oracle nodes take evidence that a key signed, so that
-        such a provider could show none, and would lose its stake job by job."""
+    def add_compute_order(
+        self, signed: SignedComputeOrder, now: int, note: Note = _no_note, peer: str = UNKNOWN_PEER
+    ) -> Bytes32:
+        """Accept a provider's offer. Raises :class:`StoreFull`, and :class:`Rejected`, also for what this market takes
+        of no order, and where the provider has not staked the penalty, or is a contract: oracle nodes take evidence
+        that a key signed, so that such a provider could show none, and would lose its stake job by job."""
         require_current(signed.order.expiry, now, self._limits.ahead_seconds)
         _require_kept(unmet_by_order(signed.order, self._rules, now))
         key = signed.order.struct_hash()
@@ -187,6 +190,9 @@ class OrderBook:
 
         def rest(connection: Connection, sequence: int) -> None:
             note(connection, key)
+            counted.written = sequence > 0
+            if sequence:
+                connection.later(_OFFERED, (key, peer, size))
             if sequence and used:
                 connection.later("UPDATE compute_orders SET used = ? WHERE order_hash = ?", (used, key))
             if sequence and self._leading:
@@ -194,8 +200,10 @@ class OrderBook:
                 self._own.add(key)
                 self._rest(signed.order, key, sequence, used)
 
+        size = len(signed.canonical())
         try:
-            self._insert("compute_orders", key, signed, signed.order, signed.order.provider, False, rest)
+            with self._count_offer("compute_orders", key, peer, size) as counted:
+                self._insert("compute_orders", key, signed, signed.order, signed.order.provider, False, rest)
         except BaseException:
             self._own.difference_update(mine)  # it rests no more, and is taken up where it is kept all the same
             self._unsure.update(mine)
@@ -331,7 +339,8 @@ class OrderBook:
     def add_asset_order(
         self, signed: SignedAssetOrder, asset: IndexedAsset, now: int, peer: str = UNKNOWN_PEER
     ) -> Bytes32:
-        """Accept an owner's offer of a version at most at the price of its terms. Raises :class:`Rejected`."""
+        """Accept an owner's offer of a version at most at the price of its terms. Raises :class:`Rejected`,
+        :class:`StoreFull`."""
         order = signed.order
         require_current(order.expiry, now, self._limits.ahead_seconds)
         if order.price > asset.terms.price:
@@ -345,20 +354,31 @@ class OrderBook:
                 remedy="make the next version, for the committee that follows: sealmarket owner rewrap",
             )
         self._signatures.require(order, signed.signature, asset.owner, peer)
-        key = order.struct_hash()
-        with self._database.write() as connection:
-            connection.execute(
+        key, body = order.struct_hash(), signed.canonical()
+        with (
+            self._count_offer("asset_orders", key, peer, len(body)) as counted,
+            self._database.write() as connection,
+        ):
+            added = connection.execute(
                 "INSERT INTO asset_orders (order_hash, asset_id, version, body, expiry, sequence)"
                 " VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM asset_orders))"
                 " ON CONFLICT DO NOTHING",
-                (key, order.asset_id, order.version, signed.canonical(), min(order.expiry, NEVER)),
-            )
+                (key, order.asset_id, order.version, body, min(order.expiry, NEVER)),
+            ).rowcount
+            counted.written = added > 0
+            if added:
+                connection.execute(_OFFERED, (key, peer, len(body)))
             count = connection.execute(
                 "SELECT COUNT(*) FROM asset_orders WHERE asset_id = ? AND state = 'open'", (order.asset_id,)
             ).fetchone()[0]
             if count > MAX_OPEN_ORDERS_PER_ACCOUNT:
                 raise _no_room(f"asset {order.asset_id}")
         return key
+
+    def _count_offer(self, table: str, key: Bytes32, peer: str, size: int) -> Counted:
+        """What is kept already counts no second time, and is refused for no lack of room."""
+        query = f"SELECT 1 FROM {table} WHERE order_hash = ?"  # noqa: S608 - ours
+        return count_nothing(peer, size) if self._database.row(query, key) else self._count(peer, size)
 
     def waiting(self, after: int, most: int) -> list[Waiting]:
         """Requests behind a place that wait for a match, oldest first, and who posted each; so many at most."""

@@ -1,7 +1,8 @@
 """How many bytes each peer has put into the tables, and how many more it may put there.
 
-1. What a stranger can write costs its sender nothing on chain: requests with their parameters, proposals, and evidence
-   of jobs between accounts of its own. Their bytes count for the peer that sent them, and :data:`ROW` more each.
+1. What a stranger can write costs its sender nothing on chain, or nothing that it does not get back: requests with
+   their parameters, offers, proposals, and evidence of jobs between accounts of its own. Their bytes count for the peer
+   that sent them, and :data:`ROW` more each.
 2. A peer's fair share is the room divided by the peers that hold something, and never more than a ninth of it. A peer
    holds at most ``peer_table_bytes``, and at most its fair share or an eighth of what is free, whichever is more.
 3. Where a peer within its fair share finds no room, unmatched requests of those that hold the most give way: those that
@@ -32,12 +33,17 @@ SHARE = 8
 """The part of the free room that one peer may hold: one in so many."""
 ROW = 4096
 """What a row counts beside its bytes: indexes, and what the keeper remembers of it."""
-_SENT, _EVIDENCE, _PROPOSED = (
+_COUNTED = tuple(
     f"SELECT peer, SUM({size} + {ROW}) AS bytes FROM {table}"  # noqa: S608 - ours
-    for table, size in (("senders", "bytes"), ("envelopes", "bytes"), ("proposals", "LENGTH(body)"))
+    for table, size in (
+        ("senders", "bytes"),
+        ("offer_senders", "bytes"),
+        ("envelopes", "bytes"),
+        ("proposals", "LENGTH(body)"),
+    )
 )
-_SUMS = tuple(f"{one} GROUP BY peer" for one in (_SENT, _EVIDENCE, _PROPOSED))
-_HELD = tuple(f"{one} WHERE peer = ? GROUP BY peer" for one in (_SENT, _EVIDENCE, _PROPOSED))
+_SUMS = tuple(f"{one} GROUP BY peer" for one in _COUNTED)
+_HELD = tuple(f"{one} WHERE peer = ? GROUP BY peer" for one in _COUNTED)
 _GIVING_WAY = (
     "SELECT request_hash, bytes FROM senders JOIN requests USING (request_hash)"
     " WHERE peer = ? AND state <> 'matched' AND sequence < (SELECT MAX(sequence) FROM requests)"

@@ -75,9 +75,8 @@ def _some_orders(connection: Connection, table: str, before: int) -> int:
         f" AND sequence < (SELECT MAX(sequence) FROM {table}) LIMIT ?) RETURNING {key} AS key",
         (before, AT_ONCE),
     ).fetchall()
-    if table == "requests":
-        for other in ("parameters", "senders"):
-            connection.executemany(f"DELETE FROM {other} WHERE request_hash = ?", [(row["key"],) for row in rows])  # noqa: S608
+    for other in ("parameters", "senders") if table == "requests" else ("offer_senders",):
+        connection.executemany(f"DELETE FROM {other} WHERE {key} = ?", [(row["key"],) for row in rows])  # noqa: S608
     return len(rows)
 
 

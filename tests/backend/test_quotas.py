@@ -202,6 +202,39 @@ def test_what_is_posted_again_or_refused_counts_for_nobody(database: Database, t
     assert (one._used(MALLORY), one._free) == (used, free)
 
 
+def test_offers_of_either_kind_count_for_who_sent_them_once_and_until_they_leave(
+    database: Database, tmp_path: Path
+) -> None:
+    one = quotas(database, tmp_path, clock := Clock(), peer_table_bytes=10 << 20)
+    book = OrderBook(database, keys_only(), RULES, count=one.count)
+    of_compute, of_asset = compute(expiry=NOW + DAY), asset_order(expiry=NOW + DAY)
+    for _ in range(2):
+        book.add_compute_order(of_compute, NOW, peer=MALLORY)
+        book.add_asset_order(of_asset, indexed(), NOW, MALLORY)
+    expected = 2 * ROW + len(of_compute.canonical()) + len(of_asset.canonical())
+    assert one._used(MALLORY) == expected
+    clock.now += COUNT_SECONDS
+    one.count(ALICE, 1)
+    assert one._used(MALLORY) == expected
+    for salt in range(1, 3):  # the newest of each kind stays
+        book.add_compute_order(compute(expiry=NOW + 2 * DAY, salt=Uint(salt)), NOW, peer=ALICE)
+        book.add_asset_order(asset_order(expiry=NOW + 2 * DAY, salt=Uint(salt)), indexed(), NOW, ALICE)
+    book.close_expired(NOW + DAY)
+    assert forget(database, StoreLimits(), NOW + DAY + StoreLimits().closed_seconds) == 2
+    assert [row["peer"] for row in database.rows("SELECT DISTINCT peer FROM offer_senders")] == [ALICE]
+
+
+def test_an_offer_that_finds_no_room_is_not_kept_and_rests_nowhere(database: Database, tmp_path: Path) -> None:
+    one = quotas(database, tmp_path, Clock(), peer_table_bytes=ROW)
+    book = OrderBook(database, keys_only(), RULES, count=one.count)
+    with pytest.raises(StoreFull, match=f"{MALLORY} has put 0 bytes into the tables"):
+        book.add_compute_order(compute(expiry=NOW + DAY), NOW, peer=MALLORY)
+    with pytest.raises(StoreFull):
+        book.add_asset_order(asset_order(expiry=NOW + DAY), indexed(), NOW, MALLORY)
+    assert book.open_compute_orders() == []
+    assert database.rows("SELECT order_hash FROM asset_orders UNION SELECT order_hash FROM offer_senders") == []
+
+
 def test_an_eighth_of_what_is_free_is_the_most_that_one_peer_holds(database: Database, tmp_path: Path) -> None:
     one = quotas(database, tmp_path, Clock(), table_bytes=90 * ROW, peer_table_bytes=90 * ROW)
     assert fill(one, MALLORY, 0) == 90 // (SHARE + 1)

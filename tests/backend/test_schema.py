@@ -132,7 +132,7 @@ def rows_of(path: Path) -> dict[str, list[dict[str, object]]]:
 
 LATER = {
     *("alembic_version", "changes", "changes_epoch", "events", "gas_spent", "idempotency_keys", "leadership"),
-    *("nonces", "served_assets", "services", "sessions"),
+    *("nonces", "offer_senders", "served_assets", "services", "sessions"),
 }
 """Tables that releases after it brought."""
 

@@ -112,8 +112,8 @@ def _offers(app: FastAPI, backend: Backend, posting: Posting) -> None:
     async def post_compute_order(request: Request) -> Response:
         """It is kept if its provider signed it by key and has staked the penalty, and it is not used up."""
 
-        def add(signed: SignedComputeOrder, _peer: str, note: Note) -> dict[str, str]:
-            return named(backend.orders.add_compute_order(signed, now(), lambda at, key: note(at, named(key))))
+        def add(signed: SignedComputeOrder, peer: str, note: Note) -> dict[str, str]:
+            return named(backend.orders.add_compute_order(signed, now(), lambda at, key: note(at, named(key)), peer))
 
         def named(key: Bytes32) -> dict[str, str]:
             return {"orderHash": str(key)}

@@ -78,6 +78,10 @@ asset_orders = Table(
     Index("asset_orders_by_sequence", "sequence", unique=True),
     Index("open_asset_orders_by_expiry", "expiry", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )  # fmt: skip
+offer_senders = Table(
+    "offer_senders", metadata, _bytes("order_hash", key=True), _words("peer"), _number("bytes"),
+    Index("offer_senders_of_peer", "peer", "bytes"),
+)  # fmt: skip
 
 # --- the index: what final blocks say, built again from events ------------------------------------------------------
 jobs = Table(
