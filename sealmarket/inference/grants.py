@@ -200,8 +200,8 @@ class GrantShelf:
     def _fold(self, grant: GrantFile) -> GrantFile:
         """Write a grant into its file, and end its log; both on disk before anything is sent.
 
-        A process that ends in between finds the log's last step, which a request under way still follows from: where
-        that is ``asked`` the grant is retired, and where it is ``idle`` no request was sent after it.
+        A process that ends in between finds the log's last step when it starts again. If that is ``asked``, the grant
+        is retired; if it is ``idle``, no request was sent after it.
         """
         path = self._path(grant)
         log = path.with_suffix(_LOG_SUFFIX)
