@@ -167,11 +167,11 @@ class Link:
         return self
 
     def _answer(self, sealed: bytes, heard: Callable[[bytes | None, bool], None]) -> None:
-        for data, last in self._enclave.told(sealed):
+        for data, last in self._enclave.released(sealed):
             heard(data, last)
 
     def drop(self) -> None:
-        """Nobody leaves here."""
+        """No reader leaves here."""
 
 
 def enclave(name: str) -> None:

@@ -118,10 +118,15 @@ class _Log:
         self._size = 0
 
     def write(self, line: bytes, *, sync: bool) -> bool:
-        """Append a line, and have it on disk where that is asked for. False where the log, or the disk, is full."""
-        if self._size + len(line) > _MOST_LOG or os.write(self._descriptor, line) != len(line):
+        """Append a line, and have it on disk where that is asked for. False where the log, or the disk, is full.
+
+        Nothing is written behind a line of which a part alone was.
+        """
+        if self._size + len(line) > _MOST_LOG:
             return False
-        self._size += len(line)
+        self._size = _MOST_LOG if os.write(self._descriptor, line) != len(line) else self._size + len(line)
+        if self._size == _MOST_LOG:
+            return False
         if sync:
             os.fdatasync(self._descriptor)
         return True
@@ -195,8 +200,8 @@ class GrantShelf:
     def _fold(self, grant: GrantFile) -> GrantFile:
         """Write a grant into its file, and end its log; both on disk before anything is sent.
 
-        A process that ends in between finds the log's last step, which a request under way still follows from: where
-        that is ``asked`` the grant is retired, and where it is ``idle`` no request was sent after it.
+        A process that ends in between finds the log's last step when it starts again. If that is ``asked``, the grant
+        is retired; if it is ``idle``, no request was sent after it.
         """
         path = self._path(grant)
         log = path.with_suffix(_LOG_SUFFIX)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from sealmarket.cli._infer_asking import Asked
 from sealmarket.cli._infer_chat import talk
 from sealmarket.cli.main import main
-from sealmarket.inference.errors import InferenceError
+from sealmarket.inference.errors import InferenceError, RequestRefused
 from sealmarket.inference.opening import FACTS, service_folder
 from sealmarket.inference.pool import Asker
+from sealmarket.inference.proxy import Proxy
 from sealmarket.inference.receipts import FILE
 from sealmarket.inference.serve import require_address
 from sealmarket.private_files import write_private
 from sealmarket_enclave.protocol.numbers import JobId
+from sealmarket_enclave.protocol.session import SessionCode
 from tests.inference.enclave import JOB, Answer, FakeEnclave, LyingHost, said
+from tests.patience import PATIENCE
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -47,6 +54,39 @@ def test_an_address_beyond_this_machine_needs_a_token(host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_loopback_address_needs_none(host: str) -> None:
     require_address(host, None)
+
+
+def test_a_proxy_looks_for_services_while_it_runs_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    enclave, looked = FakeEnclave(), threading.Event()
+
+    @contextmanager
+    def proven(*_words: object, **_options: object) -> Iterator[Asked]:
+        def find() -> dict[JobId, str]:
+            looked.set()
+            return {}
+
+        def open_one(_job: JobId, _url: str) -> Asker:
+            raise AssertionError("nothing was found")
+
+        yield Asked([enclave.asker(tmp_path / "user")], find, open_one)
+
+    def served(proxy: Proxy, _host: str, _port: int) -> None:
+        enclave.refuses = lambda _request: SessionCode.BUSY
+        with pytest.raises(RequestRefused, match="busy"):
+            said(proxy._asker)  # type: ignore[arg-type]
+        assert looked.wait(PATIENCE)
+
+    monkeypatch.setattr("sealmarket.cli.infer.asking_all", proven)
+    monkeypatch.setattr("sealmarket.inference.serve.serve", served)
+    monkeypatch.setattr("sealmarket.inference.watching.SOONEST_SECONDS", 0.01)
+    for name in ("market.json", "user.key"):
+        (tmp_path / name).write_text("{}")
+    files = ("--book", tmp_path / "market.json", "--key-file", tmp_path / "user.key")
+    code, _, err = run(capsys, "proxy", "--asset", JOB, *files, "--rpc", "http://127.0.0.1:9")
+    assert (code, err) == (0, "")
+    assert not [thread for thread in threading.enumerate() if thread.name == "services"]
 
 
 def test_a_proxy_for_several_services_needs_an_address_for_each(

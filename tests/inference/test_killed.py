@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -167,3 +168,28 @@ def test_a_log_is_bounded_and_a_grant_goes_on_after_it_was_full(
         assert all(log.stat().st_size <= 700 for log in (tmp_path / "grants").glob("*.log"))
     assert [number for _, number in enclave.seen] == [1, 2, 3, 4, 5, 6]
     assert [(grant.state, grant.number, grant.spent) for grant in read_grants(tmp_path)] == [("idle", 6, 30)]
+
+
+def test_a_disk_that_takes_a_part_of_a_step_leaves_a_folder_that_opens_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write: Callable[[int, bytes], int] = os.write
+
+    def parts(descriptor: int, line: bytes) -> int:
+        return write(descriptor, line[:9])
+
+    def full(*_words: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    enclave = FakeEnclave()
+    asker = enclave.asker(tmp_path)
+    said(asker)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", parts)
+        patch.setattr("sealmarket.inference.grants.replace_private", full)
+        for _ in range(2):
+            with pytest.raises(OSError, match="no room"):
+                said(asker)
+    assert [(grant.state, grant.number) for grant in read_grants(tmp_path)] == [("idle", 1)]
+    assert said(asker) == b"chat:hello"
+    assert [(grant.state, grant.number) for grant in read_grants(tmp_path)] == [("idle", 2)]
