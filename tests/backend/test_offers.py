@@ -293,10 +293,27 @@ def test_sorting_looks_at_no_more_than_it_may_however_many_documents_have_offers
     sort_all(book)
     [question] = asked(request(), on_sale(), book)
     book.find(question.wanted)
-    before = len(book._unsorted)
-    assert before > len(documents)
+    while book._asked:
+        book.sort(1)
+    before = len(book._followers)
+    assert before == len(documents)
     assert book.sort(10) <= 10 + shelf.MOST_LANES
-    assert before - len(book._unsorted) <= 10
+    assert before - len(book._followers) <= 10
+
+
+def test_what_a_request_waits_for_is_sorted_before_what_none_missed() -> None:
+    book, documents = RestingOffers(), [Bytes32(number.to_bytes(32)) for number in range(1, 9)]
+    for number, document in enumerate(documents):
+        for sequence, order in enumerate(near_misses(100, capability_hash=document), 100 * number):
+            put(book, order, sequence)
+    [for_any] = asked(request(), on_sale(), book)
+    book.find(for_any.wanted)
+    while book._asked:
+        book.sort(1)
+    [for_the_last] = asked(request(capabilities=merkle.capability_leaf(documents[-1])), on_sale(), book)
+    missed = book.find(for_the_last.wanted).looks
+    book.sort(100)
+    assert book.find(for_the_last.wanted).looks * 5 < missed
 
 
 def test_a_lane_whose_offers_are_dearer_than_the_best_is_not_opened() -> None:

@@ -68,8 +68,10 @@ class RestingOffers:
         self._open: dict[bytes, tuple[Row, _Group, Key, bytes, int]] = {}
         self._limits: dict[Limits, Limits] = {}
         self._leaves: dict[bytes, bytes] = {}
-        self._unsorted: dict[Shelf, Shelf] = {}
-        """In the order in which they are sorted; beside each the one whose sorting it follows."""
+        self._asked: dict[Shelf, Shelf] = {}
+        """What requests missed, in the order in which it is sorted; with each shelf the one that it follows."""
+        self._followers: dict[Shelf, Shelf] = {}
+        """What no request missed, and is sorted after that."""
         self._undo: list[Callable[[], None]] | None = None
         self._lock = threading.RLock()
 
@@ -124,7 +126,7 @@ class RestingOffers:
             if shelf.is_large and row[CAPABILITY] not in group.large:
                 group.large[row[CAPABILITY]] = shelf
                 if group.all.is_divided:
-                    self._unsorted[shelf] = group.all
+                    self._followers[shelf] = group.all
             self._open[row[HASH]] = row, group, key, root, left
             self._note(lambda: self._drop(row[HASH]))
 
@@ -132,13 +134,13 @@ class RestingOffers:
         """Let these offers rest here and no others: key, set of consumers, row, and how often each may be matched.
         Where their reading fails, all stays as it was."""
         with self._lock:
-            before = self._groups, self._open, self._unsorted
-            self._groups, self._open, self._unsorted = {}, {}, {}
+            before = self._groups, self._open, self._asked, self._followers
+            self._groups, self._open, self._asked, self._followers = {}, {}, {}, {}
             try:
                 for one in offers:
                     self.put(*one)
             except BaseException:
-                self._groups, self._open, self._unsorted = before
+                self._groups, self._open, self._asked, self._followers = before
                 raise
 
     def take(self, order_hash: bytes) -> bool:
@@ -184,14 +186,13 @@ class RestingOffers:
         how many lanes were looked at for it: 0 where nothing is left to do. Call it when there is time."""
         done = 0
         with self._lock:
-            while self._unsorted and done < most:
-                shelf, model = next(iter(self._unsorted.items()))
-                shelf = model if model in self._unsorted else shelf
+            while (queue := self._asked or self._followers) and done < most:
+                shelf, model = next(iter(queue.items()))
                 done += shelf.sort(most - done)
                 if done < most:
                     done += len(shelf.lanes)
                     if not shelf.sort_like(model):
-                        del self._unsorted[shelf]
+                        del queue[shelf]
         return done
 
     def nearest(self, key: Key, most: int) -> list[Row]:
@@ -211,9 +212,9 @@ class RestingOffers:
         for group in self._groups_of(wanted) if missed else ():
             for shelf in _shelves_of(group, wanted):
                 if sum(shelf.sort_by(wanted, lane) for lane in missed):
-                    self._unsorted[shelf] = group.all
+                    self._asked[shelf] = self._followers.pop(shelf, group.all)
                     if shelf is group.all:
-                        self._unsorted |= dict.fromkeys(group.large.values(), shelf)
+                        self._followers |= dict.fromkeys(group.large.values(), shelf)
 
     def _drop(self, order_hash: bytes) -> None:
         row, group, key, root, _ = self._open.pop(order_hash)
