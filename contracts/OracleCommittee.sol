@@ -26,6 +26,7 @@ contract OracleCommittee is IOracleCommittee {
     uint32 public latestEpoch;
 
     mapping(uint32 number => Epoch epoch) private _epochs;
+    mapping(bytes32 statement => uint40 anchoredAt) private _anchors;
 
     /// The first epoch is in force at once: no asset can rest on an earlier one.
     constructor(
@@ -96,6 +97,21 @@ contract OracleCommittee is IOracleCommittee {
         _checkSigner(signer, Releases.digest(jobId, evidenceHash, index, sent.sentHash), sent.r, sent.vs);
 
         _remove(epoch, members, index, jobId);
+    }
+
+    /// @inheritdoc IOracleCommittee
+    function anchorAdvisory(bytes32 statement) external {
+        uint40 before = _anchors[statement];
+        if (before != 0) revert AlreadyAnchored(statement, before);
+
+        _anchors[statement] = uint40(block.timestamp);
+
+        emit AdvisoryAnchored(statement, uint40(block.timestamp));
+    }
+
+    /// @inheritdoc IOracleCommittee
+    function advisoryAnchoredAt(bytes32 statement) external view returns (uint40) {
+        return _anchors[statement];
     }
 
     /// @inheritdoc IOracleCommittee

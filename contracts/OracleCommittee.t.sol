@@ -159,4 +159,45 @@ contract OracleCommitteeTest is Fixture {
         SignedDecision memory d = _signed(NODE_KEYS, second);
         _refuseRemoval(0, c, d, IOracleCommittee.TooFewWouldRemain.selector);
     }
+
+    // ---- hashes of statements about platforms ----
+
+    function test_a_hash_is_anchored_once_and_keeps_the_time_of_the_first() public {
+        bytes32 statement = keccak256("statement");
+        uint256 first = vm.getBlockTimestamp();
+        assertEq(committee.advisoryAnchoredAt(statement), 0, "not anchored yet");
+        vm.expectEmit();
+        emit IOracleCommittee.AdvisoryAnchored(statement, uint40(first));
+        committee.anchorAdvisory(statement);
+        uint256[3] memory later = [first, first + 1, first + 365 days];
+        for (uint256 i = 0; i < 3; ++i) {
+            vm.warp(later[i]);
+            bytes memory again = abi.encodeCall(committee.anchorAdvisory, (statement));
+            _refuse(consumer, address(committee), again, IOracleCommittee.AlreadyAnchored.selector);
+            _refuse(committee.owner(), address(committee), again, IOracleCommittee.AlreadyAnchored.selector);
+            assertEq(committee.advisoryAnchoredAt(statement), first, "the first counts");
+        }
+    }
+
+    function test_anyone_anchors_any_hash_and_nothing_else_changes() public {
+        bytes32 before = committee.epochOf(1).membersHash;
+        vm.prank(consumer);
+        committee.anchorAdvisory(0);
+        vm.prank(address(0xBAD));
+        committee.anchorAdvisory(bytes32(type(uint256).max));
+        assertEq(committee.advisoryAnchoredAt(0), vm.getBlockTimestamp(), "zero");
+        assertEq(committee.epochOf(1).membersHash, before, "the committee is as it was");
+        assertEq(committee.latestEpoch(), 1, "no epoch");
+    }
+
+    function testFuzz_the_anchor_of_one_hash_is_no_others(bytes32 one, bytes32 other, uint40 ahead) public {
+        if (one == other) return;
+        committee.anchorAdvisory(one);
+        uint256 first = vm.getBlockTimestamp();
+        assertEq(committee.advisoryAnchoredAt(other), 0, "not anchored");
+        vm.warp(first + uint256(ahead) % 10 * 365 days);
+        committee.anchorAdvisory(other);
+        assertEq(committee.advisoryAnchoredAt(one), first, "as it was");
+        assertEq(committee.advisoryAnchoredAt(other), vm.getBlockTimestamp(), "its own");
+    }
 }

@@ -492,6 +492,7 @@ BUGS = (
     Bug("end-untold", "OracleCommittee.sol", "IMarket(market).noteEnd(epoch, endsAt);"),
     Bug("end-outlasted", "market/Matching.sol", "until > endsAt", "block.timestamp > endsAt"),
     Bug("end-of-the-last-alone", "market/Roles.sol", "epoch > _lastEnding", "true"),
+    Bug("anchored-again", "OracleCommittee.sol", "before != 0", "false"),
     Bug("removal-untold", "OracleCommittee.sol", "IMarket(market).noteRemoved(epoch, membersHash);"),
 )
 NONE = 0

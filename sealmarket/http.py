@@ -7,7 +7,9 @@
 4. Redirects are not followed.
 5. A server on this machine's loopback interface is asked without a proxy; any other as the environment says
    (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
-6. Messages name a server by :func:`redacted`: user names, paths and queries of URLs may hold keys.
+6. Nothing of one answer goes into the next request: no cookie is kept. What would keep some, follow redirects or read
+   the user's files (``httpx.Client``) is left out, and a request goes straight to its transport.
+7. Messages name a server by :func:`redacted`: user names, paths and queries of URLs may hold keys.
 
 Looking up a host's name is the operating system's, with its own time limit.
 """
@@ -21,9 +23,9 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -36,6 +38,7 @@ from sealmarket_enclave.protocol.errors import SealmarketError
 MAXIMUM_ERROR_BODY = 64 << 10
 """Bytes that are read of an error's body."""
 _MAXIMUM_ADDRESSES = 4
+_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"python-httpx/{httpx.__version__}"}
 
 
 class HttpError(SealmarketError):
@@ -86,7 +89,7 @@ class Answer:
     status: int
     headers: httpx.Headers
     limit: int
-    _response: httpx.Response
+    _stream: Iterable[bytes]
 
     @property
     def is_success(self) -> bool:
@@ -99,7 +102,7 @@ class Answer:
         if encoding not in ("", "identity"):
             raise EncodedAnswer(self.url, encoding)
         seen = 0
-        for piece in self._response.iter_bytes():
+        for piece in self._stream:
             seen += len(piece)
             if seen > self.limit:
                 raise AnswerTooLarge(self.url, self.limit)
@@ -142,7 +145,7 @@ class HttpClient:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._seconds, self._retries, self._transport = seconds, retries, transport
-        self._clients: dict[str | None, httpx.Client] = {None: self._made("", None)}
+        self._transports: dict[str | None, httpx.BaseTransport] = {None: self._made("", None)}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -166,44 +169,62 @@ class HttpClient:
         Raises:
             NoAnswer, DeadlineExceeded, AnswerTooLarge, EncodedAnswer.
         """
-        client = self._client_of(url)
+        transport = self._transport_of(url)
         deadline = _Deadline(self._seconds, pace)
         timeouts = dict.fromkeys(("connect", "read", "write"), deadline) | {"pool": self._seconds}
         try:
-            with client.stream(
-                method, url, content=content, headers=headers, params=params, extensions={"timeout": timeouts}
-            ) as response:
-                yield Answer(url, response.status_code, response.headers, limit, response)
+            asked = httpx.Request(
+                method,
+                _url(url),
+                content=content,
+                headers=_HEADERS | (headers or {}),
+                params=params,
+                extensions={"timeout": timeouts},
+            )
+            _authorise(asked)
+            with closing(transport.handle_request(asked)) as response:
+                assert isinstance(response.stream, httpx.SyncByteStream)
+                yield Answer(url, response.status_code, response.headers, limit, response.stream)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if isinstance(error, httpx.TimeoutException) or deadline.left <= 0:
                 raise DeadlineExceeded(url, self._seconds) from error
             raise _no_answer(url, error) from error
 
-    def _client_of(self, url: str) -> httpx.Client:
+    def _transport_of(self, url: str) -> httpx.BaseTransport:
         try:
             proxy = None if self._transport else _proxy_of(url)
         except ValueError as error:
             raise NoAnswer(url, "it is no URL") from error
         with self._lock:
-            if proxy not in self._clients:
-                self._clients[proxy] = self._made(url, proxy)
-            return self._clients[proxy]
+            if proxy not in self._transports:
+                self._transports[proxy] = self._made(url, proxy)
+            return self._transports[proxy]
 
-    def _made(self, url: str, proxy: str | None) -> httpx.Client:
+    def _made(self, url: str, proxy: str | None) -> httpx.BaseTransport:
         try:
-            transport = self._transport or _Transport(proxy=proxy, retries=self._retries)
+            return self._transport or _Transport(proxy=proxy, retries=self._retries)
         except (ImportError, ValueError, httpx.InvalidURL) as error:
             detail = f"the environment's proxy {redacted(proxy or '')} cannot be used; http:// and https:// proxies can"
             raise NoAnswer(url, detail) from error
-        headers = {"accept-encoding": "identity"}
-        return httpx.Client(transport=transport, headers=headers, follow_redirects=False, trust_env=False)
 
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
-            for client in self._clients.values():
-                client.close()
-            self._clients.clear()
+            for transport in self._transports.values():
+                transport.close()
+            self._transports.clear()
+
+
+@lru_cache(maxsize=64)
+def _url(text: str) -> httpx.URL:
+    """A URL, read once: programs ask few of them, often. Raises ``httpx.InvalidURL``."""
+    return httpx.URL(text)
+
+
+def _authorise(asked: httpx.Request) -> None:
+    """Name and password of a URL go into the request's header."""
+    if asked.url.userinfo:
+        next(httpx.BasicAuth(asked.url.username, asked.url.password).auth_flow(asked))
 
 
 def _no_answer(url: str, error: Exception) -> NoAnswer:

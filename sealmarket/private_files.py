@@ -95,6 +95,12 @@ def replace_private(path: Path, raw: bytes) -> None:
     _keep_name(path)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, for good when this returns; nothing where there is none."""
+    path.unlink(missing_ok=True)
+    _keep_name(path)
+
+
 def read_passphrase_file(path: Path) -> str:
     """The first line of a file, which ends at a line feed and at nothing else, in Unicode's form NFC.
 

@@ -204,6 +204,21 @@ def test_a_transfer_that_falls_behind_its_pace_is_left(server: Server, hasty: Ht
         get(hasty, server.url, limit=1 << 20, pace=PACE)
 
 
+def test_no_cookie_of_one_answer_goes_into_the_next_request(server: Server, client: HttpClient) -> None:
+    server.behave = lambda connection: connection.sendall(OK + b"set-cookie: who=you\r\ncontent-length: 0\r\n\r\n")
+    for _ in range(2):
+        with client.ask("GET", server.url, limit=10) as answer:
+            assert answer.body() == b""
+    assert [b"cookie" in head.lower() for head in server.heads] == [False, False]
+
+
+def test_name_and_password_of_a_url_are_sent_as_its_servers_expect_them(server: Server, client: HttpClient) -> None:
+    server.behave = lambda connection: connection.sendall(OK + b"content-length: 0\r\n\r\n")
+    with client.ask("GET", server.url.replace("://", "://user:pass@"), limit=10) as answer:
+        assert answer.status == 200
+    assert b"authorization: basic dxnlcjpwyxnz" in server.heads[0].lower()
+
+
 def test_a_redirect_is_an_answer_and_not_followed(server: Server, client: HttpClient) -> None:
     server.behave = lambda connection: connection.sendall(
         b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"

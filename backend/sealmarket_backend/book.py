@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sealmarket.protocol.fitting import Rules, Unmet, unmet_by_order, unmet_by_request
 from sealmarket.protocol.orders import ComputeOrder, Request
@@ -60,6 +60,10 @@ _ADDED = {
     for table in ("requests", "compute_orders")
 }
 """Keeps an order, and gives its place; nothing where it is kept already, and where its account has too many."""
+WAITING: Final = (
+    "SELECT sequence, request_hash, peer FROM requests LEFT JOIN senders USING (request_hash)"
+    " WHERE state = 'open' AND sequence > ? ORDER BY sequence LIMIT ?"
+)
 Note = Callable[[Connection, Bytes32], None]
 """Writes more about an order, by its hash, in the transaction that keeps it."""
 
@@ -286,8 +290,11 @@ class OrderBook:
             return list(dict.fromkeys([*found, *(Bytes32(row[0]) for row in connection.execute(known).fetchall())]))
 
     def accounts(self) -> list[Address]:
-        """Who has open offers of compute."""
-        rows = self._database.rows("SELECT DISTINCT account FROM compute_orders WHERE state = 'open'")
+        """Who has open offers, of compute or of an asset's use."""
+        rows = self._database.rows(
+            "SELECT DISTINCT account FROM compute_orders WHERE state = 'open'"
+            " UNION SELECT DISTINCT owner FROM assets JOIN asset_orders USING (asset_id) WHERE state = 'open'"
+        )
         return [Address(row["account"]) for row in rows if len(row["account"]) == Address.length]
 
     def compute_orders_of(self, account: Address) -> list[tuple[SignedComputeOrder, int]]:
@@ -373,13 +380,10 @@ class OrderBook:
         query = f"SELECT 1 FROM {table} WHERE order_hash = ?"  # noqa: S608 - ours
         return count_nothing(peer, size) if self._database.row(query, key) else self._count(peer, size)
 
-    def waiting(self) -> list[Waiting]:
-        """Requests that wait for a match, oldest first, and who posted each."""
-        rows = self._database.rows(
-            "SELECT request_hash, peer FROM requests LEFT JOIN senders USING (request_hash)"
-            " WHERE state = 'open' ORDER BY sequence"
-        )
-        return [Waiting(Bytes32(row["request_hash"]), row["peer"] or UNKNOWN_PEER) for row in rows]
+    def waiting(self, after: int, most: int) -> list[Waiting]:
+        """Requests behind a place that wait for a match, oldest first, and who posted each; so many at most."""
+        rows = self._database.rows(WAITING, after, most)
+        return [Waiting(row["sequence"], Bytes32(row["request_hash"]), row["peer"] or UNKNOWN_PEER) for row in rows]
 
     def request(self, request_hash: Bytes32) -> SignedRequest | None:
         """An open request that reads."""
@@ -388,7 +392,7 @@ class OrderBook:
 
     def open_requests(self) -> list[SignedRequest]:
         """Requests that wait for a match, oldest first."""
-        found = (self.request(waiting.request_hash) for waiting in self.waiting())
+        found = (self.request(waiting.request_hash) for waiting in self.waiting(0, NEVER))
         return [request for request in found if request is not None]
 
     def open_compute_orders(self) -> list[SignedComputeOrder]:

@@ -55,9 +55,9 @@ class Finder:
         self._orders, self._rules, self._sets = orders, rules, sets
         self._searches: dict[Bytes32, _Search] = {}
 
-    def forget_all_but(self, waiting: set[Bytes32]) -> None:
-        """Requests that wait no more."""
-        self._searches = {key: search for key, search in self._searches.items() if key in waiting}
+    def forget(self, request_hash: Bytes32) -> None:
+        """A request waits no more."""
+        self._searches.pop(request_hash, None)
 
     def propose(self, signed: SignedRequest, on_sale: OnSale, now: int) -> Proposal | NoMatch:
         """A match that should hold, or why there is none."""

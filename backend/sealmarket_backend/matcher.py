@@ -60,18 +60,20 @@ class Matcher:
         self._sets, self._prove = sets, sets.prove
         self._suspect = suspect
         self._finder = Finder(orders, rules, sets)
-        self._rota, self._line = Rota(), Line()
+        self._rota, self._line = Rota(orders.waiting), Line()
         self._locks = Locks(chain, rules, self._is_known, outgoing.waits.failures)
 
     def match_some(self, now: int, guarded: Callable[[str, Callable[[], None]], None]) -> None:
         """Jobs are bounded by stake and escrow; requests are free, so they come last, and a bounded number a turn."""
-        waiting = self._orders.waiting()
-        peers = {one.request_hash: one.peer for one in waiting}
-        self._finder.forget_all_but(set(peers))
-        self._line.begin(set(peers.values()))
-        for key in self._rota.due(waiting):
-            if (signed := self._orders.request(key)) is not None:
-                guarded(f"request {key}", partial(self._match_in_turn, signed, peers[key], now))
+        for gone in self._rota.read():
+            self._finder.forget(gone.request_hash)
+        self._line.begin(self._rota.peers())
+        for one in self._rota.due():
+            if (signed := self._orders.request(one.request_hash)) is not None:
+                guarded(f"request {one.request_hash}", partial(self._match_in_turn, signed, one.peer, now))
+            else:
+                self._rota.drop(one)
+                self._finder.forget(one.request_hash)
 
     def _is_known(self, account: Address) -> bool:
         """Whether an account has a part of the budget of its own, or is the operator's; each has without a budget."""

@@ -4,6 +4,9 @@ A look at a request costs calls of the chain. Any stranger can post requests tha
 many accounts as it likes; it has few addresses. So a request waits for others of its own sender, and for one of each
 other sender. A look that takes long ends the turn, and its sender rests.
 
+However many requests are open, a turn reads two pages of them: what is new, and the next part of a round through all,
+which finds what opened again and forgets what is open no more.
+
 Gas that the keeper gives to accounts without a part of their own is given to peers in the order in which they came for
 it (:class:`Line`).
 """
@@ -11,9 +14,10 @@ it (:class:`Line`).
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from sealmarket_enclave.protocol.codec import Bytes32
 
@@ -23,59 +27,139 @@ LEAST = 4
 """However slow the chain is, a turn looks at so many."""
 LONG_SECONDS, RESTS = 0.5, 10
 """A look that takes longer (a large set of counterparts is hashed) lets its peer rest for so many times as long."""
+PAGE = 2048
+"""Open requests that are read at once: some hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An open request and the peer that posted it."""
+    """An open request, its place among all requests, and the peer that posted it."""
 
+    sequence: int
     request_hash: Bytes32
     peer: str
 
 
-class Rota:
-    """Remembers when each request, and each peer, had its turn last."""
+Page = Callable[[int, int], Sequence[Waiting]]
+"""``(after, limit)``: open requests behind a place, oldest first; places begin at 1."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._looks = 0
-        self._requests: dict[Bytes32, int] = {}
-        self._peers: dict[str, int] = {}
+
+@dataclass(slots=True)
+class _Queue:
+    """What one peer posted: what was never looked at, then the longest not looked at, each with the number of its last
+    look."""
+
+    new: dict[Bytes32, Waiting] = field(default_factory=dict)
+    seen: dict[Bytes32, tuple[int, Waiting]] = field(default_factory=dict)
+
+    def next(self, looks: int) -> Waiting | None:
+        """The one whose turn it is; None where each was looked at after so many looks."""
+        if self.new:
+            return next(iter(self.new.values()))
+        last, one = next(iter(self.seen.values()), (looks + 1, None))
+        return one if last <= looks else None
+
+    def put(self, one: Waiting) -> None:
+        if one.request_hash not in self.seen:
+            self.new[one.request_hash] = one
+
+    def looked_at(self, one: Waiting, look: int) -> None:
+        self.drop(one)
+        self.seen[one.request_hash] = look, one
+
+    def drop(self, one: Waiting) -> None:
+        self.new.pop(one.request_hash, None)
+        self.seen.pop(one.request_hash, None)
+
+
+class Rota:
+    """Remembers what is open, and in which order requests, and peers, had their turn last."""
+
+    def __init__(self, page: Page, clock: Callable[[], float] = time.monotonic) -> None:
+        self._page, self._clock = page, clock
+        self._looks = self._swept = 0
+        self._waiting: list[Waiting] = []
+        """By their places."""
+        self._peers: OrderedDict[str, _Queue] = OrderedDict()
+        """The peer that had its turn last is the last."""
+        self._served: dict[str, _Queue] = {}
+        """Peers of which this turn looked at every request."""
         self._resting: dict[str, float] = {}
 
-    def due(self, waiting: Sequence[Waiting]) -> Iterator[Bytes32]:
-        """The requests to look at in this turn, in order; the clock is read between them."""
+    def read(self) -> list[Waiting]:
+        """Read what is new, and the next part of the round through all; returns what was found open no more."""
+        self._begin()
+        gone = self._sweep()
+        newest = self._waiting[-1].sequence if self._waiting else 0
+        found = self._page(newest, PAGE)
+        self._waiting += found
+        self._put(found)
+        return gone
+
+    def peers(self) -> Collection[str]:
+        """Who has a request that is open, as far as was read."""
+        return self._peers.keys() | self._served.keys()
+
+    def due(self) -> Iterator[Waiting]:
+        """The requests to look at in this turn, in order; the clock is read between them. One request of each peer
+        after the other; of each peer, and of the peers, the longest not looked at first."""
+        self._begin()
         began = now = self._clock()
-        self._forget(waiting, now)
-        for number, one in enumerate(self._in_order([one for one in waiting if one.peer not in self._resting])):
-            if number >= LEAST and now >= began + SECONDS:
+        before = self._looks
+        self._resting = {peer: until for peer, until in self._resting.items() if until > now}
+        while (peer := next((peer for peer in self._peers if peer not in self._resting), None)) is not None:
+            one = self._peers[peer].next(before)
+            if one is None:
+                self._served[peer] = self._peers.pop(peer)
+                continue
+            if self._looks - before >= LEAST and now >= began + SECONDS:
                 return
             self._looks += 1
-            self._requests[one.request_hash] = self._peers[one.peer] = self._looks
-            yield one.request_hash
+            self._peers[peer].looked_at(one, self._looks)
+            self._peers.move_to_end(peer)
+            yield one
             took, now = self._clock() - now, self._clock()
             if took > LONG_SECONDS:
-                self._resting[one.peer] = now + RESTS * took
+                self._resting[peer] = now + RESTS * took
                 return
 
-    def _in_order(self, waiting: Sequence[Waiting]) -> Iterator[Waiting]:
-        """One request of each peer after the other; of each peer, and of the peers, the longest not looked at first."""
-        queues: dict[str, deque[Waiting]] = {}
-        for one in sorted(waiting, key=lambda one: self._requests.get(one.request_hash, 0)):
-            queues.setdefault(one.peer, deque()).append(one)
-        peers = deque(sorted(queues, key=lambda peer: self._peers.get(peer, 0)))
-        while peers:
-            queue = queues[peers[0]]
-            yield queue.popleft()
-            peers.rotate(-1)
-            if not queue:
-                peers.pop()
+    def drop(self, one: Waiting) -> None:
+        """It is open no more."""
+        if (queue := self._peers.get(one.peer)) is not None:
+            queue.drop(one)
+            if not queue.new and not queue.seen:
+                del self._peers[one.peer]
 
-    def _forget(self, waiting: Sequence[Waiting], now: float) -> None:
-        """What is open no more, and who has rested."""
-        self._resting = {peer: until for peer, until in self._resting.items() if until > now}
-        self._requests = {one.request_hash: self._requests.get(one.request_hash, 0) for one in waiting}
-        self._peers = {one.peer: self._peers.get(one.peer, 0) for one in waiting}
+    def _begin(self) -> None:
+        """Peers that were served have had their last turn before all others."""
+        for peer in reversed(self._served):
+            self._peers[peer] = self._served[peer]
+            self._peers.move_to_end(peer, last=False)
+        self._served = {}
+
+    def _sweep(self) -> list[Waiting]:
+        found = self._page(self._swept, PAGE)
+        ends = len(found) < PAGE
+        first = bisect_right(self._waiting, self._swept, key=_place)
+        behind = len(self._waiting) if ends else bisect_right(self._waiting, found[-1].sequence, key=_place)
+        there = set(found)
+        gone = [one for one in self._waiting[first:behind] if one not in there]
+        for one in gone:
+            self.drop(one)
+        self._waiting[first:behind] = found
+        self._put(found)
+        self._swept = 0 if ends else found[-1].sequence
+        return gone
+
+    def _put(self, found: Iterable[Waiting]) -> None:
+        """Who had no request before comes before all others."""
+        newcomers: dict[str, _Queue] = {}
+        for one in found:
+            queue = self._peers.get(one.peer) or newcomers.setdefault(one.peer, _Queue())
+            queue.put(one)
+        for peer in reversed(newcomers):
+            self._peers[peer] = newcomers[peer]
+            self._peers.move_to_end(peer, last=False)
 
 
 class Line:
@@ -111,3 +195,7 @@ class Line:
         """It took something."""
         self._places.pop(peer, None)
         self._asked = False
+
+
+def _place(one: Waiting) -> int:
+    return one.sequence

@@ -22,6 +22,8 @@ interface IOracleCommittee {
     /// @notice A member was proven to have signed two different decisions on the same evidence, or a release and the
     /// promise never to release.
     event EquivocatorRemoved(uint32 indexed epoch, uint8 index, address indexed signer, bytes32 jobId);
+    /// @notice The hash of a statement about platforms is on chain, for the first time.
+    event AdvisoryAnchored(bytes32 indexed statement, uint40 anchoredAt);
 
     /// @notice The caller may neither announce nor end epochs.
     error OnlyCommitteeOwner(address got, address expected);
@@ -51,6 +53,8 @@ interface IOracleCommittee {
     error WrongSigner(address got, address expected);
     /// @notice Another removal would leave fewer members than the threshold.
     error TooFewWouldRemain(uint256 remaining, uint8 threshold);
+    /// @notice The hash was anchored before; the first anchoring counts.
+    error AlreadyAnchored(bytes32 statement, uint40 anchoredAt);
 
     /// @notice Announce the next epoch; it counts after `delay`. Committee owner only.
     /// @param signers Signing addresses; the position is the member's index (its share has index + 1).
@@ -83,6 +87,16 @@ interface IOracleCommittee {
         SignedStop calldata promised,
         SignedRelease calldata sent
     ) external;
+
+    /// @notice Note that a hash exists, once and for good. Anyone, for any hash.
+    /// @dev It has no effect on chain, and moves no money. A node looks up the hashes of signed statements that its
+    /// operator applies, and no others: such a statement counts for jobs that are matched after it was anchored.
+    /// Trust: none in the caller. A stranger that anchors a hash can only make a statement that exists count sooner.
+    /// @param statement keccak256 of the canonical statement (docs/spec/oracle-operation.md).
+    function anchorAdvisory(bytes32 statement) external;
+
+    /// @notice The time of the block in which a hash was first anchored; 0 for one that was not.
+    function advisoryAnchoredAt(bytes32 statement) external view returns (uint40);
 
     /// @notice The record of an epoch; reverts with UnknownEpoch if there is none.
     function epochOf(uint32 epoch) external view returns (Epoch memory);

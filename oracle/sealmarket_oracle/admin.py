@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from sealmarket.chain.errors import ChainError
 from sealmarket.http import HttpClient, HttpError, is_loopback
 from sealmarket.protocol.advisories import MAXIMUM_ADVISORY, Advisory
 from sealmarket.serving.start import listen
@@ -49,7 +50,10 @@ def admin_app(reporter: Reporter) -> FastAPI:
             advisory = decode(Advisory, await request.body())
         except MalformedDocument as error:
             return Response(error.message, status_code=422, media_type="text/plain")
-        found = await run_in_threadpool(reporter.recall, advisory)
+        try:
+            found = await run_in_threadpool(reporter.recall, advisory)
+        except ChainError as error:
+            return Response(error.message, status_code=503, media_type="text/plain")
         return Response(found.canonical(), media_type="application/json")
 
     @app.get("/metrics")

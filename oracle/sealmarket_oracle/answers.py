@@ -77,6 +77,8 @@ class Answers:
     def _unheld(self, record: JobRecord) -> str | None:
         """Why a promise is not served yet (:mod:`witnesses`, rule 3)."""
         size = self._journal.promise_size(record.job_id)
+        if self._journal.awaits_mark(size):
+            return "a promise is written, and served once the mark beside the journal has it"
         needed = holders_for_serving(self._committees[record.spec.epoch])
         if size <= self._journal.witnessed or (holders := self._witnesses.holders(size)) >= needed:
             return None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from sealmarket.chain import Chain
 from sealmarket.chain.anchors import SignedDetail, signed_details
 from sealmarket.chain.events import JobDecided, JobMatched
+from sealmarket.chain.model import Block
 from sealmarket.http import HttpClient, HttpError
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.protocol.decisions import Decision
@@ -17,8 +18,8 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 from sealmarket_oracle.errors import AuditRefused
-from sealmarket_oracle.log.audit import Anchor, Audited, audit
-from sealmarket_oracle.log.entries import LogEntry, LogPart, SignedTail
+from sealmarket_oracle.log.audit import Anchor, Audited, Recalling, audit
+from sealmarket_oracle.log.entries import EntryKind, LogEntry, LogPart, SignedTail
 
 _PART_BYTES = 8 << 20
 _SECONDS = 30.0
@@ -83,15 +84,21 @@ def signer_of(book: AddressBook, shown: SignedTail) -> tuple[Address, Committee]
     return signer, committee
 
 
-def anchors(chain: Chain, signer: Address, committee: Committee, ask: Ask) -> Iterator[Anchor]:
-    """What a node's decisions on chain say of its log, in the order of the chain. Raises :class:`AuditRefused`."""
+def anchors(
+    chain: Chain, signer: Address, committee: Committee, ask: Ask, matched: dict[JobId, int], final: Block
+) -> Iterator[Anchor]:
+    """What a node's decisions on chain say of its log, in the order of the chain, up to a final block.
+
+    ``matched``: to be filled with the jobs of the committee's epoch, and when each was matched.
+
+    Raises:
+        AuditRefused: a decision that the node does not show as the chain has it.
+    """
     place = next(index for index, member in enumerate(committee.members) if member.signer == signer)
-    final = chain.final()
-    epochs: dict[JobId, int] = {}
     for event in chain.events(chain.book.deployed_at, final.number):
-        if isinstance(event, JobMatched):
-            epochs[event.job_id] = event.spec.epoch
-        elif isinstance(event, JobDecided) and epochs.get(event.job_id) == committee.epoch and place in event.signers:
+        if isinstance(event, JobMatched) and event.spec.epoch == committee.epoch:
+            matched[event.job_id] = event.spec.matched_at
+        elif isinstance(event, JobDecided) and event.job_id in matched and place in event.signers:
             found = _anchor(chain, event, signer, committee.epoch, place, ask)
             if found is not None:
                 yield found
@@ -139,9 +146,13 @@ def audit_node(chain: Chain, ask: Ask) -> tuple[Address, Audited]:
         HttpError, ChainError: no answer.
     """
     signer, committee = signer_of(chain.book, _part(ask, 0).tail)
-    known = list(anchors(chain, signer, committee, ask))
+    matched: dict[JobId, int] = {}
+    final = chain.final()
+    known = list(anchors(chain, signer, committee, ask, matched, final))
     # Read after the chain: what was decided there is in the log by now.
     shown, entries = read_log(ask)
     if signer_of(chain.book, shown)[0] != signer:
         raise AuditRefused(f"the log was signed by {signer} and then by another node")
-    return signer, audit(shown.tail, entries, known)
+    statements = tuple({entry.statement for entry in entries if entry.kind is EntryKind.ADVISORY})
+    recalling = Recalling(chain.trusted(final).advisory_anchors(statements), matched)
+    return signer, audit(shown.tail, entries, known, recalling)

@@ -21,8 +21,7 @@ from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_oracle.gate.inputs import EventBlock
-from sealmarket_oracle.log.store import AuditLog
-from sealmarket_oracle.mark import TailMark
+from sealmarket_oracle.log.store import AuditLog, Beside
 from sealmarket_oracle.storage.databases import Database
 from sealmarket_oracle.storage.facts import Facts
 
@@ -68,7 +67,7 @@ class ChainRecord(AuditLog):
     """What of a journal the chain gives again. Each method is one transaction unless inside :meth:`writing`."""
 
     def __init__(
-        self, database: Database, schema: str, name: Bytes32, mark: TailMark | None, clock: Callable[[], float]
+        self, database: Database, schema: str, name: Bytes32, beside: Beside, clock: Callable[[], float]
     ) -> None:
         self._open: dict[JobId, JobRecord] | None = None
         """The open jobs on disk, oldest first; never changed in place. None: they are read again."""
@@ -79,7 +78,7 @@ class ChainRecord(AuditLog):
         self._torn = False
         """Something was undone, so that memory does not know what the next commit holds."""
         self._seals: Facts[tuple[AssetId, int], Seal] = Facts()
-        super().__init__(database, schema, name, mark, clock)
+        super().__init__(database, schema, name, beside, clock)
 
     def _undone(self) -> None:
         self._torn = True

@@ -241,9 +241,9 @@ def recall(
 
     Example: sealmarket oracle recall advisory.json oracle-1
     """
+    from sealmarket.advisory_file import read_advisory
     from sealmarket_oracle import report_text
     from sealmarket_oracle.admin import ask_recall
-    from sealmarket_oracle.recalls import read_advisory
 
     found = ask_recall(folder, read_advisory(advisory))
     typer.echo(found.canonical().decode() if as_json else _text(report_text.recall_lines(found)))
@@ -259,13 +259,14 @@ def advise(
 
     Example: sealmarket oracle advise advisory.json --key issuer.key --out signed-advisory.json
     """
+    from sealmarket_oracle.advisory_files import sign_advisory
     from sealmarket_oracle.keys import advisory_key
-    from sealmarket_oracle.recalls import sign_advisory
 
     signed = sign_advisory(advisory, advisory_key(key))
     with out.open("xb") as file:
         file.write(signed.canonical())
     typer.echo(f"advisory {signed.advisory.name()} of {signed.issuer()}: nodes read {out} in their folder advisories")
+    typer.echo(f"it counts for jobs matched after its anchor: sealmarket chain anchor-advisory {out}")
 
 
 def _text(lines: Iterable[str]) -> str:

@@ -34,7 +34,7 @@ ENVIRONMENT_PREFIX = "SEALMARKET_ORACLE_"
 _KNOWN = {
     "rpc", "book", "state", "signer_key", "hpke_key", "host", "port", "profile", "development_roots",
     "poll_seconds", "max_head_age_seconds", "max_head_ahead_seconds", "store", "agree", "proofs", "trust_endpoints",
-    "node_file", "passphrase_file", "admin", "advisories", "advisory_issuers",
+    "node_file", "passphrase_file", "admin", "advisories", "advisory_issuers", "holds",
     "journal", "tls_certificate", "tls_key", "collateral", "collateral_intel", "collateral_amd", "collateral_peers",
 }  # fmt: skip
 
@@ -74,6 +74,7 @@ class Config:
     collateral: CollateralConfig
     advisories: Path
     advisory_issuers: frozenset[Address]
+    holds: Path
 
     @property
     def grade_floor(self) -> Grade:
@@ -140,6 +141,7 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
         collateral=_collateral(values, state, base),
         advisories=base / values.get("advisories", state / "advisories"),
         advisory_issuers=_issuers(values.get("advisory_issuers", [])),
+        holds=base / values.get("holds", state / "holds"),
     )
 
 

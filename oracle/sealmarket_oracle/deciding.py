@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain.interface import ChainReader
+from sealmarket.protocol.decisions import Outcome
 from sealmarket.store.interface import NodeStore
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade
@@ -79,7 +80,12 @@ class Deciding:
         decided = decide(case, documents, shown, self._keys.hpke, self._roots)
         if isinstance(decided, Defer):
             return decided
+        if decided.decision.outcome is Outcome.ACCEPTED and (why := self._held(decided)) is not None:
+            return Defer(why)
         return Appraised(case, decided, shown.package.enclave_key if isinstance(shown, EvidenceShown) else b"")
+
+    def _held(self, decided: Decided) -> str | None:
+        return self._recalls.held(decided.machines) if self._recalls is not None else None
 
     def keep(self, appraised: Appraised) -> None:
         """Write a decision down. Raises :class:`JournalError`: it is not, and nothing is signed."""

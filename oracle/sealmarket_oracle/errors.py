@@ -5,7 +5,6 @@
         ├── InvalidConfig          the configuration is incomplete, unknown or contradictory
         ├── KeyFileRefused         a key file is absent, readable by others, or no key
         │   └── PassphraseMissing  no file, credential or terminal gives the passphrase
-        ├── AdvisoryRefused        a file is no statement about platforms, or one that means no machine
         ├── AdvisoriesRefused      more statements than a node reads
         ├── BackupRefused          a node's keys have no backup that was tried, or one that is not theirs
         ├── SignerFailed           the program that holds the signing key did not sign what it was shown
@@ -56,14 +55,6 @@ class PassphraseMissing(KeyFileRefused):
     """No file, credential or terminal gives the passphrase."""
 
     exit_code = 2
-
-
-class AdvisoryRefused(OracleError):
-    """A file is no statement about platforms, or one that means no machine or every machine by a slip."""
-
-    def __init__(self, path: Path, why: str) -> None:
-        remedy = "write it after docs/spec/schemas/advisory.json; docs/spec/oracle-operation.md says what targets mean"
-        super().__init__(f"{path} is no statement about platforms: {why}", remedy=remedy)
 
 
 class AdvisoriesRefused(OracleError):
@@ -120,6 +111,17 @@ class JournalUnwritable(JournalError):
 
     def __init__(self, found: str, remedy: str) -> None:
         super().__init__(found, remedy=remedy)
+
+
+class TailsDamaged(JournalError):
+    """What this node holds of a peer's journal is unreadable, and no torn write leaves that."""
+
+    def __init__(self, path: Path, place: int) -> None:
+        super().__init__(
+            f"{path} is damaged from byte {place} on, expected a peer's tail in one of two slots",
+            remedy="see to the disk; where no other node's journal was put back, move the file away: peers show their"
+            " tails again",
+        )
 
 
 class JournalTaken(JournalError):

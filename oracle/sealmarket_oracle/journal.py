@@ -38,10 +38,12 @@ from sealmarket_oracle.chain_record import ChainRecord, decision_of
 from sealmarket_oracle.errors import DecisionConflict, JournalLost, JournalMismatch, PromiseConflict
 from sealmarket_oracle.gate.inputs import Decided
 from sealmarket_oracle.log.entries import EntryKind
+from sealmarket_oracle.log.store import Beside
 from sealmarket_oracle.mark import TailMark
 from sealmarket_oracle.storage.databases import Database, SqliteDatabase
 from sealmarket_oracle.storage.facts import Facts
 from sealmarket_oracle.storage.tables import SCHEMA
+from sealmarket_oracle.tail_slots import TailSlots
 
 Promise = Literal["release", "stop"]
 _ENTRY: dict[Promise, EntryKind] = {"release": EntryKind.RELEASE, "stop": EntryKind.STOP}
@@ -89,9 +91,10 @@ class Journal(ChainRecord):
         identity: JournalIdentity,
         mark: TailMark | None,
         *,
+        tails: TailSlots | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Open or make the journal: a SQLite file, or what another database has.
+        """Open or make the journal: a SQLite file, or what another database has. ``tails`` are for one process alone.
 
         Raises:
             JournalMismatch: it is another node's, market's, chain's or epoch's, or has another name.
@@ -106,7 +109,7 @@ class Journal(ChainRecord):
         self._counts: dict[EntryKind, int] | None = None
         self._kept: list[tuple[JobId, OwnDecision | Promised]] = []
         """What is being written, to be known once it is on disk."""
-        super().__init__(database, SCHEMA, identity.name, mark, clock)
+        super().__init__(database, SCHEMA, identity.name, Beside(mark, tails), clock)
 
     def _prepare(self) -> None:
         own = self.identity

@@ -37,6 +37,7 @@ from sealmarket_oracle.collateral import CollateralKeeper, HttpAskPeer
 from sealmarket_oracle.config import Config, load
 from sealmarket_oracle.ear import KEY_FILE, Ears, own_key
 from sealmarket_oracle.epochs import Destroyed, Over, Seat, destroy_keys, require_over
+from sealmarket_oracle.holds import Holds
 from sealmarket_oracle.journal import Journal, JournalIdentity
 from sealmarket_oracle.keys import NodeKeys, Signer
 from sealmarket_oracle.mark import TailMark
@@ -49,11 +50,11 @@ from sealmarket_oracle.report import Reporter
 from sealmarket_oracle.results import KeptResults
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node, NodePolicy
-from sealmarket_oracle.storage.databases import SqliteDatabase
 from sealmarket_oracle.storage.postgres import PostgresDatabase
+from sealmarket_oracle.tail_slots import TailSlots
 
 _PR_SET_DUMPABLE = 4
-JOURNAL_FILE, MARK_FILE = "journal.sqlite", "journal.mark"
+JOURNAL_FILE, MARK_FILE, TAILS_FILE = "journal.sqlite", "journal.mark", "journal.tails"
 SIGHTINGS_FILE = "platforms.sqlite"
 RESULTS_FOLDER = "challenged"
 STORE_SECONDS = 10.0
@@ -97,8 +98,10 @@ def open_journal(config: Config, record: NodeRecord) -> Journal:
         epoch=record.epoch,
         name=record.journal,
     )
-    database = PostgresDatabase(config.journal) if config.journal else SqliteDatabase(config.state / JOURNAL_FILE)
-    return Journal(database, identity, TailMark(config.state / MARK_FILE))
+    mark = TailMark(config.state / MARK_FILE)
+    if config.journal:
+        return Journal(PostgresDatabase(config.journal), identity, mark)  # several processes read the tails of peers
+    return Journal(config.state / JOURNAL_FILE, identity, mark, tails=TailSlots(config.state / TAILS_FILE))
 
 
 @contextmanager
@@ -119,7 +122,7 @@ def _built(config: Config, record: NodeRecord, keys: NodeKeys) -> Iterator[Built
         Sightings(config.state / SIGHTINGS_FILE) as sightings,
     ):
         ears = Ears(journal, keys.signer, own_key(config.state / KEY_FILE))
-        recalls = Recalls(config.advisories, config.advisory_issuers, journal, sightings)
+        recalls = Recalls(config.advisories, config.advisory_issuers, journal, sightings, Holds(config.holds))
         peers = Peers(book, committee, journal, keys.signer, tell)
         peers.start()
         try:

@@ -65,6 +65,7 @@ class Peers:
         self._peers = [_Peer(member) for member in members if member.signer != signer.address]
         self._lost: JournalLost | None = None
         self._last_signed: SignedTail | None = None
+        self._signing = threading.Lock()
         self._stopped = threading.Event()
         self._monotonic: Callable[[], float] = time.monotonic
         self._threads = [
@@ -72,14 +73,15 @@ class Peers:
         ]
 
     def start(self) -> None:
-        """Begin to tell the peers."""
+        """Begin to tell the peers, from now on as soon as the journal has grown."""
+        self._journal.on_disk = self._announce
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
         """End; waits for answers that are under way."""
         self._stopped.set()
-        self.announce()
+        self._announce()
         until = time.monotonic() + _ANSWER_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
@@ -90,11 +92,6 @@ class Peers:
         """See :class:`Witnesses`."""
         if self._lost is not None:
             raise self._lost
-
-    def announce(self) -> None:
-        """See :class:`Witnesses`."""
-        for peer in self._peers:
-            peer.due.set()
 
     def holders(self, size: int) -> int:
         """See :class:`Witnesses`."""
@@ -110,6 +107,10 @@ class Peers:
         return [(peer.member, peer.held, peer.problem) for peer in self._peers]
 
     # --- telling ----------------------------------------------------------------------------------------------
+
+    def _announce(self) -> None:
+        for peer in self._peers:
+            peer.due.set()
 
     def _run(self, peer: _Peer) -> None:
         pause = _FIRST_PAUSE
@@ -188,13 +189,14 @@ class Peers:
 
     def _signed(self, frontier: Frontier) -> SignedTail:
         """The tail with the node's signature, which is made once for all peers."""
-        identity, last = self._journal.identity, self._last_signed
+        identity = self._journal.identity
         tail = JournalTail(journal=identity.name, epoch=identity.epoch, size=frontier.size, root=frontier.root)
-        if last is not None and last.tail == tail:
-            return last
-        signature = self._signer.sign_statement(tail, self._book.chain_id, self._book.market)
-        self._last_signed = signed = SignedTail(tail=tail, signature=signature)
-        return signed
+        with self._signing:  # the thread of one peer signs, the others wait for it
+            if (last := self._last_signed) is not None and last.tail == tail:
+                return last
+            signature = self._signer.sign_statement(tail, self._book.chain_id, self._book.market)
+            self._last_signed = signed = SignedTail(tail=tail, signature=signature)
+            return signed
 
     def _require_own(self, before: SignedTail | None, base: Frontier, announced: SignedTail | None) -> None:
         """Hold what a peer held against the journal. Only a tail under this node's own signature counts.

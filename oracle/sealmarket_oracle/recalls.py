@@ -2,9 +2,10 @@
 
 1. A statement is a file of the operator's (``advisories/*.json`` in the state folder). It counts if an account that the
    configuration names signed it; others are listed as problems and change nothing.
-2. A new one is logged once, by its hash, with the final block that the node stood on. It counts for jobs matched
-   :data:`~sealmarket_oracle.gate.advisory_rules.NOTICE` later, or at the moment that it names if that is later still.
-3. What a job's evidence shows of its machine is kept apart from the journal, for the operator alone.
+2. A new one is logged once, by its hash, with the final block that the node stood on. It counts for jobs matched after
+   its hash was anchored on chain, read at each look by proof, and at the moment that it names or later.
+3. What an operator holds back (:mod:`~sealmarket_oracle.holds`) gets nothing at once, anchored or not.
+4. What a job's evidence shows of its machine is kept apart from the journal, for the operator alone.
 """
 
 from __future__ import annotations
@@ -13,44 +14,40 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import coincurve
-
-from sealmarket.attestation.registry import MODULES
+from sealmarket.chain.interface import ProvableView
+from sealmarket.chain.model import Block
 from sealmarket.files import read_file
 from sealmarket.protocol.advisories import (
     MAXIMUM_ADVISORY,
-    PARTS,
     Advisory,
     PlatformSeen,
     SignedAdvisory,
-    Target,
+    counts_for,
+    counts_from,
     touched,
 )
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.sqlite_file import SqliteFile
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, Shape, decode
-from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
-from sealmarket_enclave.protocol.numbers import AssetId, JobId, Tee, Timestamp
-from sealmarket_enclave.protocol.signing import sign
-from sealmarket_oracle.errors import AdvisoriesRefused, AdvisoryRefused, JournalTaken, JournalUnwritable
-from sealmarket_oracle.gate.advisory_rules import NOTICE, in_force
-from sealmarket_oracle.gate.inputs import InForce
+from sealmarket_enclave.protocol.errors import SealmarketError
+from sealmarket_enclave.protocol.numbers import AssetId, JobId, Timestamp
+from sealmarket_oracle.advisory_files import AdvisoryFolder
+from sealmarket_oracle.errors import JournalTaken, JournalUnwritable
+from sealmarket_oracle.holds import Holds
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.log.entries import EntryKind
 
-MOST_ADVISORIES = 256
-"""Files that are read. With more a node decides nothing: one that is left out would let its machines pass."""
 _SCHEMA = "CREATE TABLE IF NOT EXISTS sightings (job_id BLOB, seen BLOB, PRIMARY KEY (job_id, seen)) STRICT"
-_State = tuple[str, int, int, int]
-"""Name, time of the last change of content or mode, size, mode."""
 _log = logging.getLogger("sealmarket.oracle")
 
 
 class Published(Shape, frozen=True, kw_only=True):
-    """A statement that a node applies, and from when on jobs are matched under it."""
+    """A statement that a node applies. ``anchored_at``: when its hash came on chain, and ``since``: from when on jobs
+    are matched under it, both 0 for one that is not anchored."""
 
     signed: SignedAdvisory
     issuer: Address
+    anchored_at: Timestamp
     since: Timestamp
 
 
@@ -71,12 +68,13 @@ class RecalledAsset(Shape, frozen=True, kw_only=True):
 
 class RecalledJob(Shape, frozen=True, kw_only=True):
     """A job whose evidence is of a machine that a statement names. ``receipt``: the hash of its receipt, 0 before it
-    settled. ``released``: this node gave its shares."""
+    settled. ``released``: this node gave its shares. ``counts``: it was matched when the statement counted already."""
 
     job_id: JobId
     provider: Address
     consumer: Address
     matched_at: Timestamp
+    counts: bool
     outcome: str
     released: bool
     receipt: Bytes32
@@ -84,10 +82,13 @@ class RecalledJob(Shape, frozen=True, kw_only=True):
 
 
 class Recall(Shape, frozen=True, kw_only=True):
-    """What a statement touches, of the jobs that a node looked at."""
+    """What a statement touches, of the jobs that a node looked at. ``anchored_at``: when its hash came on chain, and
+    ``since``: from when on jobs are matched under it, both 0 for one that is not anchored."""
 
     version: str = "sealmarket/recall/1"
     advisory: Bytes32
+    anchored_at: Timestamp = Timestamp(0)
+    since: Timestamp = Timestamp(0)
     looked_at: int
     jobs: tuple[RecalledJob, ...]
 
@@ -100,59 +101,6 @@ class Recall(Shape, frozen=True, kw_only=True):
     def assets(self) -> tuple[RecalledAsset, ...]:
         """The versions of assets that all touched jobs used, each once."""
         return tuple(dict.fromkeys(asset for job in self.jobs for asset in job.assets))
-
-
-def read_advisory(path: Path) -> Advisory:
-    """A statement in a file, signed or not; who signed it is not looked at.
-
-    Raises:
-        AdvisoryRefused: it is none.
-        OSError: the file cannot be read.
-    """
-    raw = read_file(path, MAXIMUM_ADVISORY)
-    try:
-        return decode(SignedAdvisory, raw).advisory
-    except MalformedDocument as error:
-        why = error.message
-    try:
-        return decode(Advisory, raw)
-    except MalformedDocument as error:
-        raise AdvisoryRefused(path, why if b'"signature"' in raw else error.message) from error
-
-
-def sign_advisory(path: Path, key: coincurve.PrivateKey) -> SignedAdvisory:
-    """Sign the statement in a file.
-
-    Raises:
-        AdvisoryRefused: it is none, or a target of it is :func:`mistaken`.
-        OSError: the file cannot be read.
-    """
-    try:
-        advisory = decode(Advisory, read_file(path, MAXIMUM_ADVISORY))
-    except MalformedDocument as error:
-        raise AdvisoryRefused(path, error.message) from error
-    for number, target in enumerate(advisory.targets):
-        if (why := mistaken(target)) is not None:
-            raise AdvisoryRefused(path, f"target {number}: {why}")
-    return SignedAdvisory(advisory=advisory, signature=sign(advisory.digest(), key))
-
-
-def mistaken(target: Target) -> str | None:
-    """Why a target means no machine at all, or all of its TEE by a floor that no evidence reaches; None for others."""
-    tees, floor = [tee.slug for tee in MODULES], target.floor
-    if target.tee not in tees:
-        return f"tee is {target.tee!r}, expected one of {', '.join(tees)}"
-    if floor is None:
-        return None
-    if not floor.levels and not floor.level_date:
-        return "a floor that names nothing, below which no machine is: leave it out to mean all"
-    if floor.levels and target.tee != Tee.SNP.slug:
-        return f"a floor of levels for {target.tee}, whose evidence shows none: name levelDate, or snp"
-    if unknown := sorted(set(floor.levels) - set(PARTS)):
-        return f"a floor of {unknown[0]!r}, expected parts out of {', '.join(PARTS)}"
-    if floor.level_date and target.tee not in (Tee.SGX.slug, Tee.TDX.slug):
-        return f"a levelDate for {target.tee}, whose evidence shows none: name levels"
-    return None
 
 
 class Sightings(SqliteFile):
@@ -168,6 +116,12 @@ class Sightings(SqliteFile):
         with self._lock:
             self._db.executemany("INSERT OR IGNORE INTO sightings VALUES (?, ?)", rows)
 
+    def of(self, job_id: JobId) -> tuple[PlatformSeen, ...]:
+        """The machines of one job."""
+        with self._lock:
+            rows = self._db.execute("SELECT seen FROM sightings WHERE job_id = ?", (bytes(job_id),)).fetchall()
+        return tuple(decode(PlatformSeen, seen) for (seen,) in rows)
+
     def all(self) -> Iterator[tuple[JobId, PlatformSeen]]:
         """Every job with each of its machines, a job's together."""
         with self._lock:
@@ -176,54 +130,63 @@ class Sightings(SqliteFile):
             yield JobId(Bytes32(job_id)), decode(PlatformSeen, seen)
 
 
-def _state_of(path: Path) -> _State:
-    """What changes with a file and with who may read it; of one that is gone by now, its name alone."""
-    try:
-        found = path.stat()
-    except OSError:
-        return path.name, 0, 0, 0
-    return path.name, found.st_ctime_ns, found.st_size, found.st_mode
-
-
 class Recalls:
     """The statements that count at one node. One thread calls :meth:`look` and :meth:`saw`, any the rest."""
 
-    def __init__(self, folder: Path, issuers: frozenset[Address], journal: Journal, sightings: Sightings) -> None:
-        self._folder, self._issuers, self._journal, self._sightings = folder, issuers, journal, sightings
-        self._files: tuple[_State, ...] | None = None
-        logged = journal.entries_of(EntryKind.ADVISORY) if issuers else ()
-        self._logged: dict[Bytes32, int] = {entry.statement: entry.at for entry in logged}
+    def __init__(
+        self, folder: Path, issuers: frozenset[Address], journal: Journal, sightings: Sightings, holds: Holds
+    ) -> None:
+        self._folder, self._issuers, self._journal, self._sightings = (
+            AdvisoryFolder(folder),
+            issuers,
+            journal,
+            sightings,
+        )
+        self._holds = holds
+        self._logged = {entry.statement for entry in journal.entries_of(EntryKind.ADVISORY)} if issuers else set()
+        self._applied: dict[Bytes32, SignedAdvisory] = {}
         self._published: tuple[Published, ...] = ()
+        self._at = ZERO_HASH
+        """The block at which the anchors were read last."""
         self.problems: tuple[str, ...] = ()
 
-    def look(self, block: tuple[int, Bytes32]) -> None:
-        """Read the folder, if it changed. ``block``: the final block that the node stands on, by number and hash.
+    def look(self, view: ProvableView) -> None:
+        """Read the folders, if they changed, and at the final block that the node stands on, what is anchored there.
 
         Raises:
-            AdvisoriesRefused: there are more statements than :data:`MOST_ADVISORIES`: none is left out in silence.
+            AdvisoriesRefused: there are more statements than are read: none is left out in silence.
+            AdvisoryRefused: a file among the holds is no statement.
             JournalUnwritable, JournalTaken: a new statement is not logged; a later look reads the folder again.
+            ChainError: whether a hash is anchored there is not known, so nothing may be decided.
         """
-        files = sorted(self._folder.glob("*.json"))
-        if len(files) > MOST_ADVISORIES:
-            raise AdvisoriesRefused(self._folder, len(files), MOST_ADVISORIES)
-        state = tuple(map(_state_of, files))
-        if state == self._files:
+        self._holds.look()
+        files = self._folder.changed()
+        if files is None and view.block.hash == self._at:
             return
-        published: dict[Bytes32, Published] = {}
+        if files is not None:
+            self._read_all(files, view.block)
+            self._folder.done()
+            self._at = ZERO_HASH
+        anchors = view.advisory_anchors(tuple(self._applied))
+        self._published = tuple(_published(signed, anchors[name]) for name, signed in self._applied.items())
+        self._at = view.block.hash
+
+    def _read_all(self, files: Iterable[Path], block: Block) -> None:
+        applied: dict[Bytes32, SignedAdvisory] = {}
         problems: list[str] = []
         for path in files:
             try:
                 found = self._read(path, block)
-                published[found.signed.advisory.name()] = found
+                applied[found.advisory.name()] = found
             except (JournalUnwritable, JournalTaken):
                 raise
             except (SealmarketError, OSError) as error:
                 problems.append(f"{path.name}: {error}")
         for problem in problems:
             _log.warning("not applied: %s", problem)
-        self._published, self.problems, self._files = tuple(published.values()), tuple(problems), state
+        self._applied, self.problems = applied, tuple(problems)
 
-    def _read(self, path: Path, block: tuple[int, Bytes32]) -> Published:
+    def _read(self, path: Path, block: Block) -> SignedAdvisory:
         signed = decode(SignedAdvisory, read_file(path, MAXIMUM_ADVISORY))
         issuer, name = signed.issuer(), signed.advisory.name()
         if issuer not in self._issuers:
@@ -232,34 +195,66 @@ class Recalls:
                 remedy="name the issuer in advisory_issuers, or remove the file",
             )
         if name not in self._logged:
-            at = self._journal.log_advisory(name, block)
-            self._logged[name] = at
-            _log.warning("advisory %s of %s is public from now on: %s", name, issuer, signed.advisory.title)
-        since = max(signed.advisory.applies_from, self._logged[name] + NOTICE)
-        return Published(signed=signed, issuer=issuer, since=since)
+            self._journal.log_advisory(name, (block.number, block.hash))
+            self._logged.add(name)
+            _log.warning("advisory %s of %s is applied from now on: %s", name, issuer, signed.advisory.title)
+        return signed
 
     def published(self) -> PublishedAdvisories:
         """What this node applies, for everyone."""
         return PublishedAdvisories(advisories=self._published)
 
-    def in_force(self, matched_at: int) -> tuple[InForce, ...]:
+    def in_force(self, matched_at: int) -> tuple[Advisory, ...]:
         """The statements that count for a job that was matched at this time."""
-        return in_force((InForce(one.signed.advisory, one.since) for one in self._published), matched_at)
+        found = ((one.signed.advisory, one.anchored_at) for one in self._published)
+        return tuple(advisory for advisory, anchored_at in found if counts_for(advisory, anchored_at, matched_at))
+
+    # --- holds ------------------------------------------------------------------------------------------------
+
+    @property
+    def holds(self) -> tuple[Advisory, ...]:
+        """The statements by which the operator holds machines back."""
+        return self._holds.statements
+
+    def held(self, machines: Iterable[PlatformSeen]) -> str | None:
+        """Why nothing may be given to one of these machines, or None."""
+        return self._holds.names(machines)
+
+    def held_job(self, job_id: JobId) -> str | None:
+        """Why nothing may be given to the machine of a job that this node accepted, or None.
+
+        A process that has not seen that machine, since another of the node decided or the file is lost, gives it
+        nothing as long as there is any hold: it may be the one that is meant.
+        """
+        machines = self._sightings.of(job_id)
+        if not machines and self._holds.statements:
+            return "the operator holds platforms back, and the one of this job is not known here"
+        return self._holds.names(machines)
+
+    # --- machines ---------------------------------------------------------------------------------------------
 
     def saw(self, job_id: JobId, machines: Iterable[PlatformSeen]) -> None:
         """Keep what a job's evidence shows of its machines."""
         self._sightings.keep(job_id, machines)
 
-    def touched_by(self, advisory: Advisory) -> Recall:
-        """The jobs that a statement touches, by whatever issuer and from whenever it counts."""
+    def touched_by(self, advisory: Advisory, view: ProvableView) -> Recall:
+        """The jobs that a statement touches, by whatever issuer; which it counts for is read at a final block."""
+        name = advisory.name()
+        anchored_at = view.advisory_anchors((name,))[name]
         sightings = tuple(self._sightings.all())
         found = dict.fromkeys(job_id for job_id, seen in sightings if touched(seen, advisory) is not None)
-        jobs = [job for job_id in found if (job := self._job(job_id)) is not None]
+        jobs = [job for job_id in found if (job := self._job(job_id, advisory, anchored_at)) is not None]
         looked_at = len({job_id for job_id, _ in sightings})
         ordered = tuple(sorted(jobs, key=lambda job: (job.matched_at, job.job_id)))
-        return Recall(advisory=advisory.name(), looked_at=looked_at, jobs=ordered)
+        return Recall(
+            advisory=name,
+            anchored_at=Timestamp(anchored_at),
+            since=Timestamp(counts_from(advisory, anchored_at)),
+            looked_at=looked_at,
+            jobs=ordered,
+        )
 
-    def _job(self, job_id: JobId) -> RecalledJob | None:
+    def _job(self, job_id: JobId, advisory: Advisory, anchored_at: int) -> RecalledJob | None:
         record = self._journal.job(job_id)
         if record is None or record.evidence_hash is None:
             return None
@@ -271,6 +266,7 @@ class Recalls:
             provider=spec.provider,
             consumer=spec.consumer,
             matched_at=spec.matched_at,
+            counts=counts_for(advisory, anchored_at, spec.matched_at),
             outcome=Outcome(own.decision.outcome).name.lower() if own is not None else "undecided",
             released=promised is not None and promised[0] == "release",
             receipt=settled.receipt_hash if settled is not None else ZERO_HASH,
@@ -278,3 +274,8 @@ class Recalls:
                 RecalledAsset(asset_id=use.asset_id, version=use.version, owner=use.owner) for use in spec.assets
             ),
         )
+
+
+def _published(signed: SignedAdvisory, anchored_at: int) -> Published:
+    since = counts_from(signed.advisory, anchored_at)
+    return Published(signed=signed, issuer=signed.issuer(), anchored_at=Timestamp(anchored_at), since=Timestamp(since))

@@ -15,6 +15,7 @@ from sealmarket.chain.interface import ChainReader, ProvableView
 from sealmarket.chain.quorum import AtEndpoint
 from sealmarket.protocol.wire import FindingNote
 from sealmarket_enclave.protocol.job import JobSpec
+from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.answers import StopRecord
 from sealmarket_oracle.chain_record import JobRecord
 from sealmarket_oracle.documents import DocumentCache
@@ -68,9 +69,11 @@ class Releasing:
         keys: NodeKeys,
         market: MarketRef,
         timing: Callable[[AppraisalInput], MarketTiming],
+        held: Callable[[JobId], str | None],
     ) -> None:
+        """``held``: why the operator holds the machine of a job back, or None."""
         self._chain, self._journal, self._documents, self._keys = chain, journal, documents, keys
-        self._market, self._timing = market, timing
+        self._market, self._timing, self._held = market, timing, held
 
     def heads(self, candidates: Sequence[Candidate]) -> Heads:
         """The state of all candidates at the newest block of each endpoint, now. Raises :class:`ChainError`."""
@@ -97,7 +100,8 @@ class Releasing:
             self._chain.doubt(heads[alone].endpoint, heads[alone].block)
         match unanimous(verdicts):
             case Allow():
-                return self._release(candidate)
+                why = self._held(record.job_id)
+                return self._release(candidate) if why is None else Defer(why)
             case Stop(findings):
                 return _stop(candidate, findings)
             case Defer() as verdict:

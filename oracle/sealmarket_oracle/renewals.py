@@ -5,8 +5,9 @@
 3. The job is Accepted there, the service is open, and its end has not passed.
 4. The terms of every asset allow it there: not revoked, expired or suspended, and no root, purpose or grade replaced
    since the match.
-5. Nothing at the head speaks against it, at each endpoint that keeps up: rules 3 and 4 again, and no stop.
-6. An account is named if it has a tab there and is in each asset's consumer set there; who is not is left out.
+5. The operator does not hold the service's machine back.
+6. Nothing at the head speaks against it, at each endpoint that keeps up: rules 3 and 4 again, and no stop.
+7. An account is named if it has a tab there and is in each asset's consumer set there; who is not is left out.
 
 A renewal says what one block says, so all honest nodes sign the same. Nothing is written down: a renewal that was
 signed once grants nothing beyond what its block shows.
@@ -14,7 +15,7 @@ signed once grants nothing beyond what its block shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sealmarket.chain.interface import ChainReader, ProvableView, SessionsReader
@@ -55,9 +56,11 @@ class Renewals:
         market: MarketRef,
         keys: NodeKeys,
         present: HeadClock,
+        held: Callable[[JobId], str | None],
     ) -> None:
+        """``held``: why the operator holds the machine of a job back, or None."""
         self._chain, self._journal, self._market, self._keys = chain, journal, market, keys
-        self._present = present
+        self._present, self._held = present, held
 
     def sign(self, job_id: JobId, request: RenewalRequest) -> SignedRenewal:
         """This node's renewal of a service.
@@ -81,6 +84,8 @@ class Renewals:
         sessions.prepare(job_id, dict.fromkeys(request.accounts))
         seen = _standing(job_id, spec, view, sessions)
         self._check_recent(job_id, block, seen.service)
+        if (why := self._held(job_id)) is not None:
+            raise RenewalRefused(job_id, "a platform that the operator does not hold back", why)
         self._require_heads(job_id, spec)
         renewal = Renewal(
             job_id=job_id,
@@ -106,7 +111,7 @@ class Renewals:
             raise RenewalRefused(job_id, f"a block at most {most} seconds older than the final one", f"{age} seconds")
 
     def _require_heads(self, job_id: JobId, spec: JobSpec) -> None:
-        """Rule 5. An endpoint that alone, among several, speaks against a renewal is remembered: it may have lied."""
+        """Rule 6. An endpoint that alone, among several, speaks against a renewal is remembered: it may have lied."""
         heads = self._chain.heads(lambda view: self._against(job_id, spec, view))
         refusing = [head for head in heads if head.value is not None]
         for head in refusing if 2 * len(refusing) < len(heads) else ():
@@ -150,7 +155,7 @@ def _standing(job_id: JobId, spec: JobSpec, view: ProvableView, sessions: Sessio
 
 
 def _tabs(job_id: JobId, request: RenewalRequest, seen: _Seen, sessions: SessionsReader) -> Iterator[TabState]:
-    """Rule 6: each account once, in the order of the request."""
+    """Rule 7: each account once, in the order of the request."""
     proofs: tuple[_Proofs, ...] = request.proofs or ((),) * len(request.accounts)
     named: set[Address] = set()
     for account, paths in zip(request.accounts, proofs, strict=True):

@@ -92,6 +92,8 @@ class NodeReport(Shape, frozen=True, kw_only=True):
     collateral: CollateralView
     advisories: tuple[Published, ...]
     advisory_problems: tuple[str, ...]
+    holds: tuple[str, ...] = ()
+    """The statements by which the operator holds machines back, each by hash and title."""
 
 
 class Reporter:
@@ -133,12 +135,16 @@ class Reporter:
             collateral=self._node.collateral.view() if self._node.collateral is not None else NO_COLLATERAL,
             advisories=self._node.recalls.published().advisories if self._node.recalls is not None else (),
             advisory_problems=self._node.recalls.problems if self._node.recalls is not None else (),
+            holds=tuple(f"{one.name()}: {one.title}" for one in self._holds()),
         )
 
+    def _holds(self) -> tuple[Advisory, ...]:
+        return self._node.recalls.holds if self._node.recalls is not None else ()
+
     def recall(self, advisory: Advisory) -> Recall:
-        """What a statement touches."""
+        """What a statement touches. Raises :class:`ChainError`: whether it is anchored is not known."""
         recalls = self._node.recalls
-        return recalls.touched_by(advisory) if recalls is not None else Recall.nothing(advisory)
+        return recalls.touched_by(advisory, self._node.at_final()) if recalls is not None else Recall.nothing(advisory)
 
     def _of_journal(self) -> tuple[tuple[OpenJob, ...], LogView]:
         """Open jobs and the log; as they were read last where the journal cannot be read now, which health says."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sealmarket.protocol.moments import beside
+from sealmarket.protocol.moments import beside, moment
 from sealmarket_enclave.protocol.codec import ZERO_HASH
 from sealmarket_oracle.recalls import Recall
 from sealmarket_oracle.report import NodeReport
@@ -32,9 +32,9 @@ def lines(report: NodeReport) -> Iterator[str]:
     yield f"disk     {report.disk.free // _MEBIBYTE} MiB free, journal {report.disk.journal // _MEBIBYTE} MiB"
     yield from collateral_lines(report)
     for one in report.advisories:
-        since = beside(one.since, report.at)
-        yield f"advisory {one.signed.advisory.name()} of {one.issuer}, counts for jobs matched from {since} on"
+        yield f"advisory {one.signed.advisory.name()} of {one.issuer}, {_counts(one.since, report.at)}"
     yield from (f"advisory NOT APPLIED: {problem}" for problem in report.advisory_problems)
+    yield from (f"HOLD     {hold}" for hold in report.holds)
     yield f"jobs     {len(report.jobs)} open"
     for job in report.jobs:
         yield f"  {job.job_id} {job.state}: {job.reason or 'nothing is left to wait for'}"
@@ -68,12 +68,19 @@ def collateral_lines(report: NodeReport) -> Iterator[str]:
 
 def recall_lines(found: Recall) -> Iterator[str]:
     """What an advisory touches, for people."""
-    yield f"advisory {found.advisory} touches {len(found.jobs)} of {found.looked_at} jobs"
+    yield f"advisory {found.advisory} touches {len(found.jobs)} of {found.looked_at} jobs; {_counts(found.since)}"
     for job in found.jobs:
         receipt = job.receipt if job.receipt != ZERO_HASH else "none"
         shares = "shares released" if job.released else "no share released"
-        yield f"  job {job.job_id}: {job.outcome}, {shares}, receipt {receipt}, provider {job.provider}"
+        when = "matched under it" if job.counts else "matched before it counted"
+        yield f"  job {job.job_id}: {job.outcome}, {when}, {shares}, receipt {receipt}, provider {job.provider}"
     yield from (f"  asset {one.asset_id} version {one.version} of {one.owner}" for one in found.assets)
+
+
+def _counts(since: int, now: int | None = None) -> str:
+    if not since:
+        return "counts for no job: not anchored (sealmarket chain anchor-advisory)"
+    return f"counts for jobs matched from {moment(since) if now is None else beside(since, now)} on"
 
 
 def is_well(report: NodeReport) -> bool:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain.errors import ChainUnavailable, NodeDistrusted
 from sealmarket.chain.follow import Follower
-from sealmarket.chain.interface import ChainReader
+from sealmarket.chain.interface import ChainReader, ProvableView
 from sealmarket.chain.model import Block
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.decisions import Outcome
@@ -114,12 +114,14 @@ class Node:
             chain, JournalReader(journal, _place_in(self._committees.get(journal.identity.epoch), keys))
         )
         documents = DocumentCache(store)
-        self._releasing = Releasing(chain, journal, documents, keys, self.market, lambda case: self._timing(case.at))
+        self._releasing = Releasing(
+            chain, journal, documents, keys, self.market, lambda case: self._timing(case.at), self._held
+        )
         self.handed = HandedEvidence(journal, self.market)
         self.results, self.collateral, self.recalls, self.ears = results, collateral, recalls, ears
         self._challenges = ChallengeAnswers(journal, results) if results is not None else None
         self._present = HeadClock(policy.max_head_age_seconds, clock)
-        self.renewals = Renewals(chain, journal, self.market, keys, self._present)
+        self.renewals = Renewals(chain, journal, self.market, keys, self._present, self._held)
         self._waiting = Waiting(journal, monotonic)
         self._cases = Cases(journal, self._committees, keys, self.market, policy.grade_floor)
         self._deciding = Deciding(
@@ -153,7 +155,7 @@ class Node:
         if self._start is None:
             self._begin(head, final)
         if self.recalls is not None:
-            self.recalls.look((final.number, final.hash))
+            self.recalls.look(self._chain.trusted(final))
         records = self._journal.open_jobs()
         due = [record for record in records if self._waiting.is_due(record)]
         if asked := [record.spec for record in due if self._reads_state(record)]:
@@ -168,11 +170,14 @@ class Node:
         self.epoch_end.look(self._chain, final)
         return final
 
+    def _held(self, job_id: JobId) -> str | None:
+        """Why the operator holds the machine of a job back, or None."""
+        return self.recalls.held_job(job_id) if self.recalls is not None else None
+
     def _begin(self, head: Block, final: Block) -> None:
         """Note when this process began: what it may sign depends on it (:mod:`witnesses`)."""
         self._journal.append(EntryKind.START, JobId(ZERO_HASH), block=(final.number, final.hash))
         self._start = Start(head.number, int(self._present.now()))
-        self._witnesses.announce()
 
     def _unproven(self, what: str, at: tuple[int, int], confirmations: int) -> Defer | None:
         """Why nothing is signed about what an earlier process may have signed about."""
@@ -277,7 +282,6 @@ class Node:
             if (wait := time_to_release(case.spec, case.at, head, self._timing(case.at))) is not None:
                 return wait
         self._deciding.keep(appraised)
-        self._witnesses.announce()
         return None
 
     # --- releasing --------------------------------------------------------------------------------------------
@@ -308,7 +312,6 @@ class Node:
             prepared.append(self._attend(one.record, final, self._prepared(one, place, heads)))
         if promises := [one for one in prepared if one is not None]:
             self._releasing.keep(promises)
-            self._witnesses.announce()
             for promise in promises:
                 self._waiting.end(promise.candidate.record.job_id)
 
@@ -336,6 +339,10 @@ class Node:
     def newest_head(self) -> int:
         """The number of the newest block that was seen."""
         return self._newest_head
+
+    def at_final(self) -> ProvableView:
+        """The state at the newest final block, as this node trusts it. Raises :class:`ChainError`."""
+        return self._chain.trusted(self._chain.final())
 
     def waits_for(self, job_id: JobId) -> str:
         """What a job waits for; empty where nothing is left to do."""

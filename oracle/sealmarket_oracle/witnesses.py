@@ -29,9 +29,6 @@ class Witnesses(Protocol):
     def require_sound(self) -> None:
         """Raise :class:`JournalLost` once a peer has shown a tail that is not of this journal."""
 
-    def announce(self) -> None:
-        """The journal has grown: tell the peers soon. Returns at once."""
-
     def holders(self, size: int) -> int:
         """How many peers hold a tail of at least this size."""
 

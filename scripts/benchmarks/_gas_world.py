@@ -10,7 +10,14 @@ import coincurve
 
 from sealmarket.chain import abi
 from sealmarket.chain.calls import Call
-from sealmarket.chain.contracts import AssetOffer, MarketContract, Match, RegistryContract, SettledResult
+from sealmarket.chain.contracts import (
+    AssetOffer,
+    CommitteeContract,
+    MarketContract,
+    Match,
+    RegistryContract,
+    SettledResult,
+)
 from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Enclave
 from sealmarket.chain.rpc import Rpc, quantity
@@ -115,9 +122,10 @@ class World:
             for node in self.nodes
         )
         self.committee = Committee(epoch=1, threshold=U8(threshold), members=named)
-        registry, market, sessions = self._deploy()
+        registry, committees, market, sessions = self._deploy()
         self.registry, self.market = RegistryContract(registry), MarketContract(market, self.chain_id)
         self.sessions = SessionsContract(sessions, self.market)
+        self.committees = CommitteeContract(committees)
 
     # --- what is measured -------------------------------------------------------------------------------------
 
@@ -130,6 +138,10 @@ class World:
         figures["replace_allow_list"] = self._send(self.registry.replace_allow_list(asset, 1, self._word()), owner)
         figures["revoke"] = self._send(self.registry.revoke(asset, 1), owner)
         return figures
+
+    def anchoring(self) -> dict[str, int]:
+        """Anchor the hash of a statement about platforms."""
+        return {"anchor_advisory": self._send(self.committees.anchor_advisory(self._word()), self._party())}
 
     def match(self, job: Job) -> int:
         """Match a job."""
@@ -240,7 +252,7 @@ class World:
         self._send(self.market.stake(ZERO_ADDRESS, Wei(STAKE)), provider)
         return provider
 
-    def _deploy(self) -> tuple[Address, Address, Address]:
+    def _deploy(self) -> tuple[Address, Address, Address, Address]:
         places = [contract_address(self.sender, nonce) for nonce in range(6)]
         registry, committee, extension, endings, market, sessions = places
         hashes = [keccak(member.hpke_public_key) for member in self.committee.members]
@@ -269,7 +281,7 @@ class World:
         ]
         for code in codes:
             self._transact({"from": self.sender.checksum, "data": "0x" + code.hex()})
-        return registry, market, sessions
+        return registry, committee, market, sessions
 
     def _publish(self, owner: Party) -> tuple[AssetId, Seal]:
         salt, seal = self._word(), self._seal()

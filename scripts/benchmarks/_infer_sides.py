@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,8 @@ from sealmarket.workloads.local_session import LocalSession
 from sealmarket.workloads.meters import make_meter
 from sealmarket.workloads.templates import create
 from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_worker.gateway import Gateway, Hosted
+from sealmarket_worker.listener import Server
 from tests.inference.enclave import Answer, FakeEnclave
 from tests.validators import models
 
@@ -151,12 +155,36 @@ def _print(url: str, workload: Workload | None) -> None:
     print(json.dumps({"url": url, "workload": workload.process_ids if workload else []}), flush=True)
 
 
+class Link:
+    """What a host knows of its enclave. Answers come from a thread of their own, as an enclave's do."""
+
+    def __init__(self, enclave: FakeEnclave) -> None:
+        self._enclave, self._thread = enclave, ThreadPoolExecutor(1)
+
+    def ask(self, sealed: bytes, heard: Callable[[bytes | None, bool], None]) -> Link:
+        """As :meth:`sealmarket_worker.link.ServiceLink.ask`."""
+        self._thread.submit(self._answer, sealed, heard)
+        return self
+
+    def _answer(self, sealed: bytes, heard: Callable[[bytes | None, bool], None]) -> None:
+        for data, last in self._enclave.told(sealed):
+            heard(data, last)
+
+    def drop(self) -> None:
+        """Nobody leaves here."""
+
+
 def enclave(name: str) -> None:
-    """Sealed requests, answered and metered."""
+    """Sealed requests, answered and metered, behind the host's own gateway and limits."""
     with ExitStack() as stack:
         workload = Workload(stack, name, metered=True)
         made = enclave_of(workload)
-        _served("/v1/services/{job}/requests", lambda _, body: made.answer(body), workload)
+        gateway = Gateway()
+        link: Any = Link(made)
+        gateway.add(made.service.facts.job_id, Hosted(link, lambda: b"", lambda _: b""))
+        server = stack.enter_context(Server(gateway, "127.0.0.1", 0))
+        _print(server.url, workload)
+        signal.pause()
 
 
 def server(name: str) -> None:

@@ -51,6 +51,7 @@ def measure(url: str) -> dict[str, int]:
     figures |= _three_way(world)
     figures |= _ends(world)
     figures |= _batches(world)
+    figures |= world.anchoring()
     return figures
 
 

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench infer", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--turns", type=int, default=8, help="answers of each side for what counts CPU")
-    parser.add_argument("--rows", type=int, default=400, help="rows and first tokens of each side")
+    parser.add_argument("--rows", type=int, default=1000, help="rows and first tokens of each side")
     parser.add_argument("--only", choices=TARGETS, help="one measurement")
     parser.add_argument("--clock", choices=["cpu", "wall"], default="cpu", help="what counts for one answer")
     chosen = parser.parse_args(arguments)

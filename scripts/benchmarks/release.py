@@ -1,7 +1,7 @@
 """Releases of key shares: how long clients wait, how many a committee makes, and what a node computes beside its keys.
 
-Committees of 2 of 2, 2 of 3 and 5 of 7, each in a fresh process, with 1, 8 and 64 clients at once. The nodes are the
-product's, with journals on disk and real keys; chain and store are their twins in memory, and there is no network.
+Committees of 2 of 2, 2 of 3 and 5 of 7, with 1, 8 and 64 clients at once. The nodes are the product's, each a process
+of its own, with journals on disk and real keys; chain and store are twins in memory, and there is no network.
 A share set has at least two shares, so there is no committee of 1 of 1. docs/benchmarks.md says what is in a figure.
 """
 
@@ -62,7 +62,7 @@ def _figures(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _measure(what: str, threshold: int, members: int, count: int, folder: Path | None) -> Found:
-    """What one committee's process found (:mod:`scripts.benchmarks._releases`)."""
+    """What a fresh committee's market found (:mod:`scripts.benchmarks._releases`)."""
     words = (what, str(threshold), str(members), str(count), str(folder or ""))
     command = [sys.executable, "-m", "scripts.benchmarks._releases", *words]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
@@ -156,7 +156,7 @@ def _result(name: str, value: float, unit: str, target: float | None = None) -> 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """The results for people."""
-    lines = [f"Nodes of a committee as threads of one process, on {len(os.sched_getaffinity(0))} processors", ""]
+    lines = [f"Each node of a committee a process, on {len(os.sched_getaffinity(0))} processors", ""]
     for one in results:
         line = f"{one['name']:30}{one['value']:11.2f} {one['unit']}"
         if one["ratio"] is not None:

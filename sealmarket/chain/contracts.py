@@ -113,6 +113,10 @@ class CommitteeContract(Contract):
         """Committee owner: announce the last second of an epoch, once and for good."""
         return self._call("end", epoch, ends_at)
 
+    def anchor_advisory(self, statement: Bytes32) -> Call:
+        """Note that the hash of a statement about platforms exists, once and for good. Anyone, for any hash."""
+        return self._call("anchorAdvisory", statement)
+
     def remove_equivocator(
         self,
         committee: Committee,

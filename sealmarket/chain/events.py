@@ -272,6 +272,14 @@ class EquivocatorRemoved(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AdvisoryAnchored(Event):
+    """The hash of a statement about platforms is on chain for the first time, by whomever, at this time."""
+
+    statement: Bytes32
+    anchored_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnreadableLog(Event):
     """A log of these contracts that does not read, or rests on one that does not: it concerns its subject alone.
 
@@ -323,6 +331,7 @@ ChainEvent: TypeAlias = (
     | EpochAnnounced
     | EpochEndAnnounced
     | EquivocatorRemoved
+    | AdvisoryAnchored
     | ServiceOpened
     | ServiceEnded
     | BondAdded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sealmarket.chain.alarms import Alarm
@@ -47,6 +47,9 @@ class ProvableView(Protocol):
 
     def epoch_end(self, epoch: int) -> int:
         """The last second of an epoch, as the committee's owner announced it; 0 where none is announced."""
+
+    def advisory_anchors(self, statements: Sequence[Bytes32]) -> Mapping[Bytes32, int]:
+        """When the hashes of statements about platforms were first anchored, in seconds since 1970 UTC; 0: never."""
 
     def finality(self) -> int:
         """Seconds that the market allows for a block to become final. Never changes."""

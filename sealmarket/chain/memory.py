@@ -20,6 +20,7 @@ from sealmarket.chain.comparison import genuine
 from sealmarket.chain.contracts import MarketContract, compact
 from sealmarket.chain.errors import BlockGone, ChainUnavailable, NodeDistrusted, Reverted
 from sealmarket.chain.events import (
+    AdvisoryAnchored,
     AllowListReplaced,
     AssetRevoked,
     ChainEvent,
@@ -82,6 +83,7 @@ class _State:
     assets: dict[tuple[AssetId, int], AssetState] = field(default_factory=dict)
     committees: dict[int, tuple[Bytes32, frozenset[int]]] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)
+    anchors: dict[Bytes32, int] = field(default_factory=dict)
     fee_books: dict[tuple[int, Address], FeeBook] = field(default_factory=dict)
     interruptions: dict[Bytes32, Interruption] = field(default_factory=dict)
     accounts: dict[tuple[Address, Address], Account] = field(default_factory=dict)
@@ -147,6 +149,11 @@ class MemoryView:
         """As :meth:`sealmarket.chain.view.View.epoch_end`."""
         self._chain.require(self._block)
         return self._state.ends.get(epoch, 0)
+
+    def advisory_anchors(self, statements: Sequence[Bytes32]) -> Mapping[Bytes32, int]:
+        """As :meth:`sealmarket.chain.view.View.advisory_anchors`."""
+        self._chain.require(self._block)
+        return {one: self._state.anchors.get(one, 0) for one in statements}
 
     def interruption(self, request_hash: Bytes32) -> Interruption:
         """As :meth:`sealmarket.chain.view.View.interruption`."""
@@ -221,6 +228,8 @@ class MemoryChain:
         self._blocks: list[Block] = [genesis]
         self._states: list[_State] = [_State()]
         self._events: list[list[ChainEvent]] = [[]]
+        self._dropped = 0
+        """How many of the oldest blocks were forgotten (:meth:`drop_history`)."""
         self._settled: dict[JobId, tuple[Bytes32, Bytes32, int]] = {}
         self._silent = False
         self._forks = 0
@@ -276,9 +285,9 @@ class MemoryChain:
     def block(self, number: int) -> Block:
         """The block at a number."""
         self._answer()
-        if not 0 <= number < len(self._blocks):
+        if (found := self._find(number)) is None:
             raise NodeDistrusted(f"block {hex(number)}", "a block", "none")
-        return self._blocks[number]
+        return found
 
     def block_by_hash(self, block_hash: Bytes32) -> Block:
         """The block of a hash."""
@@ -291,12 +300,12 @@ class MemoryChain:
     def contains(self, block: Block) -> bool:
         """Whether a block that was read earlier is still part of the chain."""
         self._answer()
-        return block.number < len(self._blocks) and self._blocks[block.number] == block
+        return self._find(block.number) == block
 
     def at(self, block: Block) -> MemoryView:
         """The state at one block."""
         self.require(block)
-        return MemoryView(self, block, self._states[block.number])
+        return MemoryView(self, block, self._states[block.number - self._dropped])
 
     def trusted(self, block: Block) -> MemoryView:
         """The state at one block."""
@@ -305,7 +314,7 @@ class MemoryChain:
     def sessions_at(self, block: Block) -> MemorySessions:
         """What sessions have recorded at one block."""
         self.require(block)
-        return MemorySessions(self._states[block.number])
+        return MemorySessions(self._states[block.number - self._dropped])
 
     def trusted_sessions(self, block: Block) -> MemorySessions:
         """As :meth:`sessions_at`."""
@@ -329,7 +338,8 @@ class MemoryChain:
     def events(self, first: int, last: int) -> list[ChainEvent]:
         """The events from block ``first`` to ``last``, both included, in order."""
         self._answer()
-        return [event for block in self._events[max(0, first) : last + 1] for event in block]
+        begin, end = (max(0, number - self._dropped) for number in (first, last + 1))
+        return [event for block in self._events[begin:end] for event in block]
 
     def about_job(self, job_id: Bytes32, last: Block, first: int | None = None) -> list[ChainEvent]:
         """As :meth:`sealmarket.chain.chain.Chain.about_job`."""
@@ -368,8 +378,12 @@ class MemoryChain:
     def require(self, block: Block) -> None:
         """Raise :class:`BlockGone` unless the block is part of the chain."""
         if not self.contains(block):
-            found = self._blocks[block.number].hash if block.number < len(self._blocks) else "none"
-            raise BlockGone(block.number, block.hash, found)
+            found = self._find(block.number)
+            raise BlockGone(block.number, block.hash, found.hash if found is not None else "none")
+
+    def _find(self, number: int) -> Block | None:
+        index = number - self._dropped
+        return self._blocks[index] if 0 <= index < len(self._blocks) else None
 
     # --- what a test does -------------------------------------------------------------------------------------
 
@@ -398,12 +412,9 @@ class MemoryChain:
 
     def drop_history(self) -> None:
         """Forget all before the final block, and the jobs that have ended: a long measurement needs none of it."""
-        kept = self.final().number
-        blank, forgotten, none = self._blocks[0], _State(), list[ChainEvent]()
-        for number in range(kept - 1, 0, -1):
-            if self._blocks[number] is blank:
-                break
-            self._blocks[number], self._states[number], self._events[number] = blank, forgotten, none
+        gone = self.final().number - self._dropped
+        del self._blocks[:gone], self._states[:gone], self._events[:gone]
+        self._dropped += gone
         state = self._states[-1]
         kept_on = (Status.SETTLED, Status.CHALLENGED)
         statuses = {job: state.jobs[spec.request_hash].status for job, spec in state.specs.items()}
@@ -614,6 +625,17 @@ class MemoryChain:
         def change(state: _State, at: EventRef) -> list[ChainEvent]:
             state.ends[epoch] = ends_at
             return [EpochEndAnnounced(at, epoch, ends_at)]
+
+        return self._mine(change)
+
+    def anchor_advisory(self, statement: Bytes32) -> EventRef:
+        """Anchor the hash of a statement about platforms; a later time than the first is not kept."""
+
+        def change(state: _State, at: EventRef) -> list[ChainEvent]:
+            if statement in state.anchors:
+                return []
+            state.anchors[statement] = self._blocks[-1].timestamp + BLOCK_SECONDS
+            return [AdvisoryAnchored(at, statement, state.anchors[statement])]
 
         return self._mine(change)
 

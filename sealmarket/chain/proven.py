@@ -127,6 +127,13 @@ class ProvenView:
         """As :meth:`sealmarket.chain.view.View.epoch_end`."""
         return self._epoch(epoch)["endsAt"]
 
+    def advisory_anchors(self, statements: Sequence[Bytes32]) -> Mapping[Bytes32, int]:
+        """As :meth:`sealmarket.chain.view.View.advisory_anchors`, by one call for all; absence is proven too."""
+        slots = {one: _ANCHORS.slots(one) for one in statements}
+        book = self._chain.book
+        self._know(book.committee, "OracleCommittee", [slot for found in slots.values() for slot in found])
+        return {one: self._read(book.committee, "OracleCommittee", _ANCHORS, one)[""] for one in statements}
+
     def finality(self) -> int:
         """The address book's value, which the market's proven code holds."""
         return self._fixed(self._chain.book.timing.finality_seconds, "finality")
@@ -176,6 +183,7 @@ _INTERRUPTIONS = variable("Market", "_interruptions")
 _PAUSED = variable("Market", "_paused")
 _VERSIONS = variable("AssetRegistry", "_versions")
 _EPOCHS = variable("OracleCommittee", "_epochs")
+_ANCHORS = variable("OracleCommittee", "_anchors")
 
 
 def _version_key(asset_id: AssetId, version: int) -> Bytes32:

@@ -106,6 +106,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "an epoch would end at second {got}, expected {least} to {most}",
         "name a moment that leaves owners the whole notice, at most two years later",
     ),
+    "AlreadyAnchored": (
+        "the hash {statement} was anchored before, at second {anchored_at}",
+        "nothing: the first anchoring counts, from any account",
+    ),
     "UnknownEpoch": ("there is no committee of epoch {epoch}", "check the epoch in the address book"),
     "WrongMembers": (
         "these are not the members of epoch {epoch}: they hash to {got}, expected {expected}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sealmarket.chain import abi
@@ -207,6 +207,11 @@ class View:
         """The last second of an epoch, as its owner announced it; 0 where none is announced."""
         state = self.committee(epoch)
         return state.ends_at if state else 0
+
+    def advisory_anchors(self, statements: Sequence[Bytes32]) -> Mapping[Bytes32, int]:
+        """When the hashes of statements about platforms were first anchored; 0: never. One call for each."""
+        committee = self._chain.book.committee
+        return {one: int(self._one("OracleCommittee", committee, "advisoryAnchoredAt", one)) for one in statements}
 
     def latest_epoch(self) -> int:
         """The newest announced epoch, active or not."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +21,20 @@ from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketErro
 if TYPE_CHECKING:
     from sealmarket.attestation.policy.rules import AppraisalPolicy
     from sealmarket.inference.pool import Asker, Spending
+    from sealmarket_enclave.protocol.numbers import JobId
 
 _MOST_POLICY = 4 << 20
+_PROOF_SECONDS = 60.0
+"""For each document that a host shows of its service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Services that are proven and held open, where others like them are found, and what proves and holds one more."""
+
+    askers: list[Asker]
+    find: Callable[[], Mapping[JobId, str]]
+    open_one: Callable[[JobId, str], Asker]
 
 
 @contextmanager
@@ -36,13 +50,15 @@ def asking_all(
     allow_simulated: bool,
     accept_code: str | None,
     passphrase_file: Path | None,
-) -> Iterator[list[Asker]]:
+) -> Iterator[Asked]:
     """Prove services, and hold what asks them. Of several, one that is not proven is left out, and named.
 
     Raises:
         ServiceNotProven, and what else a check raises: the only service, or the last one of which none is proven.
     """
     from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
+    from sealmarket.client.offered_services import model_of
+    from sealmarket.http import HttpClient
     from sealmarket.inference.host import ServiceHost
     from sealmarket.inference.opening import opened, prove, service_folder
 
@@ -51,21 +67,26 @@ def asking_all(
     askers: list[Asker] = []
     with ExitStack() as stack:
         chain, _, api = stack.enter_context(market(book, rpc, accept_code))
-        found = places(named, chain, api, address_of(account), simulated=allow_simulated)
+        find = partial(places, named, chain, api, address_of(account), simulated=allow_simulated)
+
+        def open_one(job_id: JobId, provider: str) -> Asker:
+            with closing(ServiceHost(provider, job_id, HttpClient(seconds=_PROOF_SECONDS))) as shown:
+                proven = prove(chain, shown, job_id, roots, own, simulated=allow_simulated)
+            host = stack.enter_context(closing(ServiceHost(provider, job_id)))
+            folder = service_folder(home_folder(), job_id)
+            return stack.enter_context(opened(chain, host, proven, account, spending, folder))
+
+        found = find()
         last = list(found)[-1]
         for job_id, provider in found.items():
-            host = stack.enter_context(closing(ServiceHost(provider, job_id)))
             progress(f"verifying service {job_id}: chain, decision, evidence, key")
             try:
-                proven = prove(chain, host, job_id, roots, own, simulated=allow_simulated)
+                askers.append(open_one(job_id, provider))
             except SealmarketError as error:
                 if job_id == last and not askers:
                     raise
                 progress(f"WARNING: service {job_id} is left out: {error}")
-                continue
-            folder = service_folder(home_folder(), job_id)
-            askers.append(stack.enter_context(opened(chain, host, proven, account, spending, folder)))
-        yield askers
+        yield Asked(askers, partial(find, model=model_of(askers[0].service.spec)), open_one)
 
 
 def _policy(path: Path | None) -> AppraisalPolicy | None:

@@ -67,7 +67,8 @@ def chat(
         allow_simulated=allow_simulated,
         accept_code=accept_code,
         passphrase_file=passphrase_file,
-    ) as (asker, *_):
+    ) as found:
+        asker = found.askers[0]
         for line in facts_lines(asker.service):
             typer.echo(line, err=True)
         messages = [{"role": "system", "content": system}] if system else []

@@ -24,8 +24,20 @@ LONGEST_WAIT = 86_400
 """Seconds for which a rest may stay locked after a close, at a service that is chosen and not named."""
 
 
-def places(named: Named, chain: Chain, api: MarketApi, account: Address, *, simulated: bool) -> dict[JobId, str]:
+def places(
+    named: Named,
+    chain: Chain,
+    api: MarketApi,
+    account: Address,
+    *,
+    simulated: bool,
+    model: tuple[object, ...] | None = None,
+) -> dict[JobId, str]:
     """Where each service that the user means is reached, in the order in which they are verified.
+
+    Args:
+        model: the one that is asked already (:func:`~sealmarket.client.offered_services.model_of`), whatever else is
+            cheaper by now; None chooses it.
 
     Raises:
         Usage: what is named is none.
@@ -35,7 +47,7 @@ def places(named: Named, chain: Chain, api: MarketApi, account: Address, *, simu
     finder = ServiceFinder(chain, api)
     if named.service is None:
         wish = wish_of(named.asset, named.workload, simulated=simulated)
-        return _with_tab(finder, chain, account, wish)
+        return _with_tab(finder, chain, account, wish, model)
     jobs = [service_option(service) for service in named.service]
     if named.provider is None:
         return {job_id: address_of(finder, job_id) for job_id in jobs}
@@ -67,8 +79,10 @@ def cheapest(finder: ServiceFinder, chain: Chain, account: Address, wish: Servic
     raise ServiceNotOffered("services that take a tab of yours", "one or more", why, "see: sealmarket infer services")
 
 
-def _with_tab(finder: ServiceFinder, chain: Chain, account: Address, wish: ServiceWish) -> dict[JobId, str]:
-    """Services of one model at which the account has an open tab, those of the cheapest one's model."""
+def _with_tab(
+    finder: ServiceFinder, chain: Chain, account: Address, wish: ServiceWish, model: tuple[object, ...] | None
+) -> dict[JobId, str]:
+    """Services of one model at which the account has an open tab; without a model, of the cheapest one's."""
     found, tabs = finder.find(wish), chain.sessions_at(chain.head())
     held = [(one, tabs.tab(one.job_id, account)) for one in found]
     usable = [one for one, tab in held if tab.left >= one.state.unit_price and not tab.closing]
@@ -79,8 +93,8 @@ def _with_tab(finder: ServiceFinder, chain: Chain, account: Address, wish: Servi
             f"none of {len(found)}",
             "open one with the same --asset: sealmarket consumer tab open 1coin",
         )
-    chosen = [one for one in usable if one.model == usable[0].model][:MOST_REPLICAS]
-    for one in chosen:
+    chosen = [one for one in usable if one.model == (model or usable[0].model)][:MOST_REPLICAS]
+    for one in chosen if model is None else ():
         progress(f"service {one.job_id} at {one.url}, {written(one.state.unit_price, one.state.token)} a unit")
     return {one.job_id: one.url for one in chosen}
 

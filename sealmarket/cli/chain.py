@@ -1,11 +1,13 @@
-"""A market on its chain: its contracts, the final block, the balance of an account; and the end of an epoch."""
+"""A market on its chain: its contracts, the final block, an account; the end of an epoch, the anchor of a statement."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sealmarket.advisory_file import read_advisory
 from sealmarket.cli._asking import Yes, confirm
 from sealmarket.cli._options import (
     AsJson,
@@ -25,10 +27,11 @@ from sealmarket.cli._options import (
 from sealmarket.client.books import load_book
 from sealmarket.client.party import Party
 from sealmarket.client.written import moment_of
+from sealmarket.protocol.advisories import counts_from
 from sealmarket.protocol.moments import beside, moment
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, to_builtins
 
-app = typer.Typer(no_args_is_help=True, help="Read a market on its chain; end an epoch.")
+app = typer.Typer(no_args_is_help=True, help="Read a market on its chain; end an epoch; anchor an advisory.")
 
 
 @app.command()
@@ -141,3 +144,38 @@ def end_epoch(
         "owners have until then to deal their keys to another committee: sealmarket owner rewrap",
     ]
     answer(payload, said, as_json)
+
+
+@app.command("anchor-advisory")
+def anchor_advisory(
+    statement: Annotated[Path, typer.Argument(help="An advisory in a file, signed or not.")],
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put the hash of a statement about platforms on chain. Any account can, once and for good.
+
+    It counts for jobs that are matched later, at the nodes of operators that apply it. A hash that is anchored already
+    is left as it is.
+
+    Example: sealmarket chain anchor-advisory advisory.json --book market.json --rpc URL --key-file issuer.key
+    """
+    stated = read_advisory(statement)
+    name = stated.name()
+    with market(book, rpc) as (chain, *_):
+        anchored_at = chain.at(chain.head()).advisory_anchors((name,))[name]
+        if before := bool(anchored_at):
+            said = f"advisory {name} was anchored at {moment(anchored_at)}: nothing is sent"
+        else:
+            party = Party(chain, load_key(key_file), development=development, sending=sending(max_fee, priority_fee))
+            mined = party.take(chain.committee_contract.anchor_advisory(name))
+            anchored_at = mined.block.timestamp
+            said = f"advisory {name} is anchored (block {mined.block.number})"
+    since = counts_from(stated, anchored_at)
+    payload = {"advisory": str(name), "anchoredAt": anchored_at, "since": since, "anchoredBefore": before}
+    counts = f"it counts for jobs matched from {moment(since)} on, at nodes whose operators apply it"
+    answer(payload, [said, counts], as_json)

@@ -103,13 +103,16 @@ def proxy(
     """Verify a service once, then answer OpenAI's clients on this machine by it, and by nothing else.
 
     Several services of one model stand in for each other: a request goes to one that is verified and has room. With
-    --asset or --workload they are those at which you have an open tab.
+    --asset or --workload they are those at which you have an open tab. The proxy looks for others every 5 minutes, and
+    half a minute after one refused or ended, and verifies them alike.
 
     Example: sealmarket infer proxy --asset 0xID --book market.json --rpc URL --key-file user.key
     """
+    from sealmarket.cli._infer_choice import MOST_REPLICAS
     from sealmarket.inference.proxy import Proxy, ProxyRules
     from sealmarket.inference.replicas import Replicas
     from sealmarket.inference.serve import require_address, serve
+    from sealmarket.inference.watching import Watch
 
     token = read_passphrase_file(token_file) if token_file else None
     require_address(host, token)
@@ -125,7 +128,9 @@ def proxy(
         allow_simulated=allow_simulated,
         accept_code=accept_code,
         passphrase_file=passphrase_file,
-    ) as askers:
-        for line in (line for asker in askers for line in facts_lines(asker.service)):
+    ) as asked:
+        for line in (line for asker in asked.askers for line in facts_lines(asker.service)):
             typer.echo(line)
-        serve(Proxy(Replicas(askers), rules), host, port)
+        replicas = Replicas(asked.askers, most=len(named.service) if named.service else MOST_REPLICAS)
+        with Watch(replicas, asked.find, asked.open_one, progress):
+            serve(Proxy(replicas, rules), host, port)

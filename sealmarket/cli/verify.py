@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from msgspec.structs import replace
 
+from sealmarket.advisory_file import read_advisory
 from sealmarket.chain.errors import ChainError
 from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
 from sealmarket.cli._options import RPC_HELP, AsJson, PassphraseFile, Usage, hash_option
@@ -41,6 +42,7 @@ _MARKS = {
     State.FAILED: "FAILED",
     State.UNKNOWN: "missing",
     State.UNDISCLOSED: "not shown",
+    State.NOTED: "NOTE",
     State.NOTHING: "none",
 }
 
@@ -68,6 +70,9 @@ def verify(
         Path | None, typer.Option(help="The file of a result key or an auditor's key: the evidence is read with it.")
     ] = None,
     passphrase_file: PassphraseFile = None,
+    advisory: Annotated[
+        list[Path] | None, typer.Option(help="A statement about platforms: does it name the machine of this job?")
+    ] = None,
     development_root: Annotated[
         list[Path] | None, typer.Option(help="A development root (DER) to accept: evidence is then SIMULATED.")
     ] = None,
@@ -93,15 +98,16 @@ def verify(
         raise Usage("--at needs a chain to ask", remedy="give --rpc and --book as well")
     if evidence_key is not None and (rpc is None or book is None):
         raise Usage("--evidence-key needs a store to ask", remedy="give --rpc and --book as well")
-    key = _key(evidence_key, passphrase_file)
+    key, advisories = _key(evidence_key, passphrase_file), tuple(map(read_advisory, advisory or []))
     try:
-        bundle, facts, content = _read(receipt, book, rpc, at, key, ChainTrust(ahead=max_head_ahead))
+        names = [one.name() for one in advisories]
+        bundle, facts, content = _read(receipt, book, rpc, at, key, ChainTrust(ahead=max_head_ahead), names)
     except (ChainError, ServiceError) as error:
         raise NotAsked(error.message, remedy=error.remedy) from error
     if evidence is not None:
         bundle, content = replace(bundle, evidence=decode(EvidencePackage, read_file(evidence))), None
     known, roots = load_book(book) if book else None, _roots(development_root or [])
-    trusted = Trusted(book=known, facts=facts, roots=roots, evidence_content=content)
+    trusted = Trusted(book=known, facts=facts, roots=roots, evidence_content=content, advisories=advisories)
     report = verify_receipt(bundle, trusted)
     if as_json:
         typer.echo(json.dumps(_payload(report), indent=2))
@@ -130,7 +136,13 @@ def _key(path: Path | None, passphrase_file: Path | None) -> PrivateKey | None:
 
 
 def _read(
-    receipt: str, book: Path | None, rpc: str | None, at: str | None, key: PrivateKey | None, trust: ChainTrust
+    receipt: str,
+    book: Path | None,
+    rpc: str | None,
+    at: str | None,
+    key: PrivateKey | None,
+    trust: ChainTrust,
+    advisories: list[Bytes32],
 ) -> tuple[ProofBundle, ChainFacts | None, Bytes32 | None]:
     """The bundle, what the chain says, and the content hash of the sealed evidence, where it was opened."""
     from sealmarket.chain import Chain
@@ -156,7 +168,8 @@ def _read(
         if key is not None:
             opened = fetch_evidence(chain, store, bundle.job_id, key)
             bundle, content = replace(bundle, evidence=opened.package), opened.content
-        return bundle, chain_facts(chain, bundle.job_id, at=hash_option(at) if at else None), content
+        named = hash_option(at) if at else None
+        return bundle, chain_facts(chain, bundle.job_id, at=named, advisories=advisories), content
     finally:
         store.close()
         chain.close()

@@ -79,7 +79,12 @@ class OfferedService:
     @property
     def model(self) -> tuple[object, ...]:
         """What services that stand in for each other have in common."""
-        return (self.spec.workload_digest, *((use.asset_id, use.version) for use in self.spec.assets))
+        return model_of(self.spec)
+
+
+def model_of(spec: JobSpec) -> tuple[object, ...]:
+    """What the specifications of services that stand in for each other have in common."""
+    return (spec.workload_digest, *((use.asset_id, use.version) for use in spec.assets))
 
 
 class ServiceFinder:

@@ -141,7 +141,7 @@ class Asking:
         require_signed(self._service.facts, signed)
         require_about(
             signed.receipt,
-            grant=grant.grant.struct_hash(),
+            grant=grant.name,
             number=grant.number,
             request=request_hash(secret, body),
             response=response,

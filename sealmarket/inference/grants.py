@@ -1,9 +1,15 @@
 """Grants on disk: session keys and request numbers, written before they are used.
 
-One folder for each service, held by one process. A grant's file (mode 0600) says ``asked`` and the request's number
-before the request is sent, and ``idle`` after its receipt was kept. A process that is killed in between finds ``asked``
-when it starts again and retires the grant: no number is used twice, and what the lost answer may have cost counts as
-spent.
+One folder for each service, held by one process. A grant has a file (mode 0600), and beside it a log of the steps
+since that file was written, a line each:
+
+1. A step to ``asked``, with the request's number, is on disk before the request is sent: one line, one flush. A process
+   that ends in between finds ``asked`` when it starts again and retires the grant: no number is used twice, and what
+   the lost answer may have cost counts as spent.
+2. A step that ends a request is written when its receipt is kept, and reaches the disk with the next one. Where the
+   machine loses it, the grant is retired, and its request counts at the most that it could cost.
+3. A line that a crash cut is the last one, and says nothing: its request was never sent, or its answer is lost. A
+   process that starts writes what the log says into the grant's file, and begins a new log.
 
 States: ``idle -> asked -> idle`` (a receipt, or a refusal, which leaves the number free), ``-> retired`` (an answer was
 lost, or the service takes the grant no more). A request that was refused counts at its most until the next receipt: its
@@ -12,21 +18,33 @@ host can have lied, or deliver it later.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import coincurve
 from msgspec.structs import replace
 
-from sealmarket.private_files import read_private, replace_private, write_private
+from sealmarket.private_files import MAXIMUM_BYTES, read_private, remove, replace_private, write_private
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, Shape, decode_canonical
+from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.session import Grant
 from sealmarket_enclave.protocol.signing import address_of
 
 _FOLDER = "grants"
-_SUFFIX = ".json"
+_SUFFIX, _LOG_SUFFIX = ".json", ".log"
 _NAMED_BY = 16
+_MOST_LOG = MAXIMUM_BYTES - 1024
+"""Bytes of a log before a step is written into the grant's file, and a new log begins."""
+State = Literal["idle", "asked", "retired"]
+
+
+@lru_cache(maxsize=256)
+def _name(grant: Grant) -> Bytes32:
+    return grant.struct_hash()
 
 
 class GrantFile(Shape, frozen=True, kw_only=True):
@@ -44,11 +62,16 @@ class GrantFile(Shape, frozen=True, kw_only=True):
     acknowledged: Bytes32 = ZERO_HASH
     spent: int = 0
     reserved: int = 0
-    state: Literal["idle", "asked", "retired"] = "idle"
+    state: State = "idle"
     why: str = ""
 
     def __repr__(self) -> str:
-        return f"GrantFile({self.grant.struct_hash()}, {self.state}, number {self.number})"
+        return f"GrantFile({self.name}, {self.state}, number {self.number})"
+
+    @property
+    def name(self) -> Bytes32:
+        """``hashStruct`` of the grant."""
+        return _name(self.grant)
 
     @property
     def key(self) -> coincurve.PrivateKey:
@@ -66,6 +89,47 @@ class GrantFile(Shape, frozen=True, kw_only=True):
         return self.spent + self.reserved if self.state == "retired" else int(self.grant.cap)
 
 
+class Step(Shape, frozen=True, kw_only=True):
+    """What changes of a grant: a line of its log."""
+
+    number: int
+    acknowledged: Bytes32
+    spent: int
+    reserved: int
+    state: State
+    why: str
+
+    @classmethod
+    def of(cls, grant: GrantFile) -> Step:
+        """Where a grant stands."""
+        return cls(**{name: getattr(grant, name) for name in cls.__struct_fields__})
+
+    def taken_by(self, grant: GrantFile) -> GrantFile:
+        """A grant that stands here."""
+        return replace(grant, **{name: getattr(self, name) for name in self.__struct_fields__})
+
+
+class _Log:
+    """The steps of one grant since its file was written. Made anew, with mode 0600."""
+
+    def __init__(self, path: Path) -> None:
+        write_private(path, b"")
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._size = 0
+
+    def write(self, line: bytes, *, sync: bool) -> bool:
+        """Append a line, and have it on disk where that is asked for. False where the log, or the disk, is full."""
+        if self._size + len(line) > _MOST_LOG or os.write(self._descriptor, line) != len(line):
+            return False
+        self._size += len(line)
+        if sync:
+            os.fdatasync(self._descriptor)
+        return True
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
 class GrantShelf:
     """The grants of one service. The caller holds the folder (:func:`sealmarket.serving.lock.only_process`)."""
 
@@ -73,10 +137,13 @@ class GrantShelf:
         """Read what is there; a grant whose answer is missing is retired."""
         self._folder = folder / _FOLDER
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.grants = {grant.grant.struct_hash(): grant for grant in read_grants(folder)}
+        self._logs: dict[Path, _Log] = {}
+        self.grants = {grant.name: grant for grant in read_grants(folder)}
         for grant in list(self.grants.values()):
             if grant.state == "asked":
                 self.retire(grant, "the process ended before its answer")
+            elif self._path(grant).with_suffix(_LOG_SUFFIX).exists():
+                self._fold(grant)
 
     def make(self, grant_of: Callable[[coincurve.PrivateKey], Grant], sign: Callable[[Grant], HexBytes]) -> GrantFile:
         """Sign a grant to a fresh session key, and keep it."""
@@ -91,7 +158,7 @@ class GrantShelf:
         if grant.state != "idle":
             raise ValueError(f"a grant that is {grant.state} is asked under no number")
         reserved = max(grant.reserved, most_units)
-        return self._keep(replace(grant, state="asked", number=grant.number + 1, reserved=reserved))
+        return self._keep(replace(grant, state="asked", number=grant.number + 1, reserved=reserved), sync=True)
 
     def answered(self, grant: GrantFile, receipt: Bytes32, units: int) -> GrantFile:
         """The receipt of the request under way was checked and kept."""
@@ -103,23 +170,48 @@ class GrantShelf:
 
     def retire(self, grant: GrantFile, why: str) -> GrantFile:
         """Use a grant no further. What a request under way may have cost stays counted."""
-        return self._keep(replace(grant, state="retired", why=why[:200]))
+        return self._fold(replace(grant, state="retired", why=why[:200]))
+
+    def close(self) -> None:
+        """Ask under none of them any more."""
+        for log in self._logs.values():
+            log.close()
+        self._logs.clear()
 
     @property
     def committed(self) -> int:
         """Units of the user's budget that all grants together hold."""
         return sum(grant.committed for grant in self.grants.values())
 
-    def _keep(self, grant: GrantFile) -> GrantFile:
-        replace_private(self._path(grant), grant.canonical())
+    def _keep(self, grant: GrantFile, *, sync: bool = False) -> GrantFile:
+        """Write a step down (rules 1 and 2)."""
+        path = self._path(grant).with_suffix(_LOG_SUFFIX)
+        if path not in self._logs:
+            self._logs[path] = _Log(path)
+        if not self._logs[path].write(Step.of(grant).canonical() + b"\n", sync=sync):
+            return self._fold(grant)
+        return self._known(grant)
+
+    def _fold(self, grant: GrantFile) -> GrantFile:
+        """Write a grant into its file, and end its log; both on disk before anything is sent.
+
+        A process that ends in between finds the log's last step, which a request under way still follows from: where
+        that is ``asked`` the grant is retired, and where it is ``idle`` no request was sent after it.
+        """
+        path = self._path(grant)
+        log = path.with_suffix(_LOG_SUFFIX)
+        replace_private(path, grant.canonical())
+        if (opened := self._logs.pop(log, None)) is not None:
+            opened.close()
+        remove(log)
         return self._known(grant)
 
     def _known(self, grant: GrantFile) -> GrantFile:
-        self.grants[grant.grant.struct_hash()] = grant
+        self.grants[grant.name] = grant
         return grant
 
     def _path(self, grant: GrantFile) -> Path:
-        return self._folder / f"{grant.grant.struct_hash().hex()[:_NAMED_BY]}{_SUFFIX}"
+        return self._folder / f"{grant.name.hex()[:_NAMED_BY]}{_SUFFIX}"
 
 
 def new_grant(key: coincurve.PrivateKey, job_id: Bytes32, workload: Bytes32, weights: Bytes32) -> dict[str, object]:
@@ -131,7 +223,22 @@ def read_grants(folder: Path) -> Iterator[GrantFile]:
     """The grants of a service's folder, as they are.
 
     Raises:
-        NotPrivate, MalformedDocument: a file that others may read, or that is no grant.
+        NotPrivate, MalformedDocument: a file that others may read, that is no grant, or no log that a crash may leave.
     """
     for path in sorted((folder / _FOLDER).glob(f"*{_SUFFIX}")):
-        yield decode_canonical(GrantFile, read_private(path))
+        grant = decode_canonical(GrantFile, read_private(path))
+        with suppress(FileNotFoundError):
+            grant = _stepped(grant, read_private(path.with_suffix(_LOG_SUFFIX)))
+        yield grant
+
+
+def _stepped(grant: GrantFile, log: bytes) -> GrantFile:
+    """A grant where the last whole line of its log says that it stands (rule 3)."""
+    lines = log.split(b"\n")[:-1]
+    for line in lines:
+        try:
+            grant = decode_canonical(Step, line).taken_by(grant)
+        except MalformedDocument:
+            if line is not lines[-1]:
+                raise
+    return grant

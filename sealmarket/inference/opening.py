@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -56,9 +56,8 @@ def opened(
     """What asks a proven service. One process holds the folder. Raises :class:`StateInUse`."""
     with only_process(folder):
         replace_private(folder / FACTS, service.facts.canonical())
-        yield Asker(
-            service, GrantShelf(folder), ReceiptFile(folder), host, partial(sign, account, chain.book), spending
-        )
+        with closing(GrantShelf(folder)) as shelf:
+            yield Asker(service, shelf, ReceiptFile(folder), host, partial(sign, account, chain.book), spending)
 
 
 def known_facts(folder: Path) -> ServiceFacts:

@@ -96,7 +96,7 @@ class Asker:
             yield from asking.ask(grant, endpoint, body, most)
         finally:
             with self._free:
-                self._busy.discard(grant.grant.struct_hash())
+                self._busy.discard(grant.name)
                 self._free.notify()
         if asking.kept is not None:
             done(asking.kept)
@@ -107,7 +107,7 @@ class Asker:
             if not self._free.wait_for(lambda: len(self._busy) < self.spending.grants, self._wait):
                 raise AllGrantsBusy(self.spending.grants)
             grant = self._fitting(most) or self._fresh(most)
-            self._busy.add(grant.grant.struct_hash())
+            self._busy.add(grant.name)
             return grant
 
     def _fitting(self, most: int) -> GrantFile | None:

@@ -65,8 +65,9 @@ class ProxyRules:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """The end of an answer: its receipt, or what went wrong."""
+    """The end of an answer: what is left to hand out of it, its receipt, or what went wrong."""
 
+    body: bytes
     kept: KeptReceipt | None
     error: BaseException | None
 
@@ -142,7 +143,10 @@ class Proxy:
         await self._relay(endpoint, self._started(endpoint, body, units), send)
 
     def _started(self, endpoint: str, body: bytes, units: int) -> AsyncIterator[bytes | _End]:
-        """The bytes of an answer and its end, read by a thread to the end whatever becomes of the client."""
+        """The bytes of an answer and its end, read by a thread to the end whatever becomes of the client.
+
+        An answer that is not streamed comes with its end: the loop is woken once for it.
+        """
         loop, queue = asyncio.get_running_loop(), asyncio.Queue[bytes | _End]()
 
         def put(item: bytes | _End) -> None:
@@ -154,48 +158,48 @@ class Proxy:
         def read() -> None:
             kept: list[KeptReceipt] = []
             error: BaseException | None = None
+            held, streaming = bytearray(), False
             try:
                 for piece in self._asker.ask(endpoint, body, units, kept.append):
-                    put(piece)
+                    held += piece
+                    streaming = streaming or held.startswith(_EVENT)
+                    if streaming:
+                        put(bytes(held))
+                        held.clear()
             except Exception as caught:  # noqa: BLE001 - the client learns of it
                 error = caught
             finally:
                 self._under_way.release()
             if error is not None:
                 log.warning("%s: %s", endpoint, failed(error).message)
-            put(_End(kept[0] if kept else None, error))
+            put(_End(bytes(held), kept[0] if kept else None, error))
 
         self._threads.submit(read)
         return _items(queue)
 
     async def _relay(self, endpoint: str, answer: AsyncIterator[bytes | _End], send: Send) -> None:
-        held = bytearray()
         streaming = False
         async for item in answer:
             if isinstance(item, _End):
-                await self._end(endpoint, bytes(held), item, send, streaming=streaming)
+                await self._end(endpoint, item, send, streaming=streaming)
                 return
-            if streaming:
-                await send({"type": "http.response.body", "body": item, "more_body": True})
-                continue
-            held += item
-            if held.startswith(_EVENT):
+            if not streaming:
                 streaming = True
                 await send({"type": "http.response.start", "status": 200, "headers": _headers(_EVENTS)})
-                await send({"type": "http.response.body", "body": bytes(held), "more_body": True})
+            await send({"type": "http.response.body", "body": item, "more_body": True})
 
-    async def _end(self, endpoint: str, body: bytes, end: _End, send: Send, *, streaming: bool) -> None:
+    async def _end(self, endpoint: str, end: _End, send: Send, *, streaming: bool) -> None:
         if streaming:
             last = b"" if end.error is None else _EVENT + b" " + failed(end.error).body() + b"\n\n"
             await send({"type": "http.response.body", "body": last, "more_body": False})
             return
-        found = failed(end.error) if end.error is not None else refusal_of_workload(body)
+        found = failed(end.error) if end.error is not None else refusal_of_workload(end.body)
         if found is not None:
             await _whole(send, found.status, found.body(), found.retry_after)
             return
         if endpoint == "models":
-            self._models = body
-        await _whole(send, 200, body, receipt=end.kept)
+            self._models = end.body
+        await _whole(send, 200, end.body, receipt=end.kept)
 
     def close(self) -> None:
         """Wait for the answers that run; their receipts are kept."""

@@ -6,6 +6,7 @@ with it, and with the bodies that the user kept, a reader sees what was asked an
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -108,13 +109,17 @@ class ReceiptFile:
     def keep(self, kept: KeptReceipt) -> None:
         """Append one; a line that a crash cut is closed first, and is no receipt."""
         with self._lock:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
-            with os.fdopen(descriptor, "r+b") as file:
-                size = file.seek(0, os.SEEK_END)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self._path, flags, MODE)
+            try:
+                size = os.fstat(descriptor).st_size
                 whole = not size or os.pread(descriptor, 1, size - 1) == b"\n"
-                file.write((b"" if whole else b"\n") + kept.canonical() + b"\n")
-                file.flush()
-                os.fsync(descriptor)
+                line = (b"" if whole else b"\n") + kept.canonical() + b"\n"
+                if os.write(descriptor, line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def read_receipts(path: Path) -> Iterator[KeptReceipt]:

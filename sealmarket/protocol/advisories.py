@@ -7,7 +7,7 @@ hardware to those who do not have its evidence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta, field
@@ -51,8 +51,8 @@ class Target(Shape, frozen=True, kw_only=True):
 
 
 class Advisory(Shape, frozen=True, kw_only=True):
-    """What an issuer states. It counts for jobs that are matched at ``applies_from`` (seconds since 1970 UTC) or
-    later."""
+    """What an issuer states. It counts for jobs that are matched after its hash was anchored on chain, and at
+    ``applies_from`` (seconds since 1970 UTC) or later."""
 
     version: Literal["sealmarket/advisory/1"] = "sealmarket/advisory/1"
     title: Annotated[str, Meta(max_length=200)]
@@ -89,9 +89,29 @@ class PlatformSeen(Shape, frozen=True, kw_only=True):
     levels: Mapping[str, int] = field(default_factory=dict)
 
 
+def counts_from(advisory: Advisory, anchored_at: int) -> int:
+    """The first second at which a job is matched under a statement; 0: no job is, since its hash is not anchored.
+
+    ``anchored_at``: the time of the block in which its hash came on chain first, 0 for none. A job that is matched in
+    that very second is not under it: its match may stand in the same block, before the anchor.
+    """
+    return max(advisory.applies_from, anchored_at + 1) if anchored_at else 0
+
+
+def counts_for(advisory: Advisory, anchored_at: int, matched_at: int) -> bool:
+    """Whether a statement counts for a job that was matched at this time."""
+    since = counts_from(advisory, anchored_at)
+    return since != 0 and matched_at >= since
+
+
 def touched(seen: PlatformSeen, advisory: Advisory) -> Target | None:
     """The first target of a statement that a machine is, or None."""
     return next((target for target in advisory.targets if _is_meant(seen, target)), None)
+
+
+def names_one(machines: Iterable[PlatformSeen], advisory: Advisory) -> bool:
+    """Whether a statement names one of these machines."""
+    return any(touched(machine, advisory) is not None for machine in machines)
 
 
 def _is_meant(seen: PlatformSeen, target: Target) -> bool:

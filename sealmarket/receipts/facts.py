@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sealmarket.chain import Block, Chain, NodeDistrusted
@@ -12,7 +13,9 @@ from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
 
 
-def chain_facts(chain: Chain, job_id: JobId, *, at: Bytes32 | None = None) -> ChainFacts:
+def chain_facts(
+    chain: Chain, job_id: JobId, *, at: Bytes32 | None = None, advisories: Sequence[Bytes32] = ()
+) -> ChainFacts:
     """The chain's record of a job at one block.
 
     With a chain that is read through several endpoints that must agree, blocks are those on which they do, and events,
@@ -21,6 +24,7 @@ def chain_facts(chain: Chain, job_id: JobId, *, at: Bytes32 | None = None) -> Ch
     Args:
         at: a block hash that the reader trusts from another source. The job's slot, its committee and the versions of
             its assets are then proven under it. Without one the newest final block counts as the node names it.
+        advisories: hashes of statements about platforms, of which is read when they were anchored.
 
     Raises:
         JobNotFound: no such job up to that block.
@@ -46,6 +50,7 @@ def chain_facts(chain: Chain, job_id: JobId, *, at: Bytes32 | None = None) -> Ch
         slot_proven=at is not None,
         versions=tuple(view.asset(use.asset_id, use.version) for use in spec.assets),
         agreeing=chain.agreeing,
+        anchors=view.advisory_anchors(advisories),
     )
 
 

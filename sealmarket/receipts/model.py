@@ -6,14 +6,15 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain import AssetState, Block
 from sealmarket.client.jobs import JobRecord
+from sealmarket.protocol.advisories import Advisory
 from sealmarket.protocol.book import AddressBook, Committee
 from sealmarket.receipts.bundle import ProofBundle
 from sealmarket_enclave.protocol.agreement import Difference
@@ -24,13 +25,15 @@ class State(StrEnum):
     """The outcome of a check.
 
     ``UNKNOWN``: something that every reader can have was left out, or there is no chain to ask. ``UNDISCLOSED``: only a
-    party could show it, or the reader trusts no root behind it. ``NOTHING``: this job has nothing to check there.
+    party could show it, or the reader trusts no root behind it. ``NOTED``: no party's fault, and worth knowing.
+    ``NOTHING``: this job has nothing to check there.
     """
 
     OK = "ok"
     FAILED = "failed"
     UNKNOWN = "unknown"
     UNDISCLOSED = "undisclosed"
+    NOTED = "noted"
     NOTHING = "nothing to check"
 
 
@@ -44,7 +47,7 @@ class Conclusion(StrEnum):
     PROVEN = "proven"
 
 
-_WORST_FIRST = (State.FAILED, State.UNKNOWN, State.UNDISCLOSED, State.OK, State.NOTHING)
+_WORST_FIRST = (State.FAILED, State.UNKNOWN, State.UNDISCLOSED, State.NOTED, State.OK, State.NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ class ChainFacts:
     hash. ``versions`` are the registry's records of the job's assets, in its order. ``slot_proven``: storage proofs
     show the job's slot, the committee and the versions under the hash that the reader named. Otherwise they are as one
     node answers. Amounts and times come from events in either case. ``agreeing`` of several endpoints show the blocks,
-    and all of this is proven under them, events too; 0 where one endpoint at a time was asked.
+    and all of this is proven under them, events too; 0 where one endpoint at a time was asked. ``anchors``: when the
+    hashes of the reader's statements about platforms came on chain, 0 for never.
     """
 
     record: JobRecord
@@ -93,19 +97,22 @@ class ChainFacts:
     slot_proven: bool
     versions: tuple[AssetState, ...]
     agreeing: int = 0
+    anchors: Mapping[Bytes32, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trusted:
     """The reader's context: address book, chain facts and trust anchors. What is absent leaves checks unknown.
 
-    ``evidence_content``: the content hash of the sealed evidence, where the reader opened it.
+    ``evidence_content``: the content hash of the sealed evidence, where the reader opened it. ``advisories``: the
+    statements about platforms that the reader holds.
     """
 
     book: AddressBook | None = None
     facts: ChainFacts | None = None
     roots: TrustAnchors | None = None
     evidence_content: Bytes32 | None = None
+    advisories: tuple[Advisory, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from sealmarket.receipts.model import (
     shown,
     unknown,
 )
+from sealmarket.receipts.recalls import recall_checks
 from sealmarket_enclave.protocol.agreement import (
     Document,
     committee_differences,
@@ -139,6 +140,11 @@ def _limits(bundle: ProofBundle, timing: Timing) -> Iterator[Check]:
 
 def _at_least(what: str, least: int, found: int) -> Check:
     return holds(what, found >= least, f"at least {int(least)}", str(int(found)))
+
+
+def _evidence(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
+    yield from evidence_checks(bundle, trusted)
+    yield from recall_checks(bundle, trusted)
 
 
 def _decision(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
@@ -365,7 +371,7 @@ def settled_commitment(bundle: ProofBundle, record: JobRecord) -> bytes:
 STEPS: tuple[Rule, ...] = (
     Rule("policy", "Each owner's policy, under the seal that the job names.", _policy),
     Rule("match", "The job's id, and that this market matched the job.", _match),
-    Rule("evidence", "The evidence of the provider's enclave, and its time.", evidence_checks),
+    Rule("evidence", "The evidence of the provider's enclave, and its time.", _evidence),
     Rule("decision", "The enclave that the committee accepted, and the terms.", _decision),
     Rule("release", "The nodes that sent their shares to that enclave.", _release),
     Rule("receipt", "The enclave's signed statement.", _receipt),

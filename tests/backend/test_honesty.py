@@ -143,6 +143,18 @@ def test_an_owners_offer_leaves_with_its_version_its_generation_or_its_volume(ma
     assert offer_state(market.orders, keys[1]).reason == "its owner revoked the version"
 
 
+def test_after_a_restart_an_owner_that_offers_no_compute_is_looked_at_too(market: Market) -> None:
+    key = market.orders.add_asset_order(asset_order(expiry=LATER), indexed(), 0)
+    market.settle()
+    market.chain.set_account(ZERO_ADDRESS, account(OWNER), Account(Wei(0), Wei(0), generation=1))
+    market.chain.finalise()
+    market.settle()
+    assert offer_state(market.orders, key).state == "open"  # nothing was heard
+    market.honesty.begin()
+    market.settle()
+    assert offer_state(market.orders, key).state == "cancelled"
+
+
 def test_a_stranger_who_cancels_anothers_order_cancels_nothing(market: Market) -> None:
     key = market.orders.add_compute_order(compute(expiry=LATER), 0)
     market.chain.set_order_used(account(CONSUMER), key, NEVER_AGAIN)

@@ -269,7 +269,7 @@ def test_many_offers_without_stake_only_take_more_turns(monkeypatch: pytest.Monk
 
 
 def explanation(keeper: Keeper) -> tuple[str, ...]:
-    [waiting] = keeper._orders.waiting()
+    [waiting] = keeper._orders.waiting(0, 2)
     return state_of(keeper._orders, waiting.request_hash).explanation
 
 

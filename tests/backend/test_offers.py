@@ -18,6 +18,7 @@ from sealmarket_backend.offers import lane, resting, shelf
 from sealmarket_backend.offers.asking import answer, leaves_of, questions
 from sealmarket_backend.offers.clauses import GUARDS, LIMITS, Wanted, key_of, row_of
 from sealmarket_backend.offers.resting import Progress, RestingOffers
+from sealmarket_backend.offers.shelf import Node, Split
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests import samples
@@ -182,12 +183,13 @@ def test_among_equals_the_oldest_is_found() -> None:
 # --- work ------------------------------------------------------------------------------------------------------
 
 
-def near_misses(count: int) -> Iterator[ComputeOrder]:
+def near_misses(count: int, **fields: Any) -> Iterator[ComputeOrder]:
     """Offers of which each misses one limit of the sample request, by turns."""
     single = [missed for name, missed in MISSES.items() if name.startswith("the ") and "expiry" not in name][1:13]
     changes = [one for one in single if "grade" not in one]
     for number in range(count):
-        yield offer(salt=number, provider=PROVIDERS[number % 6], **changes[number % len(changes)])
+        provider: dict[str, Any] = {"provider": PROVIDERS[number % 6]}
+        yield offer(salt=number, **(provider | changes[number % len(changes)] | fields))
 
 
 def test_a_search_looks_at_no_more_than_it_may_whatever_rests_in_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,11 +242,79 @@ def test_what_a_request_missed_in_vain_is_not_looked_at_by_the_next_one() -> Non
         put(book, order, sequence)
     [question] = asked(wanted, on_sale(), book)
     first = book.find(question.wanted)
-    while book.sort(1000):
-        pass
+    sort_all(book)
     again = book.find(question.wanted)
     assert (first.row, again.row) == (None, None)
     assert again.looks * 20 < first.looks
+
+
+def sort_all(book: RestingOffers) -> None:
+    while book.sort(1000):
+        pass
+
+
+@pytest.mark.parametrize("documents_come_first", [True, False])
+def test_the_offers_of_a_document_are_sorted_by_what_requests_for_any_document_missed(
+    documents_come_first: bool,
+) -> None:
+    """So that the first request that names a document looks at few of them."""
+    book, document = RestingOffers(looks=10_000), DOCUMENTS[1]
+    for sequence, order in enumerate(
+        near_misses(1000, capability_hash=document if documents_come_first else ZERO_HASH)
+    ):
+        put(book, order, sequence)
+    [for_any] = asked(request(), on_sale(), book)
+    looks = book.find(for_any.wanted).looks
+    sort_all(book)
+    if not documents_come_first:
+        for sequence, order in enumerate(near_misses(1000, capability_hash=document), 1000):
+            put(book, order, sequence)
+        sort_all(book)
+    [named] = asked(request(capabilities=merkle.capability_leaf(document)), on_sale(), book)
+    assert book.find(named.wanted).looks * 20 < looks
+
+
+def test_what_a_request_for_one_provider_missed_in_vain_is_not_looked_at_by_the_next_one() -> None:
+    book = RestingOffers()
+    for sequence, order in enumerate(near_misses(200, provider=PROVIDERS[0])):
+        put(book, order, sequence)
+    [question] = asked(request(providers=leaf_of(PROVIDERS[0])), on_sale(), book)
+    first = book.find(question.wanted).looks
+    sort_all(book)
+    assert book.find(question.wanted).looks * 5 < first
+
+
+def test_sorting_looks_at_no_more_than_it_may_however_many_documents_have_offers(small: None) -> None:
+    book = RestingOffers()
+    documents = [Bytes32(number.to_bytes(32)) for number in range(1, 50)]
+    for sequence, document in enumerate(documents * 5):
+        missed: dict[str, Any] = {"max_run_seconds": 50} if sequence % 2 else {"max_read_seconds": 20}
+        put(book, offer(salt=sequence, capability_hash=document, **missed), sequence)
+    sort_all(book)
+    [question] = asked(request(), on_sale(), book)
+    book.find(question.wanted)
+    before = len(book._unsorted)
+    assert before > len(documents)
+    assert book.sort(10) <= 10 + shelf.MOST_LANES
+    assert before - len(book._unsorted) <= 10
+
+
+def test_a_lane_whose_offers_are_dearer_than_the_best_is_not_opened() -> None:
+    book = RestingOffers(looks=10_000)
+    for sequence, order in enumerate(near_misses(1000, price=Wei(40))):
+        put(book, order, sequence)
+    [question] = asked(request(), on_sale(), book)
+    book.find(question.wanted)
+    sort_all(book)
+    [loose] = asked(
+        request(min_penalty=Wei(0), timeout_limit=Wei(10**6), run_seconds=1, read_seconds=1), on_sale(), book
+    )
+    several = book.find(loose.wanted).looks
+    cheapest_of_all = put(book, offer(price=1, salt=5000), 5000)
+    got = book.find(loose.wanted)
+    assert got.row is not None
+    assert got.row[-1] == cheapest_of_all
+    assert got.looks < several
 
 
 def test_the_lanes_of_a_shelf_are_bounded_however_many_requests_miss(small: None) -> None:
@@ -403,6 +473,24 @@ class BookMachine(RuleBasedStateMachine):
         if hasattr(self, "book"):
             held = {row[-1]: left for row, left in self.book.rows()}
             assert held == {key: left for key, (_, _, left) in self.orders.items()}
+
+    @precondition(lambda self: hasattr(self, "book"))
+    @invariant()
+    def every_part_knows_its_cheapest_offer(self) -> None:
+        groups = [group for roots in self.book._groups.values() for group in roots.values()] if self.orders else []
+        for group in groups:
+            for one in (group.all, *group.by_capability.values(), *group.by_provider.values()):
+                assert sum(each.size for each in one.lanes) == one.size
+                cheapest_below(one.root)
+
+
+def cheapest_below(node: Node) -> Any:
+    """The cheapest offer of a part, which the part and all below it know."""
+    parts = (node.rest, *node.parts.values()) if isinstance(node, Split) else ()
+    rows = node if isinstance(node, lane.Lane) else [row for row in map(cheapest_below, parts) if row]
+    cheapest = min(rows, default=None)
+    assert node.first == cheapest
+    return cheapest
 
 
 TestBook = BookMachine.TestCase

@@ -2,90 +2,191 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealmarket_backend import rota as rota_module
+from sealmarket_backend.book import WAITING
 from sealmarket_backend.database.schema import ORDERS
 from sealmarket_backend.rota import LEAST, SECONDS, Line, Rota, Waiting
 from sealmarket_backend.tables import Database
 from sealmarket_enclave.protocol.codec import Bytes32
 
 
-def posted(peer: str, count: int) -> list[Waiting]:
-    return [Waiting(Bytes32(f"{peer}{number}".encode().rjust(32)), peer) for number in range(count)]
+def posted(peer: str, count: int, first: int = 1) -> list[Waiting]:
+    """Requests of one peer, named by their numbers and placed by them."""
+    numbers = range(first, first + count)
+    return [Waiting(number, Bytes32(f"{peer}{number}".encode().rjust(32)), peer) for number in numbers]
 
 
-def looks(rota: Rota, waiting: list[Waiting]) -> list[str]:
+def one_after_another(*lists: list[Waiting]) -> list[Waiting]:
+    """The same, at places in this order."""
+    return [replace(one, sequence=place) for place, one in enumerate((one for some in lists for one in some), 1)]
+
+
+class Book:
+    """What is open, read in pages."""
+
+    def __init__(self, *waiting: list[Waiting]) -> None:
+        self.open = one_after_another(*waiting)
+        self.last = len(self.open)
+        self.read: list[int] = []
+        """How many each page had."""
+
+    def page(self, after: int, limit: int) -> list[Waiting]:
+        found = sorted((one for one in self.open if one.sequence > after), key=lambda one: one.sequence)[:limit]
+        self.read.append(len(found))
+        return found
+
+    def post(self, *waiting: list[Waiting]) -> None:
+        self.open += [replace(one, sequence=self.last + one.sequence) for one in one_after_another(*waiting)]
+        self.last += sum(map(len, waiting))
+
+
+def turn(rota: Rota) -> list[Waiting]:
+    rota.read()
+    return list(rota.due())
+
+
+def looks(rota: Rota) -> list[str]:
     """Whose requests one turn looks at."""
-    owners = {one.request_hash: one.peer for one in waiting}
-    return [owners[request_hash] for request_hash in rota.due(waiting)]
+    return [one.peer for one in turn(rota)]
 
 
-def slow() -> Rota:
+def hashes(waiting: list[Waiting]) -> list[Bytes32]:
+    return sorted(one.request_hash for one in waiting)
+
+
+def slow(book: Book) -> Rota:
     """On a chain where one look takes the whole turn."""
     ticks = iter(range(10**9))
-    return Rota(lambda: next(ticks) * SECONDS)
+    return Rota(book.page, lambda: next(ticks) * SECONDS)
 
 
 def test_a_thousand_requests_of_one_peer_do_not_keep_the_only_one_of_another() -> None:
-    waiting = posted("flood", 1000) + posted("honest", 1)
-    rota = slow()
-    assert all("honest" in looks(rota, waiting) for _ in range(20))
+    rota = slow(Book(posted("flood", 1000), posted("honest", 1)))
+    assert all("honest" in looks(rota) for _ in range(20))
+
+
+def test_a_turn_reads_two_pages_however_many_requests_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rota_module, "PAGE", 10)
+    book = Book(posted("flood", 100))
+    rota = slow(book)
+    for _ in range(30):
+        turn(rota)
+    assert len(book.read) == 2 * 30
+    assert max(book.read) <= 10
 
 
 def test_a_turn_ends_in_time_and_the_next_goes_on_where_it_ended() -> None:
-    waiting, rota = posted("one", 3 * LEAST), slow()
-    seen: list[Bytes32] = []
+    book = Book(posted("one", 3 * LEAST))
+    rota, seen = slow(book), list[Waiting]()
     for _ in range(3):
-        turn = list(rota.due(waiting))
-        assert len(turn) == LEAST
-        seen += turn
-    assert sorted(seen) == sorted(one.request_hash for one in waiting)
+        due = turn(rota)
+        assert len(due) == LEAST
+        seen += due
+    assert hashes(seen) == hashes(book.open)
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.integers(1, 5))
 def test_no_request_waits_longer_than_its_own_peers_requests_and_all_peers_explain(
     counts: list[int], turns: int
 ) -> None:
-    waiting = [one for peer, count in enumerate(counts) for one in posted(str(peer), count)]
-    rota = slow()
+    book = Book(*(posted(str(peer), count) for peer, count in enumerate(counts)))
+    rota = slow(book)
     for _ in range(turns):
-        looks(rota, waiting)
-    newest = Waiting(Bytes32(b"new".rjust(32)), "new")
+        looks(rota)
+    book.post(posted("new", 1))
     needed = -(-(len(counts) + 1) // LEAST)
-    found: list[Bytes32] = []
-    for _ in range(needed):
-        found += rota.due([*waiting, newest])
-    assert newest.request_hash in found
+    assert "new" in [peer for _ in range(needed) for peer in looks(rota)]
 
 
 def test_a_peer_whose_requests_take_long_rests_and_holds_up_one_turn_in_many() -> None:
     """Sets of sixty thousand counterparts, another one for each request, took seconds to hash."""
     now = [0.0]
-    rota = Rota(lambda: now[0])
-    waiting = posted("costly", 50) + posted("honest", 1)
+    rota = Rota(Book(posted("costly", 50), posted("honest", 1)).page, lambda: now[0])
     seen: list[str] = []
     for _ in range(20):
-        for request_hash in rota.due(waiting):
-            peer = next(one.peer for one in waiting if one.request_hash == request_hash)
-            now[0] += 2.0 if peer == "costly" else 0.01
-            seen.append(peer)
+        rota.read()
+        for one in rota.due():
+            now[0] += 2.0 if one.peer == "costly" else 0.01
+            seen.append(one.peer)
         now[0] += 0.5
     assert seen.count("costly") <= 2
     assert seen.count("honest") >= 18
 
 
 def test_where_time_allows_a_turn_looks_at_every_request_once() -> None:
-    waiting = posted("a", 7) + posted("b", 2)
-    assert sorted(Rota(lambda: 0.0).due(waiting)) == sorted(one.request_hash for one in waiting)
+    book = Book(posted("a", 7), posted("b", 2))
+    rota = Rota(book.page, lambda: 0.0)
+    for _ in range(3):
+        assert hashes(turn(rota)) == hashes(book.open)
 
 
-def test_what_is_open_no_more_is_forgotten() -> None:
-    rota = Rota(lambda: 0.0)
-    looks(rota, posted("gone", 50))
-    looks(rota, [])
-    assert (rota._requests, rota._peers) == ({}, {})
+def test_what_is_open_no_more_is_forgotten_and_named() -> None:
+    book = Book(posted("gone", 50), posted("there", 1))
+    rota = Rota(book.page, lambda: 0.0)
+    turn(rota)
+    gone, book.open = book.open[:50], book.open[50:]
+    assert hashes(rota.read()) == hashes(gone)
+    assert looks(rota) == ["there"]
+    book.open = []
+    turn(rota)
+    assert (rota._waiting, rota._peers, rota._served) == ([], {}, {})
+
+
+def test_a_request_that_opens_again_has_its_turn_again() -> None:
+    book = Book(posted("a", 3))
+    rota = Rota(book.page, lambda: 0.0)
+    turn(rota)
+    was, book.open = book.open, book.open[1:]
+    for one in turn(rota):
+        assert one != was[0]
+    book.open = was
+    assert hashes(turn(rota)) == hashes(was)
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_request_that_was_dropped_and_is_open_has_its_turn_again(swept: bool) -> None:
+    """It was matched in a block that is gone, before or after the round through all came by."""
+    book = Book(posted("a", 3))
+    rota = Rota(book.page, lambda: 0.0)
+    [matched, *others] = turn(rota)
+    rota.drop(matched)
+    if swept:
+        book.open = others
+        assert hashes(turn(rota)) == hashes(others)
+    book.open = [matched, *others]
+    assert hashes(turn(rota)) == hashes(book.open)
+
+
+changes = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 6), st.integers(0, 12), st.booleans()), min_size=1, max_size=25
+)
+
+
+@given(changes, st.integers(1, 5))
+def test_after_a_round_exactly_what_is_open_has_its_turns_whatever_opened_and_closed(
+    steps: list[tuple[str, int, int, bool]], page: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rota_module, "PAGE", page)
+        book = Book()
+        rota, was = Rota(book.page, lambda: 0.0), list[Waiting]()
+        for number, (peer, count, closed, reopens) in enumerate(steps):
+            book.post(posted(peer, count, 100 * number))
+            if reopens:
+                book.open, was = book.open + was, []
+            was += book.open[closed:]
+            book.open = book.open[:closed]
+            looked = hashes(turn(rota))
+            assert len(set(looked)) == len(looked)
+        for _ in range(2 * (len(book.open) + len(was)) // page + 3):
+            turn(rota)
+        assert hashes(turn(rota)) == hashes(book.open)
 
 
 @pytest.fixture
@@ -94,6 +195,7 @@ def plans(database: Database) -> dict[str, str]:
         table: f"SELECT {key} FROM {table} WHERE state = 'open' AND expiry <= 7" for table, key in ORDERS.items()
     }
     queries |= {f"newest of {table}": f"SELECT MAX(sequence) FROM {table}" for table in list(queries)}
+    queries["a page of requests that wait"] = WAITING.replace("?", "7")
     if database.dialect.name == "sqlite":
         return {name: database.rows(f"EXPLAIN QUERY PLAN {query}")[0]["detail"] for name, query in queries.items()}
     with database.write() as connection:  # it scans empty tables unless it is told not to

@@ -168,6 +168,9 @@ def test_history_that_is_dropped_takes_no_open_job_and_nothing_from_the_final_bl
     old = twin.block(1)
     twin.drop_history()
     assert not twin.contains(old)
+    assert twin.events(0, final.number - 1) == []
+    with pytest.raises(BlockGone):
+        twin.at(old)
     assert (twin.final(), twin.block(final.number)) == (final, final)
     view = twin.at(twin.head())
     assert view.job(keccak(b"another")).status is Status.MATCHED

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from sealmarket.chain.deploy import write_book
 from sealmarket.cli import main
 from sealmarket.client import create_result_key
+from sealmarket.protocol.advisories import Advisory, Target
 from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.hashing import keccak
@@ -31,7 +32,7 @@ BY_NAME = {
     "asset": ID, "job": ID, "request": ID, "proposal": ID, "order": ID, "version": "1", "value": "1coin", "to": ACCOUNT,
     "holder": ACCOUNT, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key",
     "source": "absent", "place": "absent", "index": "0", "proof": "absent", "chunk": "absent", "name": ID,
-    "release": "absent", "epoch": "1",
+    "release": "absent", "epoch": "1", "statement": "advisory.json",
 }  # fmt: skip
 MORE = {
     "verify": "--book market.json --rpc http://127.0.0.1:9",
@@ -119,6 +120,8 @@ def make_files(folder: Path) -> None:
             sessions=Address(b"\x05" * 20),
         ),
     )
+    stated = Advisory(title="t", applies_from=0, targets=(Target(tee="tdx"),))
+    (folder / "advisory.json").write_bytes(stated.canonical())
     create_result_key(folder / "result.key", confirm_unencrypted=True)
     (folder / "account.key").write_text("11" * 32)
     (folder / "account.key").chmod(0o600)

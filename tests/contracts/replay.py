@@ -87,6 +87,7 @@ class State:
     members: dict[int, list[Address]] = field(default_factory=dict)
     removed: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     ends: dict[int, int] = field(default_factory=dict)
+    anchors: dict[Bytes32, int] = field(default_factory=dict)
     meters: dict[tuple[Bytes32, int], Meter] = field(default_factory=dict)
     jobs: dict[Bytes32, JobState] = field(default_factory=dict)
     interruptions: dict[Bytes32, Interrupted] = field(default_factory=lambda: defaultdict(Interrupted))
@@ -157,6 +158,12 @@ def _announced(state: State, f: Fields, _time: int) -> None:
 
 def _removed(state: State, f: Fields, _time: int) -> None:
     state.removed[f["epoch"]] |= 1 << f["index"]
+
+
+def _advisory_anchored(state: State, f: Fields, time: int) -> None:
+    if f["statement"] in state.anchors or f["anchored_at"] != time:
+        raise AssertionError("a hash is anchored once, at the time of its block")
+    state.anchors[f["statement"]] = time
 
 
 def _epoch_ends(state: State, f: Fields, _time: int) -> None:
@@ -357,6 +364,7 @@ _RULES: dict[str, Callable[[State, Fields, int], None]] = {
     "FeesClaimed": _claimed,
     "EpochAnnounced": _announced,
     "EpochEndAnnounced": _epoch_ends,
+    "AdvisoryAnchored": _advisory_anchored,
     "EquivocatorRemoved": _removed,
     "VersionPublished": _published,
     "TermsTightened": _tightened,

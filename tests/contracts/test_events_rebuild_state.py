@@ -196,6 +196,7 @@ class BusyWorld(World):
         self._send(contract.remove_equivocator(self.committee, first, second))
         latest = self._rpc.call("eth_getBlockByNumber", "latest", False)
         self._send(contract.end(1, int(latest["timestamp"], 16) + 365 * 86_400))
+        self._send(contract.anchor_advisory(self._word()))
 
     def _order(self, asset: AssetId) -> AssetOrder:
         return replace(super()._order(asset), volume=U32(5))

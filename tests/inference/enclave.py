@@ -135,19 +135,24 @@ class FakeEnclave:
 
     def answer(self, sealed: bytes) -> Iterator[bytes]:
         """Opening and frames, each piece as an enclave releases it."""
+        return (piece for piece, _ in self.told(sealed))
+
+    def told(self, sealed: bytes) -> Iterator[tuple[bytes, bool]]:
+        """Each piece as an enclave tells its host, and whether it is the last. The opening comes with the first."""
         opened = open_request(self.private, self.service.info, sealed)
         writer = AnswerWriter(opened.secret, opened.sealed_hash, os.urandom(32))
-        yield writer.opening
+        opening = writer.opening
         if (code := self._refusal(opened)) is not None:
             refusal = Refusal(code=code, message="no", remedy="ask otherwise")
-            yield writer.end(FrameKind.REFUSAL, refusal.canonical())
+            yield opening + writer.end(FrameKind.REFUSAL, refusal.canonical()), True
             return
         pieces, prompt, output = self.workload(opened.header.endpoint, opened.body, int(opened.header.most_units))
         for piece in pieces:
-            yield writer.data(piece)
+            yield opening + writer.data(piece), False
+            opening = b""
         if self.used is not None:
             prompt, output = self.used()
-        yield writer.end(*self._last_frame(opened, writer, prompt, output))
+        yield opening + writer.end(*self._last_frame(opened, writer, prompt, output)), True
 
     def _refusal(self, opened: OpenedRequest) -> SessionCode | None:
         header, grant = opened.header, opened.header.grant

@@ -6,15 +6,17 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sealmarket.inference.grants import read_grants
+from sealmarket.inference.grants import GrantShelf, read_grants
 from sealmarket.inference.receipts import FILE, check_kept, read_receipts
 from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.session import SessionCode
 from sealmarket_enclave.sealed.session import OpenedRequest
 from tests.inference.enclave import FakeEnclave, said
@@ -67,11 +69,13 @@ class Steps:
 
 def asks(enclave: LastingEnclave, folder: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two answers, with a step before each write and each piece of an answer."""
-    sync: Callable[[int], None] = os.fsync
 
-    def synced(descriptor: int) -> None:
-        steps.step()
-        sync(descriptor)
+    def stepping(call: Callable[..., Any]) -> Callable[..., Any]:
+        def stepped(*words: Any) -> Any:
+            steps.step()
+            return call(*words)
+
+        return stepped
 
     class Stepping:
         @contextmanager
@@ -81,7 +85,8 @@ def asks(enclave: LastingEnclave, folder: Path, steps: Steps, monkeypatch: pytes
                 yield (piece for piece in pieces if steps.step())
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", synced)
+        for name in ("fsync", "fdatasync", "write", "unlink"):
+            patch.setattr(os, name, stepping(getattr(os, name)))
         asker = enclave.asker(folder, Stepping())
         for _ in range(2):
             assert said(asker) == b"chat:hello"
@@ -120,3 +125,45 @@ def test_no_request_number_is_used_twice_whenever_the_process_is_killed(
         # What an answer may have cost stays counted, whether its receipt came or not.
         charged = sum(json.loads((folder / "enclave.json").read_text())[1].values())
         assert charged <= sum(grant.spent + grant.reserved for grant in read_grants(folder))
+
+
+def idle_after_one_answer(folder: Path) -> Path:
+    """The log of a grant under which one request was answered."""
+    folder.mkdir()
+    assert said(FakeEnclave().asker(folder)) == b"chat:hello"
+    [log] = (folder / "grants").glob("*.log")
+    return log
+
+
+def test_a_log_that_no_crash_can_have_left_is_refused(tmp_path: Path) -> None:
+    log = idle_after_one_answer(tmp_path / "user")
+    first, rest = log.read_bytes().split(b"\n", 1)
+    log.write_bytes(first[:-1] + b"\n" + rest)
+    with pytest.raises(MalformedDocument):
+        list(read_grants(tmp_path / "user"))
+
+
+@pytest.mark.parametrize("lost", [b"", b"\n", b"\0\0\n"])
+def test_an_answer_of_which_the_log_lost_the_end_counts_at_its_most_and_its_grant_is_retired(
+    lost: bytes, tmp_path: Path
+) -> None:
+    log = idle_after_one_answer(tmp_path / "user")
+    asked = log.read_bytes().split(b"\n")[0] + b"\n"
+    log.write_bytes(asked + lost)
+    with closing(GrantShelf(tmp_path / "user")) as shelf:
+        [grant] = shelf.grants.values()
+    assert (grant.state, grant.number, grant.spent, grant.reserved) == ("retired", 1, 0, 50)
+    assert not log.exists()
+
+
+def test_a_log_is_bounded_and_a_grant_goes_on_after_it_was_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sealmarket.inference.grants._MOST_LOG", 700)
+    enclave = FakeEnclave()
+    asker = enclave.asker(tmp_path)
+    for _ in range(6):
+        assert said(asker) == b"chat:hello"
+        assert all(log.stat().st_size <= 700 for log in (tmp_path / "grants").glob("*.log"))
+    assert [number for _, number in enclave.seen] == [1, 2, 3, 4, 5, 6]
+    assert [(grant.state, grant.number, grant.spent) for grant in read_grants(tmp_path)] == [("idle", 6, 30)]

@@ -170,7 +170,8 @@ def test_a_virtual_device_needs_its_root_and_the_users_word(case: ServiceCase) -
 
 
 def test_what_cannot_be_checked_counts_as_false(case: ServiceCase) -> None:
-    for absent in ({"book": None}, {"facts": None}, {"roots": None}):
+    absences: tuple[dict[str, Any], ...] = ({"book": None}, {"facts": None}, {"roots": None})
+    for absent in absences:
         with pytest.raises(ServiceNotProven, match="what to compare with"):
             prove_service(case.document, case.package, change(case.trusted(), **absent), allow_simulated=True)
 

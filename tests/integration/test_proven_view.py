@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,11 +12,15 @@ import pytest
 from msgspec.structs import replace
 
 from sealmarket.chain import Block, Chain, NodeDistrusted, Reverted, Sender
+from sealmarket.chain.deploy import write_book
 from sealmarket.chain.errors import BlockGone, EndpointsDisagree, NoProofs, TooFewAgree
-from sealmarket.chain.events import ChainEvent, EpochEndAnnounced
+from sealmarket.chain.events import AdvisoryAnchored, ChainEvent, EpochEndAnnounced
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.chain.quorum import ChainTrust
+from sealmarket.cli.main import main
 from sealmarket.client import JobRecord, SealedAsset, read_job
+from sealmarket.client.accounts import create_account
+from sealmarket.protocol.advisories import Advisory, Target
 from sealmarket.protocol.book import FinalityRule
 from sealmarket.protocol.transitions import Status
 from sealmarket.receipts.facts import chain_facts
@@ -271,6 +277,49 @@ def test_the_end_of_an_epoch_is_proven_once_its_owner_announced_it(market: Marke
     market.anybody.send(market.chain.market.cancel_all_orders(Address(bytes(20))))  # a block behind the announcement
     final = market.chain.final()
     assert market.chain.proven(final).epoch_end(1) == market.chain.at(final).epoch_end(1) == ends_at
+
+
+def test_the_first_anchor_of_a_hash_is_proven_and_so_is_that_there_is_none(market: Market) -> None:
+    stated, other = keccak(b"a statement"), keccak(b"another")
+    committee, chain = market.chain.committee_contract, market.chain
+    assert chain.proven(chain.final()).advisory_anchors((stated, other)) == {stated: 0, other: 0}
+    mined = market.anybody.send(committee.anchor_advisory(stated))
+    first = mined.block.timestamp
+    assert [event.anchored_at for event in mined.events if isinstance(event, AdvisoryAnchored)] == [first]
+    with pytest.raises(Reverted, match=rf"was anchored before, at second {first}"):
+        Sender(chain, development_account(0), development=True).send(committee.anchor_advisory(stated))
+    market.anybody.send(chain.market.cancel_all_orders(Address(bytes(20))))  # a block behind the anchor
+    final = chain.final()
+    expected = {stated: first, other: 0}
+    assert chain.proven(final).advisory_anchors((stated, other)) == expected
+    assert chain.at(final).advisory_anchors((stated, other)) == expected
+
+
+def test_a_statement_is_anchored_by_command_once_and_the_command_says_from_when_on_it_counts(
+    market: Market, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stated = Advisory(title="t", applies_from=0, targets=(Target(tee="tdx"),))
+    book, key, file = tmp_path / "market.json", tmp_path / "issuer.key", tmp_path / "advisory.json"
+    write_book(book, market.book)
+    market.anybody.transfer(Address.parse(create_account(key).address.lower()), 10**18)
+
+    def run() -> tuple[object, str]:
+        words = ["--book", str(book), "--rpc", market.rpc_url, "--key-file", str(key), "--json"]
+        with pytest.raises(SystemExit) as ended:
+            main(["chain", "anchor-advisory", str(file), *words])
+        return ended.value.code, capsys.readouterr().out
+
+    file.write_text('{"title": "no statement"}')
+    assert run() == (1, "")
+    file.write_bytes(stated.canonical())
+    first, again = (json.loads(said) for code, said in (run(), run()) if code in (0, None))
+    assert first == {
+        "advisory": str(stated.name()),
+        "anchoredAt": market.chain.at(market.chain.head()).advisory_anchors((stated.name(),))[stated.name()],
+        "since": first["anchoredAt"] + 1,
+        "anchoredBefore": False,
+    }
+    assert again == first | {"anchoredBefore": True}
 
 
 # --- events -----------------------------------------------------------------------------------------------------

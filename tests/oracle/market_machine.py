@@ -46,6 +46,7 @@ from sealmarket_oracle.mark import TailMark
 from sealmarket_oracle.peers import Peers, take_tail
 from sealmarket_oracle.release import core_of
 from sealmarket_oracle.service import Node
+from sealmarket_oracle.tail_slots import TailSlots
 from sealmarket_oracle.witnesses import Witnesses
 from tests.oracle.test_release import open_for_enclave
 from tests.oracle.world import Dealt, Enclave, World
@@ -259,7 +260,8 @@ class Scene:
     def _start(self, place: int) -> Running:
         disk = self._disk(place)
         disk.mkdir(exist_ok=True)
-        journal = Journal(disk / "journal", self.world.identity(place), TailMark(disk / "mark"))
+        mark, tails = TailMark(disk / "mark"), TailSlots(disk / "tails")
+        journal = Journal(disk / "journal", self.world.identity(place), mark, tails=tails)
         told = Peers(
             self.world.book, self.world.committee, journal, self.world.keys[place].signer, self._telling(place)
         )

@@ -19,8 +19,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.auditing import read_log, signer_of
 from sealmarket_oracle.errors import AuditRefused
-from sealmarket_oracle.gate.advisory_rules import NOTICE
-from sealmarket_oracle.log.audit import Anchor, Audited, LogProof, ProofRefused, audit, prove, require_proven
+from sealmarket_oracle.log.audit import Anchor, Audited, LogProof, ProofRefused, Recalling, audit, prove, require_proven
 from sealmarket_oracle.log.entries import EntryKind, JournalTail, LogEntry, LogPart, SignedTail
 from sealmarket_oracle.log.tree import root_of
 from tests.oracle.world import World
@@ -56,12 +55,18 @@ def _log() -> tuple[list[LogEntry], list[Anchor]]:
 
 
 ENTRIES, ANCHORS = _log()
+NO_RECALLS = Recalling()
 
 
-def _audit(entries: Sequence[LogEntry], anchors: Sequence[Anchor] = ANCHORS, name: Bytes32 = NAME) -> Audited:
+def _audit(
+    entries: Sequence[LogEntry],
+    anchors: Sequence[Anchor] = ANCHORS,
+    name: Bytes32 = NAME,
+    recalling: Recalling = NO_RECALLS,
+) -> Audited:
     """An audit of a log whose node signed exactly these entries: only the chain can speak against it."""
     root = root_of([entry.leaf() for entry in entries])
-    return audit(JournalTail(journal=name, epoch=1, size=len(entries), root=root), entries, anchors)
+    return audit(JournalTail(journal=name, epoch=1, size=len(entries), root=root), entries, anchors, recalling)
 
 
 def _renumbered(entries: list[LogEntry]) -> list[LogEntry]:
@@ -95,8 +100,8 @@ def test_any_order_but_the_right_one_is_found_out(order: list[int]) -> None:
 
 def test_entries_that_do_not_lead_to_the_signed_tail_are_found_out() -> None:
     tail = JournalTail(journal=NAME, epoch=1, size=len(ENTRIES), root=ZERO_HASH)
-    assert any("altered" in finding for finding in audit(tail, ENTRIES, ANCHORS).findings)
-    short = audit(replace(tail, size=len(ENTRIES) + 1), ENTRIES, ANCHORS)
+    assert any("altered" in finding for finding in audit(tail, ENTRIES, ANCHORS, NO_RECALLS).findings)
+    short = audit(replace(tail, size=len(ENTRIES) + 1), ENTRIES, ANCHORS, NO_RECALLS)
     assert any("its tail says" in finding for finding in short.findings)
 
 
@@ -115,24 +120,48 @@ def test_two_answers_to_one_challenge_are_found_out() -> None:
     assert _audit([*ENTRIES, answers[0]]).findings == ()
 
 
-@pytest.mark.parametrize("notice", [None, 0, NOTICE - 1])
-def test_a_refusal_by_an_advisory_without_a_days_notice_in_the_log_is_found_out(notice: int | None) -> None:
-    """A node that makes a statement up after the match cannot have it in a tree of before."""
-    recalled = _refusal_by_an_advisory(notice)
-    (finding,) = _audit(recalled, ()).findings
-    assert "by an advisory, and the log has" in finding
+MATCHED = 1000
+STATEMENT, OTHER = keccak(b"statement"), keccak(b"another statement")
 
 
-def test_a_refusal_by_an_advisory_that_stood_in_the_log_for_a_day_is_none() -> None:
-    assert _audit(_refusal_by_an_advisory(NOTICE), ()).findings == ()
+@pytest.mark.parametrize(
+    ("logged", "anchors"),
+    [
+        ((), {STATEMENT: 1}),
+        ((STATEMENT,), {}),
+        ((STATEMENT,), {STATEMENT: 0}),
+        ((STATEMENT,), {STATEMENT: MATCHED}),
+        ((STATEMENT, OTHER), {STATEMENT: MATCHED + 1, OTHER: MATCHED}),
+    ],
+)
+def test_a_refusal_by_an_advisory_that_was_not_anchored_before_the_match_is_found_out(
+    logged: tuple[Bytes32, ...], anchors: dict[Bytes32, int]
+) -> None:
+    """A node that makes a statement up after the match cannot have its hash on chain before."""
+    recalling = Recalling(anchors, {JOBS[0]: MATCHED})
+    (finding,) = _audit(_refusal_by_an_advisory(*logged), (), recalling=recalling).findings
+    assert f"expected before the match at {MATCHED}" in finding
 
 
-def _refusal_by_an_advisory(notice: int | None) -> list[LogEntry]:
-    """A log in which an advisory stands so many seconds before the refusal; None: nowhere."""
-    statement = replace(_entry(0, EntryKind.ADVISORY, JobId(ZERO_HASH)), at=1000)
-    reasons = (JobReason.PLATFORM_RECALLED.code,)
-    refusal = replace(_entry(0, EntryKind.DECISION, JOBS[0]), at=1000 + (notice or 0), reasons=reasons)
-    return _renumbered([refusal] if notice is None else [statement, refusal])
+def test_an_advisory_that_is_logged_after_the_refusal_explains_nothing() -> None:
+    log = _renumbered(list(reversed(_refusal_by_an_advisory(STATEMENT))))
+    assert len(_audit(log, (), recalling=Recalling({STATEMENT: 1}, {JOBS[0]: MATCHED})).findings) == 1
+
+
+def test_a_refusal_by_an_advisory_that_was_anchored_before_the_match_is_none() -> None:
+    recalling = Recalling({OTHER: MATCHED, STATEMENT: MATCHED - 1}, {JOBS[0]: MATCHED})
+    assert _audit(_refusal_by_an_advisory(OTHER, STATEMENT), (), recalling=recalling).findings == ()
+
+
+def test_a_refusal_of_a_job_that_was_matched_after_the_block_of_the_audit_is_left_for_the_next() -> None:
+    assert _audit(_refusal_by_an_advisory(STATEMENT), ()).findings == ()
+
+
+def _refusal_by_an_advisory(*logged: Bytes32) -> list[LogEntry]:
+    """A log in which these statements stand before the refusal."""
+    statements = [replace(_entry(0, EntryKind.ADVISORY, JobId(ZERO_HASH)), statement=name) for name in logged]
+    refusal = replace(_entry(0, EntryKind.DECISION, JOBS[0]), reasons=(JobReason.PLATFORM_RECALLED.code,))
+    return _renumbered([*statements, refusal])
 
 
 def test_a_log_that_holds_has_no_finding() -> None:

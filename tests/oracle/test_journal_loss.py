@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,10 +31,17 @@ from sealmarket_oracle.log.tree import Frontier, leaf_hash, root_of
 from sealmarket_oracle.mark import Tail, TailMark
 from sealmarket_oracle.peers import Peers, take_tail
 from sealmarket_oracle.service import Node
+from sealmarket_oracle.tail_slots import TailSlots
 from tests.oracle.world import Agreeing, World
 
 JOB = JobId(keccak(b"job"))
-FILES = ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm")
+
+
+def _names(journal: str) -> tuple[str, ...]:
+    return journal, f"{journal}-wal", f"{journal}-shm"
+
+
+FILES = _names("journal.sqlite")
 
 
 def _journal(world: World, folder: Path | None = None) -> Journal:
@@ -54,6 +63,43 @@ def _copy(world: World, to: Path) -> Path:
 
 
 # --- by the mark beside the journal ---------------------------------------------------------------------------------
+
+
+def test_a_promise_that_the_mark_lacks_is_not_served_though_peers_hold_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, peers = _node(world, Committee(world), world.folder)
+    peers.tell_all()
+    _accepted(world, node)
+    with monkeypatch.context() as broken:
+        broken.setattr(TailMark, "keep", lambda *_: (_ for _ in ()).throw(OSError("the disk fails")))
+        with pytest.raises(OSError, match="the disk fails"):
+            node.tick()
+        peers.tell_all()
+        assert [held for _, held, _ in peers.view()] == [peers._journal.head().size] * 2
+        found = node.status(world.job_id)
+        assert (found.state, found.release) == ("decided", None)
+        assert "the mark beside the journal" in found.reason
+    world.chain.mine()
+    node.tick()
+    assert node.status(world.job_id).state == "released"
+
+
+def test_peers_are_told_between_the_commit_and_the_mark_and_of_no_refusal_to_act(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, seen = _journal(world), list[tuple[str, int]]()
+    monkeypatch.setattr(TailMark, "keep", lambda _self, kept: seen.append(("marked", kept.size)))
+    journal.on_disk = lambda: seen.append(("told", len(_copied_entries(world))))
+    _append(journal)
+    journal.defer(JOB, "waits", keccak(b"waits"), (1, ZERO_HASH))
+    assert seen == [("told", 1), ("marked", 1), ("marked", 2)]
+
+
+def _copied_entries(world: World) -> list[object]:
+    """The entries of the log that another process would find on the disk."""
+    with closing(sqlite3.connect(world.folder / FILES[0])) as other:
+        return other.execute("SELECT entry FROM log").fetchall()
 
 
 def test_a_journal_that_is_absent_is_noticed_by_the_mark_beside_it(world: World) -> None:
@@ -167,7 +213,13 @@ class Committee:
     def __init__(self, world: World) -> None:
         self.world = world
         self.away: set[int] = set()
-        self.journals = {n: world.journal(f"peer-{n}.sqlite", n) for n in (1, 2)}
+        self.journals = {n: self._journal(n) for n in (1, 2)}
+
+    def _journal(self, place: int) -> Journal:
+        folder = self.world.folder
+        tails = TailSlots(folder / f"peer-{place}.tails")
+        opened = Journal(folder / f"peer-{place}.sqlite", self.world.identity(place), None, tails=tails)
+        return self.world._opened.enter_context(opened)
 
     def tell(self, member: Member, told: TailStep) -> HeldTail:
         place = self.world.committee.members.index(member)
@@ -367,18 +419,25 @@ def test_a_peer_that_goes_back_again_and_again_makes_no_node_read_its_log_each_t
     peers.require_sound()
 
 
-def test_a_peer_that_was_put_back_once_is_brought_to_hold_the_tail_at_once(world: World) -> None:
+def test_a_peer_that_was_put_back_once_is_brought_to_hold_the_tail_at_once(world: World, tmp_path: Path) -> None:
     journal, committee = _journal(world), Committee(world)
     peers = committee.peers(journal)
     _append(journal, 3)
     peers.tell_all()
-    held = committee.journals[1].peer_tail(world.keys[0].signer.address)
     _append(journal, 3)
     peers.tell_all()
-    assert held is not None
-    with committee.journals[1].writing():
-        committee.journals[1]._run("UPDATE peer_tails SET tail = ?", (held.canonical(),))
-    committee.journals[1]._peer_tails.clear()
+    files, older = (*_names("peer-1.sqlite"), "peer-1.tails"), tmp_path / "older"
+    older.mkdir()
+    for name in files:
+        shutil.copy(world.folder / name, older)
+    first = committee.journals[1].peer_tail(world.keys[0].signer.address)
+    _append(journal, 3)
+    peers.tell_all()
+    committee.journals[1].close()
+    for name in files:
+        shutil.copy(older / name, world.folder)
+    committee.journals[1] = committee._journal(1)
+    assert committee.journals[1].peer_tail(world.keys[0].signer.address) == first
     size = _append(journal)
     peers.tell_all()
     assert peers.holders(size) == 2

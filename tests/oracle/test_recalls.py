@@ -16,29 +16,36 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
+from sealmarket.advisory_file import AdvisoryRefused, read_advisory
 from sealmarket.attestation.amd.report import SnpTcbVersion
+from sealmarket.chain.contracts import core_of
+from sealmarket.chain.memory import MemoryView
+from sealmarket.chain.proof import ProofRefused
 from sealmarket.http import HttpError
-from sealmarket.protocol.advisories import PARTS, Advisory, Floor, PlatformSeen, SignedAdvisory, Target, touched
+from sealmarket.protocol.advisories import (
+    PARTS,
+    Advisory,
+    Floor,
+    PlatformSeen,
+    SignedAdvisory,
+    Target,
+    counts_for,
+    touched,
+)
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_oracle.admin import ask_recall, serving_admin
+from sealmarket_oracle.advisory_files import sign_advisory
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.cli import app
-from sealmarket_oracle.errors import AdvisoriesRefused, AdvisoryRefused, JournalUnwritable, KeyFileRefused
-from sealmarket_oracle.gate.advisory_rules import NOTICE
+from sealmarket_oracle.errors import AdvisoriesRefused, JournalUnwritable, KeyFileRefused
+from sealmarket_oracle.holds import Holds
 from sealmarket_oracle.keys import advisory_key
 from sealmarket_oracle.log.entries import EntryKind
-from sealmarket_oracle.recalls import (
-    PublishedAdvisories,
-    Recall,
-    Recalls,
-    Sightings,
-    read_advisory,
-    sign_advisory,
-)
+from sealmarket_oracle.recalls import PublishedAdvisories, Recall, Recalls, Sightings
 from sealmarket_oracle.report import Reporter
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
@@ -64,15 +71,39 @@ class Operator:
         self._starts += 1
         journal = self._world.journal()
         sightings = self._stack.enter_context(Sightings(self._world.folder / "platforms.sqlite"))
-        held = Recalls(self.folder, frozenset({address_of(ISSUER.public_key)}), journal, sightings)
+        holds = Holds(self._world.folder / "holds")
+        held = Recalls(self.folder, frozenset({address_of(ISSUER.public_key)}), journal, sightings, holds)
         return self._world.node(journal_of=journal, recalls=held), held
 
     def drop(self, name: str = "one.json", *, key: coincurve.PrivateKey = ISSUER, **fields: Any) -> SignedAdvisory:
         """A signed statement in the operator's folder."""
-        stated = replace(Advisory(title="a leaked key", applies_from=NOW, targets=WHOLE), **fields)
+        stated = replace(Advisory(title="a leaked key", applies_from=0, targets=WHOLE), **fields)
         signed = SignedAdvisory(advisory=stated, signature=sign(stated.digest(), key))
         (self.folder / name).write_bytes(signed.canonical())
         return signed
+
+    def anchored(self, **fields: Any) -> SignedAdvisory:
+        """The same, with its hash on chain."""
+        signed = self.drop(**fields)
+        self._world.chain.anchor_advisory(signed.advisory.name())
+        return signed
+
+    def hold(self, raw: bytes | None = None, **fields: Any) -> Path:
+        """A statement of the operator's own, by which it holds machines back; ``raw`` are other bytes in its place."""
+        stated = replace(Advisory(title="seen on a list", applies_from=NOW + 10**6, targets=WHOLE), **fields)
+        folder = self._world.folder / "holds"
+        folder.mkdir(exist_ok=True)
+        (folder / "one.json").write_bytes(stated.canonical() if raw is None else raw)
+        return folder / "one.json"
+
+    def recall(self, advisory: Advisory) -> Recall:
+        """What a statement touches, at the final block."""
+        return self.held.touched_by(advisory, self.node.at_final())
+
+    def look(self) -> None:
+        """The node looks at its folders, at the final block."""
+        chain = self._world.chain
+        self.held.look(chain.trusted(chain.final()))
 
 
 @pytest.fixture
@@ -81,18 +112,10 @@ def operator(world: World) -> Iterator[Operator]:
         yield Operator(world, stack)
 
 
-def _decided(world: World, operator: Operator, matched_at: int = NOW, **match: Any) -> Decision:
-    world.match(world.publish(), matched_at=matched_at, **match)
+def _decided(world: World, operator: Operator, **match: Any) -> Decision:
+    world.match(world.publish(), **match)
     world.quote()
     return world.decided(operator.node)
-
-
-def _publish(world: World, operator: Operator, ago: int = NOTICE) -> None:
-    """The node sees its folder, so many seconds before :data:`NOW`."""
-    journal = operator.held._journal
-    journal._clock = lambda: NOW - ago
-    operator.held.look((1, Bytes32(b"\x01" * 32)))
-    journal._clock = lambda: NOW
 
 
 # --- who, and from when on ----------------------------------------------------------------------------------------
@@ -108,7 +131,7 @@ def test_what_no_enabled_issuer_signed_is_never_applied(how: str, world: World, 
         path.write_bytes(SignedAdvisory(advisory=signed.advisory, signature=HexBytes(bytes(65))).canonical())
     if how == "no statement":
         path.write_bytes(b"[" * 1000)
-    _publish(world, operator)
+    world.chain.anchor_advisory(signed.advisory.name())
     assert _decided(world, operator).outcome is Outcome.ACCEPTED
     assert operator.held.published().advisories == ()
     assert "one.json" in operator.held.problems[0]
@@ -118,7 +141,7 @@ def test_what_no_enabled_issuer_signed_is_never_applied(how: str, world: World, 
 def test_a_node_with_more_statements_than_it_reads_decides_nothing_and_says_what_to_do(
     world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sealmarket_oracle.recalls.MOST_ADVISORIES", 2)
+    monkeypatch.setattr("sealmarket_oracle.advisory_files.MOST_ADVISORIES", 2)
     for name in ("one.json", "other.json", "the-one-that-names-the-machine.json"):
         operator.drop(name, title=name)
     world.match(world.publish())
@@ -133,35 +156,125 @@ def test_a_node_with_more_statements_than_it_reads_decides_nothing_and_says_what
 
 def test_a_file_that_is_no_statement_is_named_in_plain_words(operator: Operator) -> None:
     (operator.folder / "one.json").write_bytes(b"{}")
-    operator.held.look((1, Bytes32(b"\x01" * 32)))
+    operator.look()
     assert operator.held.problems[0].startswith("one.json: not of the form SignedAdvisory")
 
 
-def test_a_statement_counts_no_sooner_than_a_day_after_the_node_logged_it(world: World, operator: Operator) -> None:
-    operator.drop(applies_from=0)
-    _publish(world, operator, ago=NOTICE - 1)
+def test_a_statement_that_is_not_anchored_counts_for_no_job(world: World, operator: Operator) -> None:
+    operator.drop()
+    world.chain.anchor_advisory(Bytes32(b"\x0a" * 32))
     assert _decided(world, operator).outcome is Outcome.ACCEPTED
+    (found,) = operator.held.published().advisories
+    assert (found.anchored_at, found.since) == (0, 0)
+
+
+def test_a_statement_that_was_anchored_after_the_match_does_not_count_for_the_job(
+    world: World, operator: Operator
+) -> None:
+    """Its parties matched in good faith; so no one calls a job back by anchoring what was written before."""
+    signed = operator.drop()
+    world.match(world.publish())
+    world.chain.anchor_advisory(signed.advisory.name())
+    world.quote()
+    assert world.decided(operator.node).outcome is Outcome.ACCEPTED
+    (found,) = operator.held.published().advisories
+    assert found.anchored_at == world.spec.matched_at + 1
+
+
+def test_a_job_that_was_matched_in_the_second_of_the_anchor_is_not_under_the_statement(
+    world: World, operator: Operator
+) -> None:
+    signed = operator.anchored()
+    anchored_at = world.chain.head().timestamp
+    assert _decided(world, operator, matched_at=anchored_at).outcome is Outcome.ACCEPTED
+    assert operator.held.in_force(anchored_at) == ()
+    assert operator.held.in_force(anchored_at + 1) == (signed.advisory,)
 
 
 def test_a_statement_counts_no_sooner_than_it_says(world: World, operator: Operator) -> None:
-    operator.drop(applies_from=NOW + 1)
-    _publish(world, operator, ago=3 * NOTICE)
+    operator.anchored(applies_from=world.chain.head().timestamp + 1000)
     assert _decided(world, operator).outcome is Outcome.ACCEPTED
 
 
-def test_a_restart_gives_no_statement_another_time(world: World, operator: Operator) -> None:
-    operator.drop(applies_from=0)
-    _publish(world, operator, ago=NOTICE)
+def test_a_hash_that_is_anchored_again_keeps_its_first_time(world: World, operator: Operator) -> None:
+    signed = operator.anchored()
+    first = world.chain.head().timestamp
+    world.chain.mine(10)
+    world.chain.anchor_advisory(signed.advisory.name())
+    world.chain.finalise()
+    operator.look()
+    assert operator.held.published().advisories[0].anchored_at == first
+
+
+def test_an_anchor_that_a_reorganisation_takes_back_counts_no_more(world: World, operator: Operator) -> None:
+    operator.anchored()
+    world.chain.finalise()
+    operator.look()
+    assert operator.held.published().advisories[0].since
+    world.chain.reorganise(2)
+    world.chain.mine(3)
+    assert _decided(world, operator).outcome is Outcome.ACCEPTED
+
+
+@given(anchored_at=st.integers(1, 30), applies_from=st.integers(0, 30), matched_at=st.integers(1, 30), data=st.data())
+def test_nodes_at_different_final_blocks_agree_whether_a_statement_counts_for_a_job(
+    anchored_at: int, applies_from: int, matched_at: int, data: st.DataObject
+) -> None:
+    """Each stands on a block in which the match is final, and sees the anchor only if that is no later."""
+    stated = Advisory(title="t", applies_from=applies_from, targets=WHOLE)
+    blocks = data.draw(st.lists(st.integers(matched_at, 60), min_size=2, max_size=5))
+    seen = [anchored_at if anchored_at <= block else 0 for block in blocks]
+    assert len({counts_for(stated, anchor, matched_at) for anchor in seen}) == 1
+    assert counts_for(stated, anchored_at, matched_at) == (matched_at > anchored_at and matched_at >= applies_from)
+
+
+def test_nodes_that_log_a_statement_at_different_times_sign_the_same(world: World, operator: Operator) -> None:
+    """The node's clock and its log have no part in it: a node that applies it late decides as the first."""
+    signed = operator.drop()
+    operator.look()
+    operator.held._journal._clock = lambda: NOW + 10**6
+    world.chain.anchor_advisory(signed.advisory.name())
+    first = _decided(world, operator)
+    with Sightings(world.folder / "late.sqlite") as sightings:
+        journal = world.journal("late.sqlite3")
+        journal._clock = lambda: NOW - 10**6
+        issuers = frozenset({address_of(ISSUER.public_key)})
+        late = Recalls(operator.folder, issuers, journal, sightings, Holds(world.folder / "holds"))
+        second = world.decided(world.node(journal_of=journal, recalls=late))
+    assert first.outcome is Outcome.TERMS_REFUSED
+    assert core_of(first) == core_of(second)
+
+
+def test_a_chain_that_does_not_show_whether_a_hash_is_anchored_ends_every_decision(
+    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endpoint that hides an anchor: a missing slot is proven as well, and without a proof nothing is decided."""
+
+    def hidden(*_: object) -> dict[Bytes32, int]:
+        raise ProofRefused("slot", "a proof", "none")
+
+    operator.anchored()
+    world.match(world.publish())
+    world.quote()
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryView, "advisory_anchors", hidden)
+        with pytest.raises(ProofRefused):
+            operator.node.tick()
+    assert operator.node.status(world.job_id).decision is None
+    assert world.decided(operator.node).outcome is Outcome.TERMS_REFUSED
+
+
+def test_a_restart_logs_no_statement_again(operator: Operator) -> None:
+    operator.drop()
+    operator.look()
     operator.node, operator.held = operator.start()
-    operator.held.look((2, Bytes32(b"\x02" * 32)))
-    (found,) = operator.held.published().advisories
-    assert found.since == NOW
+    operator.look()
+    assert len(operator.held.published().advisories) == 1
     assert len(operator.held._journal.entries_of(EntryKind.ADVISORY)) == 1
 
 
 def test_a_machine_that_is_called_back_is_refused_at_no_partys_cost(world: World, operator: Operator) -> None:
-    operator.drop()
-    _publish(world, operator)
+    operator.anchored()
     decision = _decided(world, operator)
     assert decision.outcome is Outcome.TERMS_REFUSED
     assert reason_codes(decision.reasons) == (JobReason.PLATFORM_RECALLED.code,)
@@ -172,8 +285,7 @@ def test_a_machine_that_is_called_back_is_refused_at_no_partys_cost(world: World
 
 def test_a_refusal_by_an_advisory_anchors_the_entry_that_it_rests_on(world: World, operator: Operator) -> None:
     """The tail that the decision's detail names has the advisory's entry, and goes on chain with the decision."""
-    operator.drop()
-    _publish(world, operator)
+    operator.anchored()
     _decided(world, operator)
     decision = operator.node.status(world.job_id).decision
     assert decision is not None
@@ -182,13 +294,12 @@ def test_a_refusal_by_an_advisory_anchors_the_entry_that_it_rests_on(world: Worl
     (entry,) = journal.entries_of(EntryKind.ADVISORY)
     assert entry.sequence < decision.detail.log.size
     assert journal.frontier_at(decision.detail.log.size).root == decision.detail.log.root
-    assert entry.at + NOTICE <= world.spec.matched_at
+    assert entry.statement == operator.held.published().advisories[0].signed.advisory.name()
 
 
 def test_a_provider_at_fault_does_not_escape_by_being_called_back(world: World, operator: Operator) -> None:
-    operator.drop()
-    _publish(world, operator)
-    world.match(world.publish(), matched_at=NOW)
+    operator.anchored()
+    world.match(world.publish())
     world.quote(debug=True)
     assert world.decided(operator.node).outcome is Outcome.PLATFORM_REFUSED
 
@@ -203,8 +314,8 @@ def test_a_statement_that_a_journal_did_not_take_is_logged_at_a_later_look(
     with monkeypatch.context() as patched:
         patched.setattr(operator.held._journal, "log_advisory", full)
         with pytest.raises(JournalUnwritable):
-            operator.held.look((1, Bytes32(b"\x01" * 32)))
-    operator.held.look((2, Bytes32(b"\x02" * 32)))
+            operator.look()
+    operator.look()
     assert len(operator.held.published().advisories) == 1
 
 
@@ -220,23 +331,21 @@ def test_a_statement_that_could_not_be_read_is_read_once_its_mode_allows_that(
     operator.drop()
     path = operator.folder / "one.json"
     path.chmod(0)
-    operator.held.look((1, Bytes32(b"\x01" * 32)))
+    operator.look()
     assert "Permission denied" in operator.held.problems[0]
     path.chmod(0o600)
-    operator.held.look((2, Bytes32(b"\x02" * 32)))
+    operator.look()
     assert (len(operator.held.published().advisories), operator.held.problems) == (1, ())
 
 
 def test_a_statement_that_its_operator_takes_away_counts_no_more(world: World, operator: Operator) -> None:
-    operator.drop()
-    _publish(world, operator)
+    operator.anchored()
     (operator.folder / "one.json").unlink()
     assert _decided(world, operator).outcome is Outcome.ACCEPTED
 
 
 def test_another_machine_is_left_alone(world: World, operator: Operator) -> None:
-    operator.drop(targets=(Target(tee="tdx", platform=Bytes32(b"\x0f" * 32)), Target(tee="snp")))
-    _publish(world, operator)
+    operator.anchored(targets=(Target(tee="tdx", platform=Bytes32(b"\x0f" * 32)), Target(tee="snp")))
     assert _decided(world, operator).outcome is Outcome.ACCEPTED
 
 
@@ -244,9 +353,104 @@ def test_another_machine_is_left_alone(world: World, operator: Operator) -> None
 def test_a_floor_of_intels_is_the_date_of_the_level(
     date: str, outcome: Outcome, world: World, operator: Operator
 ) -> None:
-    operator.drop(targets=(Target(tee="tdx", floor=Floor(level_date=date)),))
-    _publish(world, operator)
+    operator.anchored(targets=(Target(tee="tdx", floor=Floor(level_date=date)),))
     assert _decided(world, operator).outcome is outcome
+
+
+# --- what an operator holds back ----------------------------------------------------------------------------------
+
+
+def test_a_machine_that_the_operator_holds_back_is_not_accepted_until_the_hold_is_lifted(
+    world: World, operator: Operator
+) -> None:
+    """At once, of its own, without an issuer, an anchor or a date: it is no decision."""
+    hold = operator.hold()
+    world.match(world.publish())
+    world.quote()
+    operator.node.tick()
+    status = operator.node.status(world.job_id)
+    assert status.decision is None
+    assert "the operator holds platforms back by statement 0x" in status.reason
+    assert "seen on a list" in status.reason
+    hold.unlink()
+    assert world.decided(operator.node).outcome is Outcome.ACCEPTED
+
+
+def test_no_share_is_released_to_a_machine_that_is_held_back_after_the_decision(
+    world: World, operator: Operator
+) -> None:
+    world.match(world.publish())
+    world.quote()
+    world.accept(world.decided(operator.node))
+    hold = operator.hold()
+    operator.node.tick()
+    status = operator.node.status(world.job_id)
+    assert status.release is None
+    assert "holds platforms back" in status.reason
+    hold.unlink()
+    operator.node.tick()
+    assert operator.node.status(world.job_id).state == "released"
+
+
+def test_a_job_whose_machine_is_not_known_here_gets_nothing_while_there_is_a_hold(
+    world: World, operator: Operator
+) -> None:
+    """Another process of the node decided it, or the file of machines is lost: it may be the machine that is meant."""
+    world.match(world.publish())
+    world.quote()
+    world.accept(world.decided(operator.node))
+    (world.folder / "platforms.sqlite").unlink()
+    operator.node, operator.held = operator.start()
+    hold = operator.hold(targets=(Target(tee="snp"),))
+    operator.node.tick()
+    assert operator.node.status(world.job_id).release is None
+    assert "is not known here" in operator.node.status(world.job_id).reason
+    hold.unlink()
+    operator.node.tick()
+    assert operator.node.status(world.job_id).state == "released"
+
+
+def test_a_revocation_is_promised_for_a_job_on_a_machine_that_is_held_back(world: World, operator: Operator) -> None:
+    """A promise to stop gives nothing, and ends the job for its payer."""
+    asset = world.publish()
+    world.match(asset)
+    world.quote()
+    world.accept(world.decided(operator.node))
+    operator.hold()
+    world.chain.revoke(asset.asset_id)
+    world.chain.finalise()
+    operator.node.tick()
+    assert operator.node.status(world.job_id).state == "stopped"
+
+
+def test_a_refusal_goes_on_while_its_machine_is_held_back(world: World, operator: Operator) -> None:
+    operator.hold()
+    world.match(world.publish())
+    world.quote(debug=True)
+    assert world.decided(operator.node).outcome is Outcome.PLATFORM_REFUSED
+
+
+def test_a_hold_on_another_machine_holds_none_back(world: World, operator: Operator) -> None:
+    operator.hold(targets=(Target(tee="snp"),))
+    assert _decided(world, operator).outcome is Outcome.ACCEPTED
+
+
+def test_a_hold_that_does_not_read_ends_every_decision_and_gives_nothing_to_any_machine(
+    world: World, operator: Operator
+) -> None:
+    hold = operator.hold(b"[")
+    world.match(world.publish())
+    world.quote()
+    with pytest.raises(AdvisoryRefused, match=r"one\.json is no statement"):
+        operator.node.tick()
+    assert operator.node.status(world.job_id).decision is None
+    assert operator.held.held(()) == "the operator's holds do not read", "and no path of the operator's is public"
+    hold.unlink()
+    assert world.decided(operator.node).outcome is Outcome.ACCEPTED
+
+
+def test_before_the_holds_are_read_nothing_is_given(world: World, operator: Operator) -> None:
+    assert operator.held.held_job(world.match(world.publish())) == "the operator's holds are not read yet"
 
 
 # --- which machines -----------------------------------------------------------------------------------------------
@@ -303,20 +507,35 @@ def test_a_recall_lists_the_jobs_and_assets_that_it_touches_and_no_others(world:
         world.quote()
         world.decided(operator.node)
     stated = Advisory(title="t", applies_from=NOW + 10**6, targets=WHOLE)
-    found = operator.held.touched_by(stated)
-    assert found.looked_at == 2
+    found = operator.recall(stated)
+    assert (found.looked_at, found.anchored_at, found.since) == (2, 0, 0)
     assert {asset.asset_id for asset in found.assets} == {first.asset_id, second.asset_id}
     assert {job.outcome for job in found.jobs} == {"accepted"}
     assert not any(job.released for job in found.jobs)
     other = Advisory(title="t", applies_from=0, targets=(Target(tee="snp"),))
-    assert operator.held.touched_by(other).jobs == ()
+    assert operator.recall(other).jobs == ()
+
+
+def test_a_recall_says_which_jobs_were_matched_under_the_statement(world: World, operator: Operator) -> None:
+    stated, asset = Advisory(title="t", applies_from=0, targets=WHOLE), world.publish()
+    before = world.match(asset)
+    world.quote()
+    world.decided(operator.node)
+    world.chain.anchor_advisory(stated.name())
+    after = world.match(asset)
+    world.quote()
+    world.decided(operator.node)
+    found = operator.recall(stated)
+    assert {job.job_id: job.counts for job in found.jobs} == {before: False, after: True}
+    assert found.since == found.anchored_at + 1
+    assert found.jobs[0].outcome == found.jobs[1].outcome == "accepted", "its operator does not apply it"
 
 
 def test_evidence_that_is_not_authentic_is_no_jobs_machine(world: World, operator: Operator) -> None:
     world.match(world.publish())
     world.quote(collateral="")
     world.decided(operator.node)
-    assert operator.held.touched_by(Advisory(title="t", applies_from=0, targets=WHOLE)).looked_at == 0
+    assert operator.recall(Advisory(title="t", applies_from=0, targets=WHOLE)).looked_at == 0
 
 
 def test_the_machines_of_jobs_are_in_a_file_of_the_operators_alone(world: World, operator: Operator) -> None:
@@ -388,7 +607,7 @@ def test_a_recall_by_command_asks_the_running_node(world: World, operator: Opera
     world.quote()
     world.decided(operator.node)
     signed = operator.drop(key=STRANGER)
-    reporter = cast("Reporter", SimpleNamespace(recall=operator.held.touched_by))
+    reporter = cast("Reporter", SimpleNamespace(recall=operator.recall))
     with serving_admin(reporter, str(tmp_path / "admin.sock")):
         until("the socket's answer", (tmp_path / "admin.sock").exists)
         command = ["recall", str(operator.folder / "one.json"), str(tmp_path)]
@@ -396,7 +615,7 @@ def test_a_recall_by_command_asks_the_running_node(world: World, operator: Opera
         found = decode(Recall, CliRunner().invoke(app, [*command, "--json"]).stdout.encode())
         with pytest.raises(HttpError, match="422"):
             ask_recall(tmp_path, cast("Advisory", SimpleNamespace(canonical=lambda: b"{}")))
-    assert found == operator.held.touched_by(signed.advisory)
+    assert found == operator.recall(signed.advisory)
     for said in (str(world.job_id), str(asset.asset_id), "accepted", "no share released", "1 of 1 jobs"):
         assert said in text.stdout
 
@@ -404,7 +623,9 @@ def test_a_recall_by_command_asks_the_running_node(world: World, operator: Opera
 def test_everyone_sees_which_statements_a_node_applies_and_from_when_on(world: World, operator: Operator) -> None:
     client = Client(create_app(operator.node, Runner(operator.node, 1.0)))
     assert client.get("/v1/advisories").json()["advisories"] == []
-    signed = operator.drop()
-    _publish(world, operator)
+    signed, anchored_at = operator.anchored(), world.chain.head().timestamp
+    world.chain.finalise()
+    operator.look()
     (shown,) = decode(PublishedAdvisories, client.get("/v1/advisories").content).advisories
-    assert (shown.signed, shown.issuer, shown.since) == (signed, address_of(ISSUER.public_key), NOW)
+    assert (shown.signed, shown.issuer) == (signed, address_of(ISSUER.public_key))
+    assert (shown.anchored_at, shown.since) == (anchored_at, anchored_at + 1)

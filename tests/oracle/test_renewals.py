@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -253,6 +254,16 @@ def test_a_renewal_is_asked_for_over_http(serving: Serving) -> None:
     assert client.send("POST", path, content=request).status_code == 409
     serving.world.chain.fall_silent()
     assert client.send("POST", path, content=request).status_code == 503
+
+
+def test_no_service_is_renewed_on_a_machine_that_its_operator_holds_back(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving.sign()
+    why = {serving.job_id: "the operator holds platforms back"}
+    monkeypatch.setattr(serving.node, "recalls", SimpleNamespace(held_job=why.get))
+    with pytest.raises(RenewalRefused, match="the operator holds platforms back"):
+        serving.sign()
 
 
 def test_requests_for_renewals_that_wait_for_the_chain_leave_threads_for_what_the_journal_answers(

@@ -23,6 +23,7 @@ from sealmarket.http import HttpError
 from sealmarket.protocol.advisories import Advisory, SignedAdvisory, Target
 from sealmarket.protocol.book import Member
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, HexBytes, decode
+from sealmarket_enclave.protocol.numbers import Timestamp
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.admin import read_report, serving_admin
 from sealmarket_oracle.cli import app
@@ -156,8 +157,13 @@ def test_a_report_says_minutes_below_two_hours_and_the_moment_from_which_an_advi
     tried = TriedBackup(place="/media/stick", tried_at=report.at - 300, files={})
     advisory = Advisory(title="t", applies_from=0, targets=(Target(tee="tdx"),))
     signed = SignedAdvisory(advisory=advisory, signature=HexBytes(bytes(65)))
-    published = Published(signed=signed, issuer=Address(b"\x01" * 20), since=report.at + 7200)
-    text = "\n".join(lines(replace(report, backups=(tried,), advisories=(published,))))
+    since = Timestamp(report.at + 7200)
+    published = Published(signed=signed, issuer=Address(b"\x01" * 20), anchored_at=Timestamp(since - 1), since=since)
+    unanchored = replace(published, anchored_at=Timestamp(0), since=Timestamp(0))
+    held = replace(report, backups=(tried,), advisories=(published, unanchored), holds=("0xaa: seen on a list",))
+    text = "\n".join(lines(held))
+    assert "counts for no job: not anchored" in text
+    assert "HOLD     0xaa: seen on a list" in text
     assert "the last tried 5 minutes ago" in text
     assert re.search(r"counts for jobs matched from 20\d\d-\d\d-\d\dT\S+Z \(in 2 hours\) on", text)
 

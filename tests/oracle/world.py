@@ -159,9 +159,6 @@ class Agreeing:
     def require_sound(self) -> None:
         """Nothing is wrong."""
 
-    def announce(self) -> None:
-        """They know."""
-
     def holders(self, size: int) -> int:
         """All of them."""
         return 255

@@ -70,6 +70,15 @@ class Plain(Shape, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
     table: dict[str, int] = msgspec.field(default_factory=dict)
 
 
+class Fractions(Shape, frozen=True, kw_only=True):
+    """A shape whose values may be fractions, as what an answer was made with."""
+
+    engine: dict[str, str | int | float | bool]
+    code: str | None = None
+    number: float | None = None
+    inner: Fractions | None = None
+
+
 TEXT = st.text(st.characters(codec=None), max_size=20)  # surrogates too
 NUMBERS = st.integers() | st.integers(-(2**70), 2**70) | st.floats()
 HEX = st.binary(max_size=70).map(lambda raw: "0x" + raw.hex()) | st.sampled_from([20, 32, 65]).map(
@@ -157,6 +166,31 @@ def test_the_fast_writer_spells_as_the_library_for_rfc_8785_does_or_refuses_as_i
             canonical_json(value)
         return
     assert canonical_json(value) == expected
+
+
+SINGLE = TEXT | st.integers() | st.floats() | st.booleans() | st.none() | st.binary(max_size=4)
+
+
+@given(st.dictionaries(TEXT | st.integers(0, 3), SINGLE, max_size=4), st.none() | TEXT, st.none() | st.floats())
+@example({"a": float("nan")}, "x", 1.5)
+@example({"a": float("nan")}, None, None)
+@example({"a": float("-inf"), "b": "null"}, "x", None)
+@example({"threads": 1, "name": "a null", "last": True}, "x", None)
+@example({"threads": 1, "last": True}, "x", float("nan"))
+@example({1: 2}, None, None)
+@example({"a": -0.0, "b": 1e21, "c": 5e-324}, "x", 0.0)
+def test_values_that_may_be_fractions_are_spelled_as_the_library_spells_them_or_refused(
+    engine: dict[Any, Any], code: str | None, number: float | None
+) -> None:
+    outer = Fractions(engine=engine, code=code, number=number)
+    for value in (engine, outer, Fractions(engine={}, inner=outer)):
+        try:
+            expected = rfc8785.dumps(to_builtins(value))
+        except (rfc8785.CanonicalizationError, ValueError, msgspec.MsgspecError):
+            with pytest.raises(NotCanonical):
+                canonical_json(value)
+            continue
+        assert canonical_json(value) == expected
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])

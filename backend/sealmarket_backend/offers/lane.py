@@ -40,11 +40,13 @@ class Run:
 class Lane:
     """Offers in order. A walk and a change exclude each other: its caller sees to that."""
 
-    __slots__ = ("bounds", "runs", "size")
+    __slots__ = ("bounds", "first", "runs", "size")
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
         self.bounds: Bounds | None = None
+        self.first: Row | None = None
+        """The cheapest offer, the oldest among equals."""
         self.size = 0
 
     def __iter__(self) -> Iterator[Row]:
@@ -55,10 +57,11 @@ class Lane:
     def put(self, row: Row) -> None:
         """Add an offer."""
         self.size += 1
-        if self.bounds is None:
-            self.runs = [Run([Block([row])])]
+        if self.bounds is None or self.first is None:
+            self.runs, self.first = [Run([Block([row])])], row
             self.bounds = self.runs[0].bounds
             return
+        self.first = min(self.first, row)
         self.bounds = self.bounds.with_row(row)
         at, run = self._run_of(row)
         place, block = _block_of(run, row)
@@ -85,13 +88,15 @@ class Lane:
         del block.rows[found]
         self.size -= 1
         block.left += 1
+        if block.rows and block.left < _NARROWED_AFTER:
+            self._set_first()
+            return True
         if not block.rows:
             del run.blocks[place]
-        elif block.left >= _NARROWED_AFTER:
-            block.bounds, block.left = Bounds.of(block.rows), 0
         else:
-            return True
+            block.bounds, block.left = Bounds.of(block.rows), 0
         self._narrow(at, run)
+        self._set_first()
         return True
 
     def take_first(self) -> list[Row]:
@@ -103,7 +108,11 @@ class Lane:
             del self.runs[0]
         if not self.runs:
             self.bounds = None
+        self._set_first()
         return rows
+
+    def _set_first(self) -> None:
+        self.first = first_of_run(self.runs[0]) if self.runs else None
 
     def _narrow(self, at: int, run: Run) -> None:
         if run.blocks:

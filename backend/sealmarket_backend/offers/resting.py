@@ -11,7 +11,6 @@ that those after it need not look.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from heapq import merge, nsmallest
 from itertools import islice
 
 from sealmarket_backend.offers.clauses import CAPABILITY, HASH, PROVIDER, REACH, Key, Limits, Row, Wanted
-from sealmarket_backend.offers.lane import Lane
 from sealmarket_backend.offers.search import FROM_THE_FIRST, Best, Place, Work, search
 from sealmarket_backend.offers.shelf import Shelf
 
@@ -55,7 +53,9 @@ class _Group:
 
     all: Shelf = field(default_factory=Shelf)
     by_capability: dict[bytes, Shelf] = field(default_factory=dict)
-    by_provider: dict[bytes, Lane] = field(default_factory=dict)
+    by_provider: dict[bytes, Shelf] = field(default_factory=dict)
+    large: dict[bytes, Shelf] = field(default_factory=dict)
+    """Of those by document, the ones with so many offers that they are sorted."""
 
 
 class RestingOffers:
@@ -68,7 +68,8 @@ class RestingOffers:
         self._open: dict[bytes, tuple[Row, _Group, Key, bytes, int]] = {}
         self._limits: dict[Limits, Limits] = {}
         self._leaves: dict[bytes, bytes] = {}
-        self._unsorted: deque[Shelf] = deque()
+        self._unsorted: dict[Shelf, Shelf] = {}
+        """In the order in which they are sorted; beside each the one whose sorting it follows."""
         self._undo: list[Callable[[], None]] | None = None
         self._lock = threading.RLock()
 
@@ -117,8 +118,13 @@ class RestingOffers:
             row = self._shared(row)
             group = self._groups.setdefault(key, {}).setdefault(root, _Group())
             group.all.put(row)
-            group.by_capability.setdefault(row[CAPABILITY], Shelf()).put(row)
-            group.by_provider.setdefault(row[PROVIDER], Lane()).put(row)
+            group.by_provider.setdefault(row[PROVIDER], Shelf()).put(row)
+            shelf = group.by_capability.setdefault(row[CAPABILITY], Shelf())
+            shelf.put(row)
+            if shelf.is_large and row[CAPABILITY] not in group.large:
+                group.large[row[CAPABILITY]] = shelf
+                if group.all.is_divided:
+                    self._unsorted[shelf] = group.all
             self._open[row[HASH]] = row, group, key, root, left
             self._note(lambda: self._drop(row[HASH]))
 
@@ -127,7 +133,7 @@ class RestingOffers:
         Where their reading fails, all stays as it was."""
         with self._lock:
             before = self._groups, self._open, self._unsorted
-            self._groups, self._open, self._unsorted = {}, {}, deque()
+            self._groups, self._open, self._unsorted = {}, {}, {}
             try:
                 for one in offers:
                     self.put(*one)
@@ -164,8 +170,8 @@ class RestingOffers:
             best, work = Best(wanted), Work(self.looks)
             if kept := progress.best is not None and progress.best[HASH] in self._open:
                 best.look([progress.best])
-            lanes = [lane for group in self._groups_of(wanted) for lane in _lanes_of(group, wanted)]
-            stopped = search(lanes, best, work, progress.place)
+            parts = [shelf.root for group in self._groups_of(wanted) for shelf in _shelves_of(group, wanted)]
+            stopped = search(parts, best, work, progress.place)
             self._sort_later(wanted, work)
             if stopped is not None:
                 return Found(None, Progress(stopped, best.row), work.done)
@@ -174,15 +180,19 @@ class RestingOffers:
             return Found(best.row, looks=work.done)
 
     def sort(self, most: int) -> int:
-        """Move about so many offers to where searches that missed them need not look; returns how many. Call it when
-        there is time."""
-        moved = 0
+        """Move about so many offers to where searches that missed them need not look; returns how many were moved, and
+        how many lanes were looked at for it: 0 where nothing is left to do. Call it when there is time."""
+        done = 0
         with self._lock:
-            while self._unsorted and moved < most:
-                moved += self._unsorted[0].sort(most - moved)
-                if moved < most:
-                    self._unsorted.popleft()
-        return moved
+            while self._unsorted and done < most:
+                shelf, model = next(iter(self._unsorted.items()))
+                shelf = model if model in self._unsorted else shelf
+                done += shelf.sort(most - done)
+                if done < most:
+                    done += len(shelf.lanes)
+                    if not shelf.sort_like(model):
+                        del self._unsorted[shelf]
+        return done
 
     def nearest(self, key: Key, most: int) -> list[Row]:
         """Offers to show to one who found none: the cheapest of a key, else of any."""
@@ -197,25 +207,26 @@ class RestingOffers:
         return [roots[root] for root in wanted.consumer_roots if root in roots]
 
     def _sort_later(self, wanted: Wanted, work: Work) -> None:
-        for lane, missed in work.in_vain.items():
-            if missed < SORTED_AFTER:
-                continue
-            for group in self._groups_of(wanted):
-                named = (group.by_capability.get(leaf) for leaf in wanted.capabilities or ())
-                for shelf in (group.all, *named):
-                    if shelf is not None and shelf.sort_by(wanted, lane):
-                        self._unsorted.append(shelf)
+        missed = [lane for lane, count in work.in_vain.items() if count >= SORTED_AFTER]
+        for group in self._groups_of(wanted) if missed else ():
+            for shelf in _shelves_of(group, wanted):
+                if sum(shelf.sort_by(wanted, lane) for lane in missed):
+                    self._unsorted[shelf] = group.all
+                    if shelf is group.all:
+                        self._unsorted |= dict.fromkeys(group.large.values(), shelf)
 
     def _drop(self, order_hash: bytes) -> None:
         row, group, key, root, _ = self._open.pop(order_hash)
         group.all.take(row)
         shelf = group.by_capability[row[CAPABILITY]]
         shelf.take(row)
+        if not shelf.is_large:
+            group.large.pop(row[CAPABILITY], None)
         if not shelf.size:
             del group.by_capability[row[CAPABILITY]]
-        lane = group.by_provider[row[PROVIDER]]
-        lane.take(row)
-        if not lane.size:
+        shelf = group.by_provider[row[PROVIDER]]
+        shelf.take(row)
+        if not shelf.size:
             del group.by_provider[row[PROVIDER]]
         if not group.all.size:
             del self._groups[key][root]
@@ -234,11 +245,9 @@ class RestingOffers:
             self._undo.append(step)
 
 
-def _lanes_of(group: _Group, wanted: Wanted) -> list[Lane]:
-    """In the smallest division that the request allows."""
-    if wanted.providers is not None and len(wanted.providers) <= MOST_NAMED:
-        return [group.by_provider[leaf] for leaf in wanted.providers if leaf in group.by_provider]
-    if wanted.capabilities is not None and len(wanted.capabilities) <= MOST_NAMED:
-        named = [group.by_capability[leaf] for leaf in wanted.capabilities if leaf in group.by_capability]
-        return [lane for shelf in named for lane in shelf.lanes_for(wanted)]
-    return group.all.lanes_for(wanted)
+def _shelves_of(group: _Group, wanted: Wanted) -> list[Shelf]:
+    """The smallest division that the request allows."""
+    for named, shelves in ((wanted.providers, group.by_provider), (wanted.capabilities, group.by_capability)):
+        if named is not None and len(named) <= MOST_NAMED:
+            return [shelves[leaf] for leaf in named if leaf in shelves]
+    return [group.all]

@@ -1,8 +1,9 @@
 """Finds, among lanes of offers, the one that makes a job cheapest, the oldest among equals, within a bound of work.
 
-The lanes are walked together in the order of price and time, a block at a time. The walk of a lane ends where none of
-its further offers can be better than the best so far. A search that has looked at as much as it may goes on another
-time from the offer where it stopped: an offer keeps its price and its place in time whatever lane it is in.
+The lanes are walked together in the order of price and time, a block at a time, and each only once its cheapest offer
+comes. The walk of a lane ends where none of its further offers can be better than the best so far. A search that has
+looked at as much as it may goes on another time from the offer where it stopped: an offer keeps its price and its place
+in time whatever lane it is in.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
+from itertools import count
 
 from sealmarket_backend.offers.clauses import GUARDS, REACH, Row, Wanted
 from sealmarket_backend.offers.lane import Block, Lane, Run, first_of_block, first_of_run
+from sealmarket_backend.offers.shelf import Node, Split
 
 Place = tuple[int, int]
 """Price and sequence."""
@@ -64,30 +67,62 @@ class Best:
         return price <= self.wanted.max_price and (price + unit * self.wanted.units, sequence) < self.rank
 
 
-def search(lanes: Iterable[Lane], best: Best, work: Work, start: Place = FROM_THE_FIRST) -> Place | None:
+def search(nodes: Iterable[Node], best: Best, work: Work, start: Place = FROM_THE_FIRST) -> Place | None:
     """Improve on the best so far, from a place on; returns the place to go on from, or None at the end.
 
     However little it may look at, it comes further.
     """
-    wanted = best.wanted
-    ahead: list[tuple[Row, int, _Walk]] = []
-    for number, lane in enumerate(lanes):
-        if lane.bounds is not None and wanted.reached(lane.bounds):
-            walk = _Walk(lane, start)
-            if walk.goes_on(best):
-                ahead.append((walk.first, number, walk))
-    heapify(ahead)
-    work.done += len(ahead)
-    while ahead:
-        _, number, walk = heappop(ahead)
-        if not walk.goes_on(best):
-            continue
-        walk.step(best, work)
-        if walk.goes_on(best):
-            heappush(ahead, (walk.first, number, walk))
-        if work.done > work.most and ahead:
-            return ahead[0][0][:2]
+    ahead = _Ahead(best, work, start)
+    for node in nodes:
+        ahead.add(node)
+    while ahead.heap:
+        first, _, part = heappop(ahead.heap)
+        if not isinstance(part, _Walk):
+            if best.may_be_bettered(first, 0):
+                ahead.open(part)
+        elif part.goes_on(best):
+            part.step(best, work)
+            ahead.go_on(part)
+            if work.done > work.most and ahead.heap:
+                return ahead.heap[0][0][:2]
     return None
+
+
+class _Ahead:
+    """What a search has before it, in the order of the cheapest offer of each part."""
+
+    __slots__ = ("_best", "_numbers", "_start", "_work", "heap")
+
+    def __init__(self, best: Best, work: Work, start: Place) -> None:
+        self._best, self._work, self._start = best, work, start
+        self._numbers = count()
+        self.heap: list[tuple[Row, int, Node | _Walk]] = []
+
+    def add(self, node: Node) -> None:
+        """A lane or a split, whose turn is later. One that begins before the place from which the search goes on is
+        opened now, so that the search comes further."""
+        first = node.first
+        if first is None or not self._best.may_be_bettered(first, 0):
+            return
+        if first[:2] < self._start:
+            self.open(node)
+        else:
+            heappush(self.heap, (first, next(self._numbers), node))
+
+    def open(self, node: Node) -> None:
+        """The parts of a split, or the walk over a lane, where an offer in it may keep what is wanted."""
+        wanted = self._best.wanted
+        if isinstance(node, Split):
+            for part in node.parts_for(wanted):
+                self.add(part)
+        elif node.bounds is not None and wanted.reached(node.bounds):
+            self._work.done += 1
+            self.go_on(_Walk(node, self._start))
+
+    def go_on(self, walk: _Walk) -> None:
+        """Nothing where no offer ahead of it may be better than the best."""
+        if walk.goes_on(self._best):
+            heappush(self.heap, (walk.first, next(self._numbers), walk))
 
 
 class _Walk:
@@ -97,9 +132,9 @@ class _Walk:
 
     def __init__(self, lane: Lane, start: Place) -> None:
         self._lane = lane
-        if start == FROM_THE_FIRST:
+        if lane.first is not None and start <= lane.first[:2]:
             self._run = self._block = self._row = 0
-            self.first: Row = first_of_run(lane.runs[0])
+            self.first: Row = lane.first
             return
         self._run = max(0, bisect_right(lane.runs, start, key=_place_of_run) - 1)
         blocks = lane.runs[self._run].blocks
@@ -119,8 +154,9 @@ class _Walk:
 
     def step(self, best: Best, work: Work) -> None:
         """Look at the next block, or pass over it, or over its whole run."""
-        run = self._lane.runs[self._run]
-        if self._block == self._row == 0:
+        runs = self._lane.runs
+        run = runs[self._run]
+        if self._block == self._row == 0 and len(runs) > 1:
             work.done += 1
             if not (best.wanted.reached(run.bounds) and best.may_be_bettered(self.first, run.bounds.unit)):
                 self._next_run()

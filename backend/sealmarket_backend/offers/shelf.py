@@ -9,9 +9,9 @@ changes go on.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from sealmarket_backend.offers.clauses import GUARD_OF, LIMITS, REACH, UNIT, Limits, Row, Wanted, demanded, first_missed
 from sealmarket_backend.offers.lane import Lane
@@ -19,24 +19,32 @@ from sealmarket_backend.offers.lane import Lane
 MOST_LANES = 256
 """Of one shelf: a search may have to look at the bounds of all."""
 _UNIT_PLACE = len(LIMITS)
-LEAST_SORTED = 128
-"""A lane with fewer offers is not sorted."""
+LEAST_SORTED = 64
+"""A lane with fewer offers, a block, is not sorted."""
 
 
 @dataclass(slots=True)
-class _Split:
-    """Lanes of the offers that miss one of some limits. ``rest`` has those that were not sorted yet."""
+class Split:
+    """Lanes of the offers that miss one of some limits. ``rest`` has those that were not sorted yet; ``first`` is the
+    cheapest offer, the oldest among equals."""
 
     unit: int
     limits: Limits
     rest: Lane
-    parts: dict[int, Lane | _Split] = field(default_factory=dict)
+    first: Row | None
+    parts: dict[int, Node] = field(default_factory=dict)
 
     def place(self, row: Row) -> int:
         """The first limit that an offer misses, the price of a unit before all; -1 where it misses none."""
         return _UNIT_PLACE if row[UNIT] > self.unit else first_missed(row[REACH], self.limits)
 
-    def parts_for(self, wanted: Wanted) -> Iterator[Lane | _Split]:
+    def let_go(self, row: Row) -> None:
+        """An offer has left."""
+        if self.first == row:
+            firsts = (part.first for part in (self.rest, *self.parts.values()))
+            self.first = min((first for first in firsts if first is not None), default=None)
+
+    def parts_for(self, wanted: Wanted) -> Iterator[Node]:
         """Those in which an offer may keep what is wanted."""
         yield self.rest
         ruled_out = demanded(wanted.limits, self.limits)
@@ -48,56 +56,80 @@ class _Split:
                 yield part
 
 
+Node: TypeAlias = Lane | Split
+
+
 class Shelf:
     """Offers of which all clauses of equality hold."""
 
-    __slots__ = ("_root", "_unsorted", "lanes", "size")
+    __slots__ = ("_unsorted", "lanes", "root", "size")
 
     def __init__(self) -> None:
-        self._root: Lane | _Split = Lane()
-        self._unsorted: deque[_Split] = deque()
-        self.lanes: list[Lane] = [self._root]
+        lane = Lane()
+        self.root: Node = lane
+        self._unsorted: list[Split] = []
+        self.lanes: list[Lane] = [lane]
         """All of them; some may be empty."""
         self.size = 0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it has so many offers that it is sorted."""
+        return self.size >= LEAST_SORTED
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether some of it is sorted."""
+        return isinstance(self.root, Split)
 
     def put(self, row: Row) -> None:
         """Add an offer."""
         self.size += 1
-        self._put_below(self._root, row)
+        self._put_below(self.root, row)
 
     def take(self, row: Row) -> None:
         """Remove an offer that is here."""
-        node = self._root
-        while isinstance(node, _Split):
+        node, above = self.root, list[Split]()
+        while isinstance(node, Split):
+            above.append(node)
             if node.rest.take(row):
-                self.size -= 1
-                return
+                break
             node = node.parts[node.place(row)]
-        if not node.take(row):
-            raise KeyError(f"no offer {row[-1].hex()} on this shelf")
+        else:
+            if not node.take(row):
+                raise KeyError(f"no offer {row[-1].hex()} on this shelf")
         self.size -= 1
-
-    def lanes_for(self, wanted: Wanted) -> list[Lane]:
-        """The lanes in which an offer may keep what is wanted."""
-        found, nodes = list[Lane](), [self._root]
-        while nodes:
-            node = nodes.pop()
-            if isinstance(node, _Split):
-                nodes += node.parts_for(wanted)
-            else:
-                found.append(node)
-        return found
+        for split in reversed(above):
+            split.let_go(row)
 
     def sort_by(self, wanted: Wanted, lane: Lane) -> bool:
         """Have a lane sorted by the limits of a request that looked at many of its offers in vain; False where it is
         not of this shelf, too small, or being sorted already, and where there are too many lanes."""
+        return self._split(lane, wanted.max_unit, wanted.limits)
+
+    def _split(self, lane: Lane, unit: int, limits: Limits) -> bool:
         if lane.size < LEAST_SORTED or len(self.lanes) + len(LIMITS) > MOST_LANES:
             return False
-        split = _Split(wanted.max_unit, wanted.limits, lane)
+        split = Split(unit, limits, lane, lane.first)
         if not self._replace(lane, split):
             return False
         self._unsorted.append(split)
         return True
+
+    def sort_like(self, other: Shelf) -> bool:
+        """Have lanes sorted by the limits by which another shelf's were, where they lie in the same place; False where
+        none is."""
+        found = False
+        nodes = [(self.root, other.root)]
+        while nodes:
+            node, model = nodes.pop()
+            if not isinstance(model, Split):
+                continue
+            if isinstance(node, Lane):
+                found |= self._split(node, model.unit, model.limits)
+            elif (node.unit, node.limits) == (model.unit, model.limits):
+                nodes += ((part, model.parts[place]) for place, part in node.parts.items() if place in model.parts)
+        return found
 
     def sort(self, most: int) -> int:
         """Move about so many offers into their lanes; returns how many. Fewer: all are where they belong."""
@@ -105,7 +137,7 @@ class Shelf:
         while self._unsorted and moved < most:
             split = self._unsorted[0]
             if not split.rest.size:
-                self._unsorted.popleft()
+                del self._unsorted[0]
                 self.lanes.remove(split.rest)
                 continue
             rows = split.rest.take_first()
@@ -114,8 +146,9 @@ class Shelf:
                 self._put_below(split, row)
         return moved
 
-    def _put_below(self, node: Lane | _Split, row: Row) -> None:
-        while isinstance(node, _Split):
+    def _put_below(self, node: Node, row: Row) -> None:
+        while isinstance(node, Split):
+            node.first = row if node.first is None else min(node.first, row)
             place = node.place(row)
             if place not in node.parts:
                 node.parts[place] = lane = Lane()
@@ -123,15 +156,15 @@ class Shelf:
             node = node.parts[place]
         node.put(row)
 
-    def _replace(self, lane: Lane, split: _Split) -> bool:
+    def _replace(self, lane: Lane, split: Split) -> bool:
         """Put a split where a lane was; False for a lane that is being sorted already."""
-        if self._root is lane:
-            self._root = split
+        if self.root is lane:
+            self.root = split
             return True
-        nodes = [self._root]
+        nodes = [self.root]
         while nodes:
             node = nodes.pop()
-            if isinstance(node, _Split):
+            if isinstance(node, Split):
                 for place, part in node.parts.items():
                     if part is lane:
                         node.parts[place] = split

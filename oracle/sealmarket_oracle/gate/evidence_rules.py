@@ -21,6 +21,7 @@ from sealmarket.attestation.policy.owners import OwnersPolicy, digest_of, reduce
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.attestation.policy.verify import Expected, appraise, authenticate, demands_devices
 from sealmarket.attestation.raw import parse_machine, parse_raw
+from sealmarket.attestation.seen import seen_of
 from sealmarket.protocol.advisories import PlatformSeen
 from sealmarket.protocol.merkle import allowed_leaf
 from sealmarket.protocol.reasons import JobReason, job_reason
@@ -29,7 +30,7 @@ from sealmarket_enclave.protocol.codec import Bytes64
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import report_data
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
-from sealmarket_oracle.gate.advisory_rules import recalled, seen_of
+from sealmarket_oracle.gate.advisory_rules import recalled
 from sealmarket_oracle.gate.capability_rules import broken_machine, broken_promises, read_promise, request_beyond
 from sealmarket_oracle.gate.chain_rules import grade_against, note
 from sealmarket_oracle.gate.collateral_rules import Basis, basis_of, excused

@@ -107,14 +107,6 @@ class EvidenceOpened:
     """To whose keys it is sealed, by their Keccak-256."""
 
 
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """A statement of an enabled issuer, and since when it counts at this node, in seconds since 1970 UTC."""
-
-    advisory: Advisory
-    since: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceShown(EvidenceOpened):
     """The same with the block that it names, what counts of the node's own collateral, and the advisories in force.
@@ -124,7 +116,7 @@ class EvidenceShown(EvidenceOpened):
 
     named: Block | None
     own: Counting = NONE
-    recalls: tuple[InForce, ...] = ()
+    recalls: tuple[Advisory, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

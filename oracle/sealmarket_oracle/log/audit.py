@@ -5,15 +5,15 @@
 3. Each anchor, a tail that a decision on chain names, is a beginning of that tree. So one is of the next.
 4. Each decision of the node on chain is in the log, at the place that its anchor leaves for it.
 5. No job has two promises, and no challenge two answers.
-6. A refusal by an advisory follows the entry of one that has stood in the log for a day, by the node's own clock: the
-   refusal's anchor has that entry in its tree, so each such refusal shows on chain what it rests on.
+6. A refusal by an advisory follows the entry of one whose hash was anchored on chain before the job was matched. The
+   refusal's own anchor has that entry in its tree, so each such refusal shows on chain what it rests on.
 
 A node that removes, alters or moves an entry changes the root of each later anchor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sealmarket.protocol.reasons import JobReason
@@ -21,7 +21,6 @@ from sealmarket.protocol.wire import LogHead
 from sealmarket_enclave.protocol.codec import Bytes32, Shape
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import OracleError
-from sealmarket_oracle.gate.advisory_rules import NOTICE
 from sealmarket_oracle.log.entries import EntryKind, JournalTail, LogEntry
 from sealmarket_oracle.log.tree import Frontier, consistency_proof, inclusion_proof, is_consistent, is_included
 
@@ -54,6 +53,15 @@ class Audited:
     findings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Recalling:
+    """What the chain says of recalls, at a final block: when the hashes of statements were anchored (0: never), and
+    when jobs were matched. A job that is not there was matched later, and is not looked at."""
+
+    anchored_at: Mapping[Bytes32, int] = field(default_factory=dict)
+    matched_at: Mapping[JobId, int] = field(default_factory=dict)
+
+
 class LogProof(Shape, frozen=True, kw_only=True):
     """For a reader without the log: an entry in the tree of an anchor, and that tree as a beginning of a later one."""
 
@@ -81,7 +89,7 @@ class _Roots:
         self.note()
 
 
-def audit(tail: JournalTail, entries: Sequence[LogEntry], anchors: Iterable[Anchor]) -> Audited:
+def audit(tail: JournalTail, entries: Sequence[LogEntry], anchors: Iterable[Anchor], recalling: Recalling) -> Audited:
     """Hold a log against its tail and the anchors on chain: rules 2 to 6. Names everything that is wrong."""
     ordered = tuple(sorted(anchors, key=lambda one: (one.log.size, one.block_number)))
     roots = _Roots(frozenset(anchor.log.size for anchor in ordered))
@@ -94,7 +102,7 @@ def audit(tail: JournalTail, entries: Sequence[LogEntry], anchors: Iterable[Anch
         *(text for anchor in ordered for text in _anchored(tail, anchor, entries, roots.found)),
         *_twice(entries, _PROMISES, "promises about"),
         *_twice(entries, (EntryKind.ANSWER,), "answers to the challenge of"),
-        *_recalls(entries),
+        *_recalls(entries, recalling),
     ]
     return Audited(tail, tuple(entries), leaves, ordered, tuple(findings))
 
@@ -136,16 +144,21 @@ def _twice(entries: Sequence[LogEntry], kinds: tuple[EntryKind, ...], what: str)
             seen.setdefault(entry.job_id, place)
 
 
-def _recalls(entries: Sequence[LogEntry]) -> Iterable[str]:
-    """Refusals by an advisory that had no notice in the log."""
-    logged: int | None = None
+def _recalls(entries: Sequence[LogEntry], recalling: Recalling) -> Iterable[str]:
+    """Refusals by an advisory that no statement in the log before them can explain."""
+    first = 0
+    """When the earliest anchor of the statements so far was made; 0: none of them is anchored."""
     for place, entry in enumerate(entries):
-        if entry.kind is EntryKind.ADVISORY and logged is None:
-            logged = entry.at
+        if entry.kind is EntryKind.ADVISORY and (anchored := recalling.anchored_at.get(entry.statement, 0)):
+            first = min(first or anchored, anchored)
         recalls = entry.kind is EntryKind.DECISION and JobReason.PLATFORM_RECALLED.code in entry.reasons
-        if recalls and (logged is None or entry.at < logged + NOTICE):
-            before = "none before it" if logged is None else f"the first {entry.at - logged} s before it"
-            yield f"entry {place} refuses job {entry.job_id} by an advisory, and the log has {before}: expected a day"
+        matched = recalling.matched_at.get(entry.job_id)
+        if recalls and matched is not None and not 0 < first < matched:
+            held = f"the first was anchored at {first}" if first else "none is anchored"
+            yield (
+                f"entry {place} refuses job {entry.job_id} by an advisory, and of those in the log before it {held}:"
+                f" expected before the match at {matched}"
+            )
 
 
 def prove(audited: Audited, place: int) -> LogProof:

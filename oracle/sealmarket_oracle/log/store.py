@@ -1,13 +1,14 @@
 """The audit log in a node's journal: entries, the frontier of their tree, and what peers hold of their own.
 
 An entry is written in the transaction of what it records. After the commit the mark beside the journal follows, and
-only then is the entry seen by any other thread.
+peers are shown the tail meanwhile, since it is on disk. A promise is served once the mark has it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 
 from sealmarket.protocol.wire import LogHead
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode
@@ -25,6 +26,7 @@ from sealmarket_oracle.log.tree import Frontier, Milestones, leaf_hash
 from sealmarket_oracle.mark import Tail, TailMark
 from sealmarket_oracle.storage.databases import Database
 from sealmarket_oracle.storage.store import JournalStore
+from sealmarket_oracle.tail_slots import TailSlots
 
 _DEFERRALS_KEPT = 16
 """Refusals to act that are recorded for one job, so that a reason that changes for ever fills no disk."""
@@ -32,14 +34,25 @@ _RECENT = 256
 """The newest leaves that stay in memory: peers that keep up are shown no others."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Files beside a journal: the mark of its tail, and slots for the tails of peers where no table has them."""
+
+    mark: TailMark | None = None
+    tails: TailSlots | None = None
+
+
 class AuditLog(JournalStore):
     """The log of one journal. Threads may share it; each method is one transaction unless inside :meth:`writing`."""
 
     def __init__(
-        self, database: Database, schema: str, name: Bytes32, mark: TailMark | None, clock: Callable[[], float]
+        self, database: Database, schema: str, name: Bytes32, beside: Beside, clock: Callable[[], float]
     ) -> None:
-        self._name, self._mark, self._clock = name, mark, clock
-        self._unmarked = False
+        self._name, self._mark, self._slots, self._clock = name, beside.mark, beside.tails, clock
+        self.on_disk: Callable[[], None] = lambda: None
+        """Called after each commit with an entry that peers are shown without delay; it returns at once."""
+        self._unmarked = self._urgent = False
+        self._marked = 0
         self._written = self._seen = Frontier()
         """The tree with what is being written, and as others see it."""
         self._fresh: list[Bytes32] = []
@@ -76,14 +89,18 @@ class AuditLog(JournalStore):
             self._run("UPDATE log_state SET witnessed = ?", (self._witnessed_written,))
 
     def _committed(self) -> None:
-        if self._unmarked and self._mark is not None:
-            self._mark.keep(Tail(self._written.size, self._written.root))
-        self._unmarked = False
         grown = self._written.size - self._recent[0] == len(self._fresh)
         leaves = (*self._recent[1], *self._fresh) if grown else self._fresh
         self._recent = self._written.size, tuple(leaves[-_RECENT:])
         self._fresh = []
         self._seen = self._written
+        if self._urgent:
+            self._urgent = False
+            self.on_disk()
+        if self._unmarked and self._mark is not None:
+            self._mark.keep(Tail(self._written.size, self._written.root))
+        self._unmarked = False
+        self._marked = self._written.size
 
     def _undone(self) -> None:
         size, peaks, self._witnessed_written = self._one("SELECT size, peaks, witnessed FROM log_state") or (0, b"", 0)
@@ -150,6 +167,7 @@ class AuditLog(JournalStore):
             self._run("UPDATE log_state SET size = ?, peaks = ?", (after.size, b"".join(after.peaks)))
             self._fresh.append(leaf)
             self._written, self._unmarked = after, True
+            self._urgent |= kind is not EntryKind.DEFERRED  # a refusal to act can wait: no answer has it
             return after.size
 
     def defer(self, job_id: JobId, reason: str, rules: Bytes32, block: tuple[int, Bytes32]) -> None:
@@ -203,16 +221,19 @@ class AuditLog(JournalStore):
             found += [entry for entry in self.entries(first, MOST_ENTRIES_SHOWN) if entry.kind is kind]
         return found
 
-    def log_advisory(self, name: Bytes32, block: tuple[int, Bytes32]) -> int:
-        """Record that a statement about platforms is public from now on. Returns the time, by the node's clock."""
+    def log_advisory(self, name: Bytes32, block: tuple[int, Bytes32]) -> None:
+        """Record that this node applies a statement about platforms from now on."""
         with self.writing():
-            size = self.append(EntryKind.ADVISORY, JobId(ZERO_HASH), statement=name, block=block, words="advisory")
-            return self.entries(size - 1, 1)[0].at
+            self.append(EntryKind.ADVISORY, JobId(ZERO_HASH), statement=name, block=block, words="advisory")
 
     def entries(self, first: int, count: int) -> list[LogEntry]:
         """Entries in order."""
         query = "SELECT entry FROM log WHERE sequence >= ? ORDER BY sequence LIMIT ?"
         return [decode(LogEntry, row[0]) for row in self._rows(query, first, count)]
+
+    def awaits_mark(self, size: int) -> bool:
+        """Whether an entry that this process wrote is on disk, and not in the mark yet: it is not served."""
+        return self._marked < size <= self._seen.size
 
     # --- witnesses --------------------------------------------------------------------------------------------
 
@@ -241,20 +262,34 @@ class AuditLog(JournalStore):
     def peer_tail(self, signer: Address) -> SignedTail | None:
         """The furthest tail that this node saw of a peer."""
         row = self._one("SELECT tail FROM peer_tails WHERE signer = ?", bytes(signer))
-        return decode(SignedTail, row[0]) if row else None
+        slot = self._slots.held(signer) if self._slots is not None else None
+        found = [one for one in (decode(SignedTail, row[0]) if row else None, slot) if one is not None]
+        return max(found, key=lambda one: one.tail.size, default=None)
 
     def keep_peer_tail(self, signer: Address, step: TailStep) -> SignedTail | None:
         """Hold a peer's tail if it grows out of the one that is held. Returns what was held before.
 
-        The journal that was announced first counts: a tail of another one, or of a copy, is not taken.
+        The journal that was announced first counts: a tail of another one, or of a copy, is not taken. Where there are
+        slots for tails, the first of a peer is in the table, so that slots that are lost are noticed as older ones.
         """
-        with self.writing():
+        with self._turn(signer):
             held = self._peer_tails.get(signer) or self.peer_tail(signer)
-            if held is None or step.grows_from(held.tail):
-                self._run(
-                    "INSERT INTO peer_tails VALUES (?, ?, ?)"
-                    " ON CONFLICT (signer) DO UPDATE SET size = excluded.size, tail = excluded.tail",
-                    (bytes(signer), step.tail.tail.size, step.tail.canonical()),
-                )
-                self._peer_tails[signer] = step.tail
+            if held is not None and self._slots is not None:
+                if held.tail != step.tail.tail and step.grows_from(held.tail):
+                    self._slots.keep(signer, step.tail)
+                    self._peer_tails[signer] = step.tail
+            elif held is None or step.grows_from(held.tail):
+                self._keep_in_table(signer, step.tail)
             return held
+
+    def _turn(self, signer: Address) -> AbstractContextManager[None]:
+        return self._slots.turn(signer) if self._slots is not None else self.writing()
+
+    def _keep_in_table(self, signer: Address, tail: SignedTail) -> None:
+        with self.writing():
+            self._run(
+                "INSERT INTO peer_tails VALUES (?, ?, ?)"
+                " ON CONFLICT (signer) DO UPDATE SET size = excluded.size, tail = excluded.tail",
+                (bytes(signer), tail.tail.size, tail.canonical()),
+            )
+            self._peer_tails[signer] = tail

@@ -29,6 +29,8 @@ from sealmarket_worker.link import ServiceLink
 MOST_OF_PEER = 16
 """Answers of one peer at once."""
 _KEY_BYTES = 4096
+_Part = tuple[bytes | None, bool]
+"""Bytes of an answer, None where there is none, and whether they are the last."""
 _BYTES, _JSON, _PROBLEM = b"application/octet-stream", b"application/json", b"application/problem+json"
 
 
@@ -110,20 +112,22 @@ class Gateway:
         """One sealed request and its answer, until either side ends it."""
         with self._place(peer):
             sealed = await _body(receive, MAX_SEALED)
-            loop, heard = asyncio.get_running_loop(), asyncio.Queue[tuple[bytes | None, bool]]()
+            loop, heard = asyncio.get_running_loop(), asyncio.Queue[_Part | None]()
 
             def pass_on(data: bytes | None, last: bool) -> None:
                 with suppress(RuntimeError):  # the server has ended
                     loop.call_soon_threadsafe(heard.put_nowait, (data, last))
 
             stream = await asyncio.to_thread(link.ask, sealed, pass_on)
-            gone = asyncio.ensure_future(_gone(receive))
+            gone = asyncio.ensure_future(_gone(receive, heard))
+            whole = False
             try:
-                await _stream(heard, gone, send)
+                whole = await _stream(heard, send)
             finally:
                 gone.cancel()
-                with suppress(ServiceOver):
-                    await asyncio.to_thread(stream.drop)
+                if not whole:
+                    with suppress(ServiceOver):
+                        await asyncio.to_thread(stream.drop)
 
     @contextmanager
     def _place(self, peer: str) -> Iterator[None]:
@@ -138,16 +142,14 @@ class Gateway:
                 del self._running[peer]
 
 
-async def _stream(heard: asyncio.Queue[tuple[bytes | None, bool]], gone: asyncio.Future[None], send: Send) -> None:
-    """Pass an answer on as it comes; return when it is over, or its reader is gone."""
+async def _stream(heard: asyncio.Queue[_Part | None], send: Send) -> bool:
+    """Pass an answer on as it comes. Whether it is over; else its reader is gone, which None says."""
     begun = last = False
     while not last:
-        part = asyncio.ensure_future(heard.get())
-        await asyncio.wait((part, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not part.done():
-            part.cancel()
-            return
-        data, last = part.result()
+        part = await heard.get()
+        if part is None:
+            return False
+        data, last = part
         if data is None:
             remedy = "seal the request to the key and the service that this host shows"
             raise Refused("not-opened", "the enclave cannot open this request", remedy)
@@ -156,12 +158,14 @@ async def _stream(heard: asyncio.Queue[tuple[bytes | None, bool]], gone: asyncio
             headers = [(b"content-type", _BYTES), (b"cache-control", b"no-store")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": data, "more_body": not last})
+    return True
 
 
-async def _gone(receive: Receive) -> None:
-    """Return when the peer has closed its connection."""
+async def _gone(receive: Receive, heard: asyncio.Queue[_Part | None]) -> None:
+    """Say so when the peer has closed its connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
+    heard.put_nowait(None)
 
 
 async def _body(receive: Receive, most: int) -> bytes:

@@ -10,6 +10,7 @@ import math
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum, auto
 from functools import cache
 from itertools import accumulate, chain
 from typing import Any, ClassVar, Self, TypeVar
@@ -141,8 +142,8 @@ _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """One level deeper, or one less, as signed bytes."""
 _ODD_NUMBER = re.compile(rb"[0-9](?:[.eE]|[0-9]{15})")
 _PLAIN_FORMS = (forms.IntType, forms.BoolType, forms.StrType, forms.NoneType, forms.LiteralType, forms.EnumType)
-_UNSPELLABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
-_UNREADABLE = (*_UNSPELLABLE, TypeError)
+_FLAT = frozenset({str, int, bool})
+_UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, TypeError)
 """What spelling and reading raise on a value that has no place in a document."""
 
 
@@ -195,12 +196,12 @@ def canonical_json(value: object) -> bytes:
         NotCanonical: a value without such a spelling: an integer beyond 2**53 - 1, NaN, half a character.
     """
     try:
-        if isinstance(value, Shape) and _is_plain_kind(type(value)):
+        if (fast := _fast(value)) is not _Fast.NEVER:
             raw = msgspec.json.encode(value, enc_hook=_to_wire, order="sorted")
-            if _is_plain(raw):
+            if _is_plain(raw) and (fast is _Fast.ALWAYS or raw.count(b"null") == _nones(value)):
                 return raw
         return rfc8785.dumps(to_builtins(value))
-    except _UNSPELLABLE as error:
+    except _UNREADABLE as error:
         raise NotCanonical(f"no canonical spelling: {_shown(error)}") from error
 
 
@@ -215,29 +216,55 @@ def _is_plain(raw: bytes) -> bool:
     return _ODD_NUMBER.search(outside_of_strings) is None
 
 
+class _Fast(Enum):
+    """Whether msgspec spells a value as RFC 8785 does where :func:`_is_plain` holds for what it writes."""
+
+    NEVER = auto()
+    BY_NULLS = auto()
+    """It may hold a fraction: msgspec spells NaN as null, where RFC 8785 has no spelling. So no null may stand in it
+    but those of its own members."""
+    ALWAYS = auto()
+
+
+def _fast(value: object) -> _Fast:
+    if isinstance(value, Shape):
+        return _fast_kind(type(value))
+    flat = type(value) is dict and all(type(k) is str and type(v) in _FLAT for k, v in value.items())
+    return _Fast.ALWAYS if flat else _Fast.NEVER
+
+
+def _nones(value: object) -> int:
+    """How many members of a document itself are None, each of which is spelled once."""
+    return sum(part is None for part in _parts(value)) if isinstance(value, Shape) else 0
+
+
 @cache
-def _is_plain_kind(kind: type[Shape]) -> bool:
-    """Whether no value of a shape is a fraction: msgspec spells NaN as null, where RFC 8785 has no spelling."""
+def _fast_kind(kind: type[Shape]) -> _Fast:
     with _preparing:
-        return _is_plain_form(forms.type_info(kind))
+        form = forms.type_info(kind)
+    if _is_plain_form(form, _PLAIN_FORMS):
+        return _Fast.ALWAYS
+    if kind.__struct_config__.omit_defaults:
+        return _Fast.NEVER
+    return _Fast.BY_NULLS if _is_plain_form(form, (*_PLAIN_FORMS, forms.FloatType)) else _Fast.NEVER
 
 
-def _is_plain_form(form: forms.Type, around: tuple[type, ...] = ()) -> bool:
+def _is_plain_form(form: forms.Type, plain: tuple[type, ...], around: tuple[type, ...] = ()) -> bool:
     match form:
         case forms.StructType(cls=kind):
             if form.array_like:
                 return False
-            return kind in around or all(_is_plain_form(one.type, (*around, kind)) for one in form.fields)
+            return kind in around or all(_is_plain_form(one.type, plain, (*around, kind)) for one in form.fields)
         case forms.CustomType(cls=kind):
             return issubclass(kind, HexBytes | Uint)
         case forms.UnionType(types=several):
-            return all(_is_plain_form(one, around) for one in several)
+            return all(_is_plain_form(one, plain, around) for one in several)
         case forms.VarTupleType(item_type=item) | forms.ListType(item_type=item):
-            return _is_plain_form(item, around)
+            return _is_plain_form(item, plain, around)
         case forms.DictType(key_type=forms.StrType(), value_type=item):
-            return _is_plain_form(item, around)
+            return _is_plain_form(item, plain, around)
         case _:
-            return isinstance(form, _PLAIN_FORMS)
+            return isinstance(form, plain)
 
 
 def parse_json(raw: bytes | str, kind: Any = Any, hook: Callable[[type, Any], Any] | None = None) -> Any:

@@ -62,8 +62,8 @@ def _snake(name: str) -> str:
 
 def hash_struct(value: TypedShape) -> Bytes32:
     """``hashStruct`` of EIP-712: the type's hash, then each member as one word."""
-    members = (_encode(getattr(value, name)) for name in _members(type(value)))
-    return keccak(_type_hash(type(value)) + b"".join(members))
+    kind = type(value)
+    return keccak(b"".join([_type_hash(kind), *[_encode(getattr(value, name)) for name in _members(kind)]]))
 
 
 def _encode(value: Any) -> bytes:
