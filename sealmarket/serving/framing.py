@@ -6,10 +6,6 @@
    hold all its connections up at a few kilobytes a second.
 
 A refused request is answered with 400, and the connection ends.
-
-An answer that states its length leaves with head and body in one piece. The server writes the two one after the other:
-two calls of the system, two packets, and twice a wait for the interpreter where other threads work. The head of a
-stream leaves at once.
 """
 
 from __future__ import annotations
@@ -30,16 +26,6 @@ class StrictConnection(h11.Connection):
     def __init__(self, header_bytes: int) -> None:
         super().__init__(h11.SERVER, header_bytes)
         self._chunks = self._bytes = 0
-        self._head = b""
-
-    def send(self, event: Any) -> bytes | None:
-        """The bytes of a part of an answer; those of its head come with what follows, where a length is stated."""
-        written = super().send(event)
-        if isinstance(event, h11.Response) and any(name == b"content-length" for name, _ in event.headers):
-            self._head, written = written or b"", b""
-        elif self._head and written is not None:
-            self._head, written = b"", self._head + written
-        return written
 
     def next_event(self) -> Any:
         """The next part of a request. Raises h11.RemoteProtocolError for one that is refused."""

@@ -171,7 +171,7 @@ def test_a_replica_that_leads_offers_what_the_leader_did(processes: tuple[Proces
     before = first.orders.offers.rows()
     first.leadership.lose()
     first.orders.follow()
-    assert second.leadership.hold()
+    until("the lead is free", second.leadership.hold)
     second.orders.load()
     assert second.orders.offers.rows() == before
     assert len(first.orders.offers) == 0
