@@ -89,7 +89,7 @@ def test_the_lock_is_what_the_distribution_pins() -> None:
 
 
 def test_the_lock_names_every_distribution_that_the_core_imports() -> None:
-    known = {"Crypto": "pycryptodome"}
+    known = {"Crypto": "pycryptodome", "sha3": "safe-pysha3"}
     standard = sys.stdlib_module_names
     locked = locked_versions(PACKAGE, "batch")
     for module in core().values():

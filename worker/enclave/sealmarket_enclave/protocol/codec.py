@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import msgspec
 import msgspec.inspect as forms
 import rfc8785
-from Crypto.Hash import keccak
+from sha3 import keccak_256
 
 from sealmarket_enclave.protocol.errors import MalformedDocument, NotCanonical
 
@@ -77,7 +77,7 @@ class Address(HexBytes):
     def checksum(self) -> str:
         """The EIP-55 spelling, for people and for web3."""
         digits = self.hex()
-        nibbles = keccak.new(digest_bits=256, data=digits.encode()).hexdigest()
+        nibbles = keccak_256(digits.encode()).hexdigest()
         return "0x" + "".join(d.upper() if int(n, 16) >= 8 else d for d, n in zip(digits, nibbles, strict=False))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from Crypto.Hash import keccak as _keccak
+from sha3 import keccak_256
 
 from sealmarket_enclave.protocol.codec import Bytes32
 
@@ -13,7 +13,7 @@ Word = int | bytes | bool
 
 def keccak(data: bytes) -> Bytes32:
     """Keccak-256 as Ethereum uses it (not FIPS 202 SHA3-256)."""
-    return Bytes32(_keccak.new(digest_bits=256, data=data).digest())
+    return Bytes32(keccak_256(data).digest())
 
 
 def sha256(data: bytes) -> Bytes32:
