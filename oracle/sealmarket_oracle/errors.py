@@ -6,6 +6,7 @@
         ├── KeyFileRefused         a key file is absent, readable by others, or no key
         │   └── PassphraseMissing  no file, credential or terminal gives the passphrase
         ├── AdvisoriesRefused      more statements than a node reads
+        ├── AdvisoriesUnlisted     a folder of statements that is there and does not say what is in it
         ├── BackupRefused          a node's keys have no backup that was tried, or one that is not theirs
         ├── SignerFailed           the program that holds the signing key did not sign what it was shown
         ├── JournalError
@@ -64,6 +65,16 @@ class AdvisoriesRefused(OracleError):
         super().__init__(
             f"{folder} has {found} statements about platforms, expected at most {most}",
             remedy="move those that later ones replace out of it, or ask an issuer for one statement of many targets",
+        )
+
+
+class AdvisoriesUnlisted(OracleError):
+    """A folder of statements is there, and its names cannot be read: the node decides nothing until they can be."""
+
+    def __init__(self, folder: Path, error: OSError) -> None:
+        super().__init__(
+            f"{folder} cannot be listed ({error.strerror}): expected a folder of statements about platforms, or none",
+            remedy="let the node read the folder, or put the folder back: nothing is decided until then",
         )
 
 

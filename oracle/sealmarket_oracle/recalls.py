@@ -155,7 +155,8 @@ class Recalls:
 
         Raises:
             AdvisoriesRefused: there are more statements than are read: none is left out in silence.
-            AdvisoryRefused: a file among the holds is no statement.
+            AdvisoriesUnlisted: one of the folders is there, and cannot be listed.
+            AdvisoryRefused: a file among the holds is no statement, or means no machine by a slip.
             JournalUnwritable, JournalTaken: a new statement is not logged; a later look reads the folder again.
             ChainError: whether a hash is anchored there is not known, so nothing may be decided.
         """
@@ -210,6 +211,15 @@ class Recalls:
         return tuple(advisory for advisory, anchored_at in found if counts_for(advisory, anchored_at, matched_at))
 
     # --- holds ------------------------------------------------------------------------------------------------
+
+    def look_at_holds(self) -> None:
+        """Read the operator's holds, if they changed: they wait for no chain. Raises as :meth:`Holds.look`."""
+        self._holds.look()
+
+    @property
+    def unread(self) -> str:
+        """Why nothing is given to any machine, though no statement names it; empty where the holds are read."""
+        return self._holds.unread
 
     @property
     def holds(self) -> tuple[Advisory, ...]:

@@ -149,6 +149,8 @@ class Node:
             ChainError, StaleChain, JournalError: what was not done yet is done by a later tick.
         """
         self._witnesses.require_sound()
+        if self.recalls is not None:
+            self.recalls.look_at_holds()
         final = self._follower.advance()
         self._journal.settle()
         head = self._head(final)

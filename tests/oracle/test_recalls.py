@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import coincurve
 import pytest
@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from sealmarket.advisory_file import AdvisoryRefused, read_advisory
 from sealmarket.attestation.amd.report import SnpTcbVersion
 from sealmarket.chain.contracts import core_of
+from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.chain.memory import MemoryView
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.http import HttpError
@@ -41,7 +42,7 @@ from sealmarket_oracle.admin import ask_recall, serving_admin
 from sealmarket_oracle.advisory_files import sign_advisory
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.cli import app
-from sealmarket_oracle.errors import AdvisoriesRefused, JournalUnwritable, KeyFileRefused
+from sealmarket_oracle.errors import AdvisoriesRefused, AdvisoriesUnlisted, JournalUnwritable, KeyFileRefused
 from sealmarket_oracle.holds import Holds
 from sealmarket_oracle.keys import advisory_key
 from sealmarket_oracle.log.entries import EntryKind
@@ -449,6 +450,84 @@ def test_a_hold_that_does_not_read_ends_every_decision_and_gives_nothing_to_any_
     assert world.decided(operator.node).outcome is Outcome.ACCEPTED
 
 
+@pytest.mark.parametrize("how", ["a file that is no statement", "a file that is gone when it is read", "a folder away"])
+def test_a_node_whose_holds_did_not_read_says_so_until_they_do_and_then_decides(
+    how: str, world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is then as it was when it was read well: that must not pass for nothing new to read."""
+    runner, folder = Runner(operator.node, 1.0), world.folder / "holds"
+    folder.mkdir()
+    assert runner._tick()
+    world.match(world.publish())
+    world.quote()
+    with monkeypatch.context() as patched:
+        if how == "a folder away":
+            patched.setattr(Path, "iterdir", _away)
+        if how == "a file that is gone when it is read":
+            patched.setattr("sealmarket_oracle.holds.read_advisory", _away)
+        bad = operator.hold(b"[") if how != "a folder away" else None
+        for _ in range(2):
+            assert not runner._tick()
+            assert str(folder) in runner._health.problem
+            assert operator.held.unread == "the operator's holds do not read"
+    if bad is not None:
+        bad.unlink()
+    assert runner._tick()
+    assert (operator.held.unread, operator.held.held(())) == ("", None)
+    assert world.decided(operator.node).outcome is Outcome.ACCEPTED
+
+
+def _away(path: Path) -> NoReturn:
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+@pytest.mark.parametrize("place", ["holds", "advisories"])
+@pytest.mark.parametrize("what", ["a file", "a link to nothing"])
+def test_a_folder_of_statements_that_is_there_and_cannot_be_listed_is_not_an_empty_one(
+    place: str, what: str, world: World, operator: Operator
+) -> None:
+    folder = world.folder / place
+    if folder.exists():
+        folder.rmdir()
+    folder.write_text("") if what == "a file" else folder.symlink_to("not mounted")
+    world.match(world.publish())
+    world.quote()
+    with pytest.raises(AdvisoriesUnlisted, match=f"{place} cannot be listed") as refused:
+        operator.node.tick()
+    assert refused.value.remedy
+    assert operator.node.status(world.job_id).decision is None
+    folder.unlink()
+    assert world.decided(operator.node).outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("target", [Target(tee="TDX"), Target(tee="tdx", floor=Floor())])
+def test_a_hold_that_names_no_machine_by_a_slip_gives_nothing_to_any_machine_and_is_refused(
+    target: Target, world: World, operator: Operator
+) -> None:
+    operator.hold(targets=(target,))
+    world.match(world.publish())
+    world.quote()
+    with pytest.raises(AdvisoryRefused, match=r"one\.json is no statement about platforms: target 0: "):
+        operator.node.tick()
+    assert operator.node.status(world.job_id).decision is None
+    assert operator.held.held(()) == "the operator's holds do not read"
+
+
+def test_a_hold_counts_while_the_chain_is_away(
+    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> NoReturn:
+        raise ChainUnavailable("http://chain", "no answer")
+
+    operator.node.tick()
+    operator.hold()
+    with monkeypatch.context() as patched:
+        patched.setattr(operator.node._follower, "advance", away)
+        with pytest.raises(ChainUnavailable):
+            operator.node.tick()
+    assert "holds platforms back" in (operator.held.held((PlatformSeen(tee="tdx"),)) or "")
+
+
 def test_before_the_holds_are_read_nothing_is_given(world: World, operator: Operator) -> None:
     assert operator.held.held_job(world.match(world.publish())) == "the operator's holds are not read yet"
 
@@ -563,6 +642,8 @@ def test_a_statement_is_signed_by_command_and_a_key_that_others_can_read_signs_n
     ("target", "said"),
     [
         (Target(tee="TDX"), "tee is 'TDX', expected one of"),
+        (Target(tee="snp", generation="milan"), "generation is 'milan', expected one of Milan, Genoa"),
+        (Target(tee="tdx", generation="Emerald"), "expected none: this TEE's evidence shows none"),
         (Target(tee="tdx", floor=Floor()), "names nothing"),
         (Target(tee="tdx", floor=Floor(levels={"microcode": 8})), "whose evidence shows none"),
         (Target(tee="snp", floor=Floor(levels={"bootlader": 8})), "expected parts out of fmc, bootloader"),
