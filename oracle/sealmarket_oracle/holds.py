@@ -2,8 +2,9 @@
 
 1. A hold is a statement about platforms in a file (``holds/*.json`` in the state folder). It needs no signature, and
    its ``appliesFrom`` is not looked at: it is about the operator's own node, and no decision.
-2. A job whose proven evidence is of a machine that a hold names is not accepted, no share is released for it, and no
-   renewal is signed for a service on it. Refusals and promises to stop go on.
+2. A job whose proven evidence is of a machine that a hold names is not accepted, no share is released for it, a release
+   that was promised before is not served, and no renewal is signed for a service on it. Refusals and promises to stop
+   go on.
 3. A file that is no statement, or one of whose targets names no machine by a slip, and a folder that is there and
    cannot be listed end every decision until that is mended: what it meant to stop might pass. Each look reads anew.
 """
@@ -47,7 +48,8 @@ class Holds:
             raise
         for name in found.keys() - {statement.name() for statement in self.statements}:
             _log.warning("hold %s: nothing is given to the machines that it names: %s", name, found[name].title)
-        self.statements, self._unread = tuple(found.values()), ""
+        self.statements = tuple(found.values())
+        self._unread = ""  # after the statements: a thread that finds it empty finds them
         self._folder.done()
 
     @property

@@ -236,6 +236,8 @@ class Recalls:
         A process that has not seen that machine, since another of the node decided or the file is lost, gives it
         nothing as long as there is any hold: it may be the one that is meant.
         """
+        if not self._holds.unread and not self._holds.statements:
+            return None
         machines = self._sightings.of(job_id)
         if not machines and self._holds.statements:
             return "the operator holds platforms back, and the one of this job is not known here"

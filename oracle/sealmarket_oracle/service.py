@@ -109,7 +109,7 @@ class Node:
         self._witnesses = witnesses
         self._start: Start | None = None
         self._committees = {committee.epoch: committee for committee in book.committees}
-        self.answers = Answers(chain.book, journal, keys.signer, witnesses)
+        self.answers = Answers(chain.book, journal, keys.signer, witnesses, self._held)
         self._follower = Follower(
             chain, JournalReader(journal, _place_in(self._committees.get(journal.identity.epoch), keys))
         )

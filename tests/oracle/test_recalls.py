@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,14 +35,22 @@ from sealmarket.protocol.advisories import (
 )
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import JobReason, reason_codes
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode, to_builtins
+from sealmarket.protocol.renewals import RenewalRequest
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint64, decode, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.numbers import JobId, Kind
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_oracle.admin import ask_recall, serving_admin
 from sealmarket_oracle.advisory_files import sign_advisory
 from sealmarket_oracle.api import create_app
 from sealmarket_oracle.cli import app
-from sealmarket_oracle.errors import AdvisoriesRefused, AdvisoriesUnlisted, JournalUnwritable, KeyFileRefused
+from sealmarket_oracle.errors import (
+    AdvisoriesRefused,
+    AdvisoriesUnlisted,
+    JournalUnwritable,
+    KeyFileRefused,
+    RenewalRefused,
+)
 from sealmarket_oracle.holds import Holds
 from sealmarket_oracle.keys import advisory_key
 from sealmarket_oracle.log.entries import EntryKind
@@ -50,11 +58,15 @@ from sealmarket_oracle.recalls import PublishedAdvisories, Recall, Recalls, Sigh
 from sealmarket_oracle.report import Reporter
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
+from tests.enclave.session.services import terms_of
 from tests.oracle.test_api import Client
+from tests.oracle.test_renewals import allowing, served, service
+from tests.oracle.test_serving import LEASE
 from tests.oracle.world import NOW, World
 from tests.patience import until
 
 ISSUER, STRANGER = coincurve.PrivateKey(b"\x11" * 32), coincurve.PrivateKey(b"\x12" * 32)
+STRANGER_ADDRESS = address_of(STRANGER.public_key)
 WHOLE = (Target(tee="tdx"),)
 
 
@@ -391,6 +403,79 @@ def test_no_share_is_released_to_a_machine_that_is_held_back_after_the_decision(
     hold.unlink()
     operator.node.tick()
     assert operator.node.status(world.job_id).state == "released"
+
+
+def test_a_release_that_was_promised_before_its_machine_was_held_back_is_not_served_until_the_hold_is_lifted(
+    world: World, operator: Operator
+) -> None:
+    world.match(world.publish())
+    world.quote()
+    world.accept(world.decided(operator.node))
+    operator.node.tick()
+    promised = operator.node.status(world.job_id).release
+    assert promised is not None
+    hold = operator.hold()
+    operator.node.tick()
+    status = operator.node.status(world.job_id)
+    assert (status.state, status.release) == ("decided", None)
+    assert status.reason.startswith("a release is promised, and not served: the operator holds platforms back by")
+    hold.unlink()
+    operator.node.tick()
+    assert operator.node.status(world.job_id).release == promised
+
+
+def test_a_stop_that_was_promised_is_served_while_its_machine_is_held_back(world: World, operator: Operator) -> None:
+    asset = world.publish()
+    world.match(asset)
+    world.quote()
+    world.accept(world.decided(operator.node))
+    world.chain.revoke(asset.asset_id)
+    world.chain.finalise()
+    operator.node.tick()
+    operator.hold()
+    operator.node.tick()
+    assert operator.node.status(world.job_id).state == "stopped"
+
+
+def test_a_machine_that_is_held_back_before_the_decision_gets_no_renewal_although_others_accept_it(
+    world: World, operator: Operator
+) -> None:
+    hold = operator.hold()
+    job, request = _service_that_others_accept(world, operator)
+    for _ in range(2):
+        with pytest.raises(RenewalRefused, match="the operator holds platforms back by statement"):
+            operator.node.renewals.sign(job, request())
+        operator.node.tick()
+    hold.unlink()
+    operator.node.tick()
+    assert operator.node.renewals.sign(job, request())
+
+
+def test_a_machine_whose_decision_waited_for_a_hold_is_known_and_blocked_by_no_hold_on_another(
+    world: World, operator: Operator
+) -> None:
+    operator.hold()
+    job, request = _service_that_others_accept(world, operator)
+    operator.hold(targets=(Target(tee="snp"),))
+    operator.node.tick()
+    assert operator.node.renewals.sign(job, request())
+
+
+def _service_that_others_accept(world: World, operator: Operator) -> tuple[JobId, Callable[[], RenewalRequest]]:
+    """A service that this node did not decide on, and how its renewal is asked for at the newest final block."""
+    asset = world.publish(edit_policy=allowing)
+    offered = replace(terms_of(asset.asset_id), lease=LEASE)
+    job = world.match(asset, **served(world, offered, Kind.SESSION))
+    world.quote(session_terms=HexBytes(offered.canonical()))
+    operator.node.tick()
+    assert operator.node.status(job).decision is None
+    world.accept(world.decided(world.node(1)))
+    world.chain.set_service(job, service(), {})
+    world.chain.finalise()
+    operator.node.tick()
+    return job, lambda: RenewalRequest(
+        nonce=Bytes32(b"n" * 32), block_number=Uint64(world.chain.final().number), accounts=(STRANGER_ADDRESS,)
+    )
 
 
 def test_a_job_whose_machine_is_not_known_here_gets_nothing_while_there_is_a_hold(
