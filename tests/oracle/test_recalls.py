@@ -36,13 +36,15 @@ from sealmarket.protocol.advisories import (
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import JobReason, reason_codes
 from sealmarket.protocol.renewals import RenewalRequest
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Uint64, decode, to_builtins
+from sealmarket.protocol.wire import NodeStatus
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, Uint64, decode, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import JobId, Kind
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_oracle.admin import ask_recall, serving_admin
 from sealmarket_oracle.advisory_files import sign_advisory
 from sealmarket_oracle.api import create_app
+from sealmarket_oracle.auditing import named_by
 from sealmarket_oracle.cli import app
 from sealmarket_oracle.errors import (
     AdvisoriesRefused,
@@ -308,6 +310,23 @@ def test_a_refusal_by_an_advisory_anchors_the_entry_that_it_rests_on(world: Worl
     assert entry.sequence < decision.detail.log.size
     assert journal.frontier_at(decision.detail.log.size).root == decision.detail.log.root
     assert entry.statement == operator.held.published().advisories[0].signed.advisory.name()
+    assert decision.detail.recalled_by == (entry.statement,)
+
+
+def test_an_audit_reads_which_advisory_a_refusal_names_from_the_detail_that_the_log_has(
+    world: World, operator: Operator
+) -> None:
+    signed = operator.anchored()
+    _decided(world, operator)
+    journal = operator.held._journal
+    entries, matched = journal.entries(0, journal.head().size), {world.job_id: 1}
+    (refusal,) = journal.entries_of(EntryKind.DECISION)
+    own = operator.node.status(world.job_id)
+    other = NodeStatus(job_id=world.job_id, state="waiting", reason="")
+    assert named_by(lambda _path: own.canonical(), entries, matched) == {refusal.rules: (signed.advisory.name(),)}
+    assert named_by(lambda _path: other.canonical(), entries, matched) == {}
+    altered = [replace(entry, rules=ZERO_HASH) for entry in entries]
+    assert named_by(lambda _path: own.canonical(), altered, matched) == {}, "another detail than the log's"
 
 
 def test_a_provider_at_fault_does_not_escape_by_being_called_back(world: World, operator: Operator) -> None:
