@@ -125,13 +125,14 @@ class JournalUnwritable(JournalError):
 
 
 class TailsDamaged(JournalError):
-    """What this node holds of a peer's journal is unreadable, and no torn write leaves that."""
+    """What this node holds of a peer's journal is unreadable, as no torn write of a slot leaves it, or not its own."""
 
     def __init__(self, path: Path, place: int) -> None:
         super().__init__(
-            f"{path} is damaged from byte {place} on, expected a peer's tail in one of two slots",
-            remedy="see to the disk; where no other node's journal was put back, move the file away: peers show their"
-            " tails again",
+            f"{path} is damaged from byte {place} on, or of another node or journal:"
+            " expected a peer's tail in one of two slots",
+            remedy="put this journal's own file back, or see to the disk; where no other node's journal was put back,"
+            " move the file away: peers show their tails again",
         )
 
 

@@ -117,8 +117,9 @@ class NodeProcess:
         self.file = folder / f"node-{place}.sqlite"
         self.meter: Meter | None = None
         self._opened = opened
-        mark, tails = TailMark(folder / f"node-{place}.mark"), TailSlots(folder / f"node-{place}.tails")
-        self.journal = opened.enter_context(ServedJournal(self.file, world.identity(place), mark, tails=tails))
+        identity, mark = world.identity(place), TailMark(folder / f"node-{place}.mark")
+        tails = TailSlots(folder / f"node-{place}.tails", identity.digest())
+        self.journal = opened.enter_context(ServedJournal(self.file, identity, mark, tails=tails))
         signer = world.keys[place].signer
         self.peers = Peers(world.book, world.committee, self.journal, signer, links.tell)
         self.node = world.node(place, journal_of=self.journal, witnesses=self.peers)
