@@ -14,10 +14,15 @@ from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import Tee
 from sealmarket_enclave.protocol.signing import sign
-from sealmarket_oracle.errors import AdvisoriesRefused
+from sealmarket_oracle.errors import AdvisoriesRefused, AdvisoriesUnlisted
 
 MOST_ADVISORIES = 256
 """Files that are read. With more a node decides nothing: one that is left out would let its machines pass."""
+_GENERATIONS = {
+    Tee.SNP.slug: ("Milan", "Genoa", "Bergamo/Siena", "Turin"),
+    Tee.NVIDIA.slug: ("Hopper", "Blackwell", "NVSwitch"),
+}
+"""Which generations evidence of a TEE shows, as it spells them."""
 _State = tuple[str, int, int, int]
 """Name, time of the last change of content or mode, size, mode."""
 
@@ -34,9 +39,10 @@ class AdvisoryFolder:
         """Its files by name, where one changed since :meth:`done` was called; else None.
 
         Raises:
+            AdvisoriesUnlisted: it is there, and its names cannot be read: what they mean must not pass for nothing.
             AdvisoriesRefused: there are more than :data:`MOST_ADVISORIES`: none is left out in silence.
         """
-        files = sorted(self.path.glob("*.json"))
+        files = sorted(path for path in self._all() if path.name.endswith(".json"))
         if len(files) > MOST_ADVISORIES:
             raise AdvisoriesRefused(self.path, len(files), MOST_ADVISORIES)
         self._found = tuple(map(_state_of, files))
@@ -45,6 +51,20 @@ class AdvisoryFolder:
     def done(self) -> None:
         """What :meth:`changed` found last is read, and need not be read again."""
         self._read = self._found
+
+    def forget(self) -> None:
+        """What was read before does not stand any more: the next :meth:`changed` gives all files, changed or not."""
+        self._read = None
+
+    def _all(self) -> list[Path]:
+        try:
+            return list(self.path.iterdir())
+        except FileNotFoundError as error:
+            if self.path.is_symlink():
+                raise AdvisoriesUnlisted(self.path, error) from error
+            return []
+        except OSError as error:
+            raise AdvisoriesUnlisted(self.path, error) from error
 
 
 def _state_of(path: Path) -> _State:
@@ -67,10 +87,15 @@ def sign_advisory(path: Path, key: coincurve.PrivateKey) -> SignedAdvisory:
         advisory = decode(Advisory, read_file(path, MAXIMUM_ADVISORY))
     except MalformedDocument as error:
         raise AdvisoryRefused(path, error.message) from error
+    require_meant(path, advisory)
+    return SignedAdvisory(advisory=advisory, signature=sign(advisory.digest(), key))
+
+
+def require_meant(path: Path, advisory: Advisory) -> None:
+    """Refuse the statement in a file if a target of it is :func:`mistaken`. Raises :class:`AdvisoryRefused`."""
     for number, target in enumerate(advisory.targets):
         if (why := mistaken(target)) is not None:
             raise AdvisoryRefused(path, f"target {number}: {why}")
-    return SignedAdvisory(advisory=advisory, signature=sign(advisory.digest(), key))
 
 
 def mistaken(target: Target) -> str | None:
@@ -78,6 +103,10 @@ def mistaken(target: Target) -> str | None:
     tees, floor = [tee.slug for tee in MODULES], target.floor
     if target.tee not in tees:
         return f"tee is {target.tee!r}, expected one of {', '.join(tees)}"
+    known = _GENERATIONS.get(target.tee, ())
+    if target.generation and target.generation not in known:
+        expected = f"one of {', '.join(known)}" if known else "none: this TEE's evidence shows none"
+        return f"generation is {target.generation!r}, expected {expected}"
     if floor is None:
         return None
     if not floor.levels and not floor.level_date:

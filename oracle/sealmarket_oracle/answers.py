@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
@@ -12,7 +13,7 @@ from sealmarket_enclave.protocol.codec import HexBytes, Shape, decode
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.chain_record import JobRecord
-from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.journal import Journal, Promise
 from sealmarket_oracle.keys import NodeSigner
 from sealmarket_oracle.log.entries import MOST_ENTRIES_SHOWN, HeldTail, JournalTail, LogPart, SignedTail, TailStep
 from sealmarket_oracle.peers import take_tail
@@ -33,8 +34,17 @@ class StopRecord(Shape, frozen=True, kw_only=True):
 class Answers:
     """The answers of one node. Threads may share it."""
 
-    def __init__(self, book: AddressBook, journal: Journal, signer: NodeSigner, witnesses: Witnesses) -> None:
+    def __init__(
+        self,
+        book: AddressBook,
+        journal: Journal,
+        signer: NodeSigner,
+        witnesses: Witnesses,
+        held: Callable[[JobId], str | None],
+    ) -> None:
+        """``held``: why the operator holds the machine of a job back, or None."""
         self._book, self._journal, self._signer, self._witnesses = book, journal, signer, witnesses
+        self._held = held
         self._sign = lru_cache(maxsize=_SIGNED)(self._sign_now)
         self._committees = {committee.epoch: committee for committee in book.committees}
 
@@ -55,8 +65,9 @@ class Answers:
             reason = "the job has ended" if record.ended else waits_for
             return NodeStatus(job_id=job_id, state=state, reason=reason[:_LONGEST_REASON], decision=decision)
         kind, body = promised
-        if (unheld := self._unheld(record)) is not None:
-            return NodeStatus(job_id=job_id, state=state, reason=unheld, decision=decision)
+        if (unserved := self._unheld(record) or self._withheld(job_id, kind)) is not None:
+            reason = unserved[:_LONGEST_REASON]
+            return NodeStatus(job_id=job_id, state=state, reason=reason, decision=decision)
         if kind == "release":
             release = HexBytes(body)
             return NodeStatus(job_id=job_id, state="released", reason="", decision=decision, release=release)
@@ -83,6 +94,11 @@ class Answers:
         if size <= self._journal.witnessed or (holders := self._witnesses.holders(size)) >= needed:
             return None
         return f"a promise is written, and served once {needed} peers hold the journal's tail; {holders} do"
+
+    def _withheld(self, job_id: JobId, kind: Promise) -> str | None:
+        """Why a release that is promised is not given, or not any more. The promise stands, and no stop follows it."""
+        why = self._held(job_id) if kind == "release" else None
+        return f"a release is promised, and not served: {why}" if why is not None else None
 
     def _signed_decision(self, record: JobRecord) -> SignedDecision | None:
         if record.evidence_hash is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from sealmarket.chain import Chain
 from sealmarket.chain.anchors import SignedDetail, signed_details
@@ -18,7 +18,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 from sealmarket_oracle.errors import AuditRefused
-from sealmarket_oracle.log.audit import Anchor, Audited, Recalling, audit
+from sealmarket_oracle.log.audit import Anchor, Audited, Recalling, audit, is_recall
 from sealmarket_oracle.log.entries import EntryKind, LogEntry, LogPart, SignedTail
 
 _PART_BYTES = 8 << 20
@@ -128,14 +128,34 @@ def _require_signed(book: AddressBook, event: JobDecided, part: SignedDetail, si
 
 def _log_of(ask: Ask, job_id: JobId, detail: Bytes32) -> LogHead:
     """What the detail of a decision says of the log. A node that hides the detail of its own decision is refused."""
+    shown = _shown_detail(ask, job_id, detail)
+    if shown is None:
+        raise AuditRefused(f"the node does not show the detail {detail} of its decision on job {job_id}")
+    return shown.log or LogHead(journal=ZERO_HASH, size=0, root=ZERO_HASH)
+
+
+def _shown_detail(ask: Ask, job_id: JobId, detail: Bytes32) -> DecisionDetail | None:
+    """The detail of this hash, if the node shows it."""
     try:
         status = decode(NodeStatus, ask(f"/v1/jobs/{job_id}"))
     except MalformedDocument as error:
         raise AuditRefused(f"the node's answer about job {job_id} does not read: {error}") from error
-    shown: DecisionDetail | None = status.decision.detail if status.decision is not None else None
-    if shown is None or keccak(shown.canonical()) != detail:
-        raise AuditRefused(f"the node does not show the detail {detail} of its decision on job {job_id}")
-    return shown.log or LogHead(journal=ZERO_HASH, size=0, root=ZERO_HASH)
+    shown = status.decision.detail if status.decision is not None else None
+    return shown if shown is not None and keccak(shown.canonical()) == detail else None
+
+
+def named_by(ask: Ask, entries: Iterable[LogEntry], matched: Mapping[JobId, int]) -> dict[Bytes32, tuple[Bytes32, ...]]:
+    """Which statements about platforms each refusal by one names, by the hash of the refusal's detail.
+
+    What the node does not show names none. Raises as :func:`audit_node`.
+    """
+    found: dict[Bytes32, tuple[Bytes32, ...]] = {}
+    for entry in entries:
+        if is_recall(entry) and entry.job_id in matched:
+            shown = _shown_detail(ask, entry.job_id, entry.rules)
+            if shown is not None and isinstance(shown.recalled_by, tuple):
+                found[entry.rules] = shown.recalled_by
+    return found
 
 
 def audit_node(chain: Chain, ask: Ask) -> tuple[Address, Audited]:
@@ -154,5 +174,6 @@ def audit_node(chain: Chain, ask: Ask) -> tuple[Address, Audited]:
     if signer_of(chain.book, shown)[0] != signer:
         raise AuditRefused(f"the log was signed by {signer} and then by another node")
     statements = tuple({entry.statement for entry in entries if entry.kind is EntryKind.ADVISORY})
-    recalling = Recalling(chain.trusted(final).advisory_anchors(statements), matched)
+    anchored_at = chain.trusted(final).advisory_anchors(statements)
+    recalling = Recalling(anchored_at, matched, named_by(ask, entries, matched))
     return signer, audit(shown.tail, entries, known, recalling)

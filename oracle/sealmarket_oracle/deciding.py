@@ -80,18 +80,20 @@ class Deciding:
         decided = decide(case, documents, shown, self._keys.hpke, self._roots)
         if isinstance(decided, Defer):
             return decided
-        if decided.decision.outcome is Outcome.ACCEPTED and (why := self._held(decided)) is not None:
+        if (why := self._held(decided)) is not None:
             return Defer(why)
         return Appraised(case, decided, shown.package.enclave_key if isinstance(shown, EvidenceShown) else b"")
 
     def _held(self, decided: Decided) -> str | None:
-        return self._recalls.held(decided.machines) if self._recalls is not None else None
+        """Why nothing may be accepted; the machine is known from now on, since others may accept it for all that."""
+        if self._recalls is None:
+            return None
+        self._recalls.saw(decided.decision.job_id, decided.machines)
+        return self._recalls.held(decided.machines) if decided.decision.outcome is Outcome.ACCEPTED else None
 
     def keep(self, appraised: Appraised) -> None:
         """Write a decision down. Raises :class:`JournalError`: it is not, and nothing is signed."""
         decided, decision = appraised.decided, appraised.decided.decision
-        if self._recalls is not None:
-            self._recalls.saw(decision.job_id, decided.machines)
         note_judged(self._collateral, appraised.case, decided)
         own = self._journal.decide(decided, appraised.enclave_key)
         self._unkept.append(own.detail.canonical())

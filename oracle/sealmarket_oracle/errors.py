@@ -6,6 +6,7 @@
         ├── KeyFileRefused         a key file is absent, readable by others, or no key
         │   └── PassphraseMissing  no file, credential or terminal gives the passphrase
         ├── AdvisoriesRefused      more statements than a node reads
+        ├── AdvisoriesUnlisted     a folder of statements that is there and does not say what is in it
         ├── BackupRefused          a node's keys have no backup that was tried, or one that is not theirs
         ├── SignerFailed           the program that holds the signing key did not sign what it was shown
         ├── JournalError
@@ -67,6 +68,16 @@ class AdvisoriesRefused(OracleError):
         )
 
 
+class AdvisoriesUnlisted(OracleError):
+    """A folder of statements is there, and its names cannot be read: the node decides nothing until they can be."""
+
+    def __init__(self, folder: Path, error: OSError) -> None:
+        super().__init__(
+            f"{folder} cannot be listed ({error.strerror}): expected a folder of statements about platforms, or none",
+            remedy="let the node read the folder, or put the folder back: nothing is decided until then",
+        )
+
+
 class BackupRefused(OracleError):
     """A node's keys have no backup that was tried, or a backup is not theirs."""
 
@@ -114,13 +125,14 @@ class JournalUnwritable(JournalError):
 
 
 class TailsDamaged(JournalError):
-    """What this node holds of a peer's journal is unreadable, and no torn write leaves that."""
+    """What this node holds of a peer's journal is unreadable, as no torn write of a slot leaves it, or not its own."""
 
     def __init__(self, path: Path, place: int) -> None:
         super().__init__(
-            f"{path} is damaged from byte {place} on, expected a peer's tail in one of two slots",
-            remedy="see to the disk; where no other node's journal was put back, move the file away: peers show their"
-            " tails again",
+            f"{path} is damaged from byte {place} on, or of another node or journal:"
+            " expected a peer's tail in one of two slots",
+            remedy="put this journal's own file back, or see to the disk; where no other node's journal was put back,"
+            " move the file away: peers show their tails again",
         )
 
 

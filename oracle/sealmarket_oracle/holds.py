@@ -2,9 +2,11 @@
 
 1. A hold is a statement about platforms in a file (``holds/*.json`` in the state folder). It needs no signature, and
    its ``appliesFrom`` is not looked at: it is about the operator's own node, and no decision.
-2. A job whose proven evidence is of a machine that a hold names is not accepted, no share is released for it, and no
-   renewal is signed for a service on it. Refusals and promises to stop go on.
-3. A file that is no statement ends every decision until it is mended or moved away: what it meant to stop might pass.
+2. A job whose proven evidence is of a machine that a hold names is not accepted, no share is released for it, a release
+   that was promised before is not served, and no renewal is signed for a service on it. Refusals and promises to stop
+   go on.
+3. A file that is no statement, or one of whose targets names no machine by a slip, and a folder that is there and
+   cannot be listed end every decision until that is mended: what it meant to stop might pass. Each look reads anew.
 """
 
 from __future__ import annotations
@@ -15,8 +17,7 @@ from pathlib import Path
 
 from sealmarket.advisory_file import AdvisoryRefused, read_advisory
 from sealmarket.protocol.advisories import Advisory, PlatformSeen, names_one
-from sealmarket_enclave.protocol.errors import SealmarketError
-from sealmarket_oracle.advisory_files import AdvisoryFolder
+from sealmarket_oracle.advisory_files import AdvisoryFolder, require_meant
 
 _log = logging.getLogger("sealmarket.oracle")
 
@@ -34,20 +35,27 @@ class Holds:
         """Read the folder, if it changed.
 
         Raises:
-            AdvisoriesRefused: there are more statements than are read.
-            AdvisoryRefused: a file is no statement, or cannot be read.
+            AdvisoriesRefused, AdvisoriesUnlisted: there are more statements than are read, or none can be listed.
+            AdvisoryRefused: a file is no statement, means no machine by a slip, or cannot be read.
         """
         try:
             if (files := self._folder.changed()) is None:
                 return
             found = {statement.name(): statement for statement in map(_read, files)}
-        except SealmarketError:
+        except Exception:
             self._unread = "the operator's holds do not read"
+            self._folder.forget()
             raise
         for name in found.keys() - {statement.name() for statement in self.statements}:
             _log.warning("hold %s: nothing is given to the machines that it names: %s", name, found[name].title)
-        self.statements, self._unread = tuple(found.values()), ""
+        self.statements = tuple(found.values())
+        self._unread = ""  # after the statements: a thread that finds it empty finds them
         self._folder.done()
+
+    @property
+    def unread(self) -> str:
+        """Why nothing is given to any machine; empty where the folder is read."""
+        return self._unread
 
     def names(self, machines: Iterable[PlatformSeen]) -> str | None:
         """Why nothing may be given to one of these machines, without which one it is; None where no hold names any."""
@@ -60,6 +68,8 @@ class Holds:
 
 def _read(path: Path) -> Advisory:
     try:
-        return read_advisory(path)
+        statement = read_advisory(path)
     except OSError as error:
         raise AdvisoryRefused(path, f"it cannot be read: {error.strerror}") from error
+    require_meant(path, statement)
+    return statement

@@ -72,6 +72,11 @@ class JournalIdentity:
     epoch: int
     name: Bytes32
 
+    def digest(self) -> Bytes32:
+        """What files beside the journal are bound to."""
+        parts = (self.chain_id.to_bytes(32, "big"), self.market, self.signer, self.hpke_key)
+        return keccak(b"".join(parts) + self.epoch.to_bytes(8, "big") + self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Promised:
@@ -103,6 +108,8 @@ class Journal(ChainRecord):
         database = SqliteDatabase(place) if isinstance(place, Path) else place
         if mark is not None and mark.read() is not None and not database.exists:
             raise JournalLost("it is absent", f"a journal with {mark.require().size} entries")
+        if tails is not None and tails.owner != identity.digest():
+            raise AssertionError("the slots for tails are another journal's")
         self.identity = identity
         self._decisions: Facts[tuple[JobId, Bytes32, int], OwnDecision] = Facts()
         self._promises: Facts[JobId, Promised] = Facts()

@@ -101,7 +101,8 @@ def open_journal(config: Config, record: NodeRecord) -> Journal:
     mark = TailMark(config.state / MARK_FILE)
     if config.journal:
         return Journal(PostgresDatabase(config.journal), identity, mark)  # several processes read the tails of peers
-    return Journal(config.state / JOURNAL_FILE, identity, mark, tails=TailSlots(config.state / TAILS_FILE))
+    tails = TailSlots(config.state / TAILS_FILE, identity.digest())
+    return Journal(config.state / JOURNAL_FILE, identity, mark, tails=tails)
 
 
 @contextmanager

@@ -155,7 +155,8 @@ class Recalls:
 
         Raises:
             AdvisoriesRefused: there are more statements than are read: none is left out in silence.
-            AdvisoryRefused: a file among the holds is no statement.
+            AdvisoriesUnlisted: one of the folders is there, and cannot be listed.
+            AdvisoryRefused: a file among the holds is no statement, or means no machine by a slip.
             JournalUnwritable, JournalTaken: a new statement is not logged; a later look reads the folder again.
             ChainError: whether a hash is anchored there is not known, so nothing may be decided.
         """
@@ -211,6 +212,15 @@ class Recalls:
 
     # --- holds ------------------------------------------------------------------------------------------------
 
+    def look_at_holds(self) -> None:
+        """Read the operator's holds, if they changed: they wait for no chain. Raises as :meth:`Holds.look`."""
+        self._holds.look()
+
+    @property
+    def unread(self) -> str:
+        """Why nothing is given to any machine, though no statement names it; empty where the holds are read."""
+        return self._holds.unread
+
     @property
     def holds(self) -> tuple[Advisory, ...]:
         """The statements by which the operator holds machines back."""
@@ -226,6 +236,8 @@ class Recalls:
         A process that has not seen that machine, since another of the node decided or the file is lost, gives it
         nothing as long as there is any hold: it may be the one that is meant.
         """
+        if not self._holds.unread and not self._holds.statements:
+            return None
         machines = self._sightings.of(job_id)
         if not machines and self._holds.statements:
             return "the operator holds platforms back, and the one of this job is not known here"

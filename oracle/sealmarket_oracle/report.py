@@ -93,7 +93,7 @@ class NodeReport(Shape, frozen=True, kw_only=True):
     advisories: tuple[Published, ...]
     advisory_problems: tuple[str, ...]
     holds: tuple[str, ...] = ()
-    """The statements by which the operator holds machines back, each by hash and title."""
+    """The statements by which the operator holds machines back, each by hash and title; before them, why none reads."""
 
 
 class Reporter:
@@ -135,11 +135,15 @@ class Reporter:
             collateral=self._node.collateral.view() if self._node.collateral is not None else NO_COLLATERAL,
             advisories=self._node.recalls.published().advisories if self._node.recalls is not None else (),
             advisory_problems=self._node.recalls.problems if self._node.recalls is not None else (),
-            holds=tuple(f"{one.name()}: {one.title}" for one in self._holds()),
+            holds=tuple(self._holds()),
         )
 
-    def _holds(self) -> tuple[Advisory, ...]:
-        return self._node.recalls.holds if self._node.recalls is not None else ()
+    def _holds(self) -> Iterator[str]:
+        if (recalls := self._node.recalls) is None:
+            return
+        if recalls.unread:
+            yield f"every machine: {recalls.unread}"
+        yield from (f"{one.name()}: {one.title}" for one in recalls.holds)
 
     def recall(self, advisory: Advisory) -> Recall:
         """What a statement touches. Raises :class:`ChainError`: whether it is anchored is not known."""

@@ -109,7 +109,7 @@ class Node:
         self._witnesses = witnesses
         self._start: Start | None = None
         self._committees = {committee.epoch: committee for committee in book.committees}
-        self.answers = Answers(chain.book, journal, keys.signer, witnesses)
+        self.answers = Answers(chain.book, journal, keys.signer, witnesses, self._held)
         self._follower = Follower(
             chain, JournalReader(journal, _place_in(self._committees.get(journal.identity.epoch), keys))
         )
@@ -149,6 +149,8 @@ class Node:
             ChainError, StaleChain, JournalError: what was not done yet is done by a later tick.
         """
         self._witnesses.require_sound()
+        if self.recalls is not None:
+            self.recalls.look_at_holds()
         final = self._follower.advance()
         self._journal.settle()
         head = self._head(final)

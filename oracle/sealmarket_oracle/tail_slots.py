@@ -3,9 +3,11 @@
 A peer shows its tail after each promise, and is answered once that is on disk. A slot is written in place, which takes
 one flush of a block that is there already; a transaction writes pages besides, and takes turns with the node's own.
 
-Each signer has two slots of 512 bytes: ``signer (20) || length (2) || tail as JSON, filled up || SHA-256 of it all``.
-They are written in turn, so a torn write leaves the tail before, which no answer has gone beyond. The file grows by a
-signer's two slots when that signer is first written, and by nothing else: only members of committees have slots.
+Each signer has two slots of 512 bytes: ``signer (20) || length (2) || tail as JSON, filled up || SHA-256``, which is of
+the journal's identity and all before it. They are written in turn, so a torn write leaves the tail before, which no
+answer has gone beyond; a disk that tears a sector with both slots leaves neither, and the node does not start. The file
+grows by a signer's two slots when that signer is first written, and by nothing else: only members of committees have
+slots. Where it is removed or replaced while the node runs, the next write makes it anew, with all that is held.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sealmarket.private_files import MODE
-from sealmarket_enclave.protocol.codec import Address, decode
+from sealmarket_enclave.protocol.codec import Address, Bytes32, decode
 from sealmarket_oracle.errors import JournalUnwritable, TailsDamaged
 from sealmarket_oracle.log.entries import SignedTail
 
@@ -42,16 +44,20 @@ class _Pair:
 
 @dataclass
 class _Turns:
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.RLock = field(default_factory=threading.RLock)
     of: dict[Address, threading.Lock] = field(default_factory=dict)
 
 
 class TailSlots:
     """The file of one journal. Threads may share it; those of different signers flush at the same time."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises :class:`TailsDamaged`: a signer's tails are unreadable, or the file is none of this kind."""
-        self._path = path
+    def __init__(self, path: Path, owner: Bytes32) -> None:
+        """``owner``: the digest of the journal's identity.
+
+        Raises:
+            TailsDamaged: a signer's tails are unreadable, or the file is another journal's, or none of this kind.
+        """
+        self._path, self.owner = path, owner
         self._turns = _Turns()
         self._descriptor: int | None = None
         self._pairs = self._read()
@@ -75,7 +81,7 @@ class TailSlots:
         Raises:
             JournalUnwritable: the tail before is held.
         """
-        raw = _slot_of(signer, tail)
+        raw = _slot_of(self.owner, signer, tail)
         try:
             pair = self._pairs.get(signer) or self._grown(signer)
             if pair.tail is None:  # both, so that a slot of zeros means a first write that nothing was answered after
@@ -88,8 +94,11 @@ class TailSlots:
         pair.tail, pair.next = tail, 1 - pair.next
 
     def _write(self, pair: _Pair, slot: int, raw: bytes) -> None:
-        os.pwrite(self._opened(), raw, pair.place + slot * _SLOT)
-        os.fdatasync(self._opened())
+        written = None
+        while written is None or not self._is_in_place(written):
+            written = self._opened()
+            os.pwrite(written, raw, pair.place + slot * _SLOT)
+            os.fdatasync(written)
 
     def _grown(self, signer: Address) -> _Pair:
         """Room for two more slots, after those that are there."""
@@ -102,12 +111,36 @@ class TailSlots:
         return pair
 
     def _opened(self) -> int:
-        if self._descriptor is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._descriptor = opened = os.open(self._path, flags, MODE)
+        """The file, which stays open; made anew where it was removed or replaced."""
+        found = self._descriptor
+        if found is not None and self._is_in_place(found):
+            return found
+        with self._turns.lock:
+            if self._descriptor != found and self._descriptor is not None:
+                return self._descriptor  # another thread was first
+            opened = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
             weakref.finalize(self, os.close, opened)
+            if found is not None or os.fstat(opened).st_size < self._end():
+                self._write_all(opened)
             _flush_folder(self._path.parent)
-        return self._descriptor
+            self._descriptor = opened
+        return opened
+
+    def _end(self) -> int:
+        return max((pair.place + _PAIR for pair in self._pairs.values()), default=0)
+
+    def _is_in_place(self, opened: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(opened), self._path.lstat())
+        except FileNotFoundError:
+            return False
+
+    def _write_all(self, opened: int) -> None:
+        """Everything that is held, in the places that memory has for it: the file is not the one that was read."""
+        for signer, pair in self._pairs.items():
+            raw = bytes(_SLOT) if pair.tail is None else _slot_of(self.owner, signer, pair.tail)
+            os.pwrite(opened, raw + raw, pair.place)
+        os.fsync(opened)
 
     def _read(self) -> dict[Address, _Pair]:
         try:
@@ -117,7 +150,7 @@ class TailSlots:
         pairs: dict[Address, _Pair] = {}
         for place in range(0, len(raw), _PAIR):
             slots = [raw[at : at + _SLOT] for at in (place, place + _SLOT)]
-            found = [_read_slot(slot) for slot in slots]
+            found = [_read_slot(self.owner, slot) for slot in slots]
             if found == [None, None] and all(slot.strip(b"\x00") for slot in slots):
                 raise TailsDamaged(self._path, place)
             sizes = [-1 if one is None else one[1].tail.size for one in found]
@@ -127,17 +160,17 @@ class TailSlots:
         return pairs
 
 
-def _slot_of(signer: Address, tail: SignedTail) -> bytes:
+def _slot_of(owner: Bytes32, signer: Address, tail: SignedTail) -> bytes:
     raw = tail.canonical()
     if len(raw) > _ROOM:
         raise AssertionError(f"a tail of {len(raw)} bytes, of at most {_ROOM}: its signature was recovered")
     body = bytes(signer) + len(raw).to_bytes(2, "big") + raw.ljust(_ROOM, b"\x00")
-    return body + hashlib.sha256(body).digest()
+    return body + hashlib.sha256(owner + body).digest()
 
 
-def _read_slot(slot: bytes) -> tuple[Address, SignedTail] | None:
+def _read_slot(owner: Bytes32, slot: bytes) -> tuple[Address, SignedTail] | None:
     body, check = slot[:-_CHECK], slot[-_CHECK:]
-    if len(slot) != _SLOT or hashlib.sha256(body).digest() != check:
+    if len(slot) != _SLOT or hashlib.sha256(owner + body).digest() != check:
         return None
     length = int.from_bytes(body[20:_HEAD], "big")
     return Address(body[:20]), decode(SignedTail, body[_HEAD : _HEAD + length])

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks._release_parts import Meter, metering
+from scripts.benchmarks._release_parts import Done, Meter, counting, metering
 from sealmarket.protocol.book import Member
 from sealmarket.protocol.decisions import Decision
 from sealmarket.sealing.shares import share_context
@@ -117,8 +117,10 @@ class NodeProcess:
         self.file = folder / f"node-{place}.sqlite"
         self.meter: Meter | None = None
         self._opened = opened
-        mark, tails = TailMark(folder / f"node-{place}.mark"), TailSlots(folder / f"node-{place}.tails")
-        self.journal = opened.enter_context(ServedJournal(self.file, world.identity(place), mark, tails=tails))
+        self.counter, self.done = opened.enter_context(counting()), Done()
+        identity, mark = world.identity(place), TailMark(folder / f"node-{place}.mark")
+        tails = TailSlots(folder / f"node-{place}.tails", identity.digest())
+        self.journal = opened.enter_context(ServedJournal(self.file, identity, mark, tails=tails))
         signer = world.keys[place].signer
         self.peers = Peers(world.book, world.committee, self.journal, signer, links.tell)
         self.node = world.node(place, journal_of=self.journal, witnesses=self.peers)
@@ -170,6 +172,7 @@ class NodeProcess:
         """Release jobs that were accepted; when the client of each was served, in seconds of the machine's clock."""
         self.server.expect(jobs)
         self._used = time.process_time()
+        self.counter.on = True
         if self.meter is not None:
             self.meter.on = True
         self.node.tick()
@@ -184,31 +187,46 @@ class NodeProcess:
         while self.peers.holders(size) < len(self.links.to) and time.monotonic() < until:
             time.sleep(_LOOK)
         used = time.process_time() - self._used - (time.thread_time() - looked)
+        self.counter.on = False
+        self.done = self.counter.take()
         if self.meter is not None:
             self.meter.on = False
         if any(self.node.status(job).release is None for job in self.server.served):
             raise RuntimeError("a client was served without a release")
         return used
 
-    def bare(self, rounds: int) -> float:
-        """Processor seconds of the cryptography that the protocol demands of one node for one release.
+    def counts(self) -> Done:
+        """What cryptography this node did in the last wave."""
+        return self.done
 
-        Its share opened and sealed to the enclave; release, decision and tail signed; the tail of each peer recovered.
-        So many releases in a row.
+    def bare(self) -> float:
+        """Processor seconds for one release of the cryptography that this node did in the last wave, alone.
+
+        It opens its share, seals it to the enclave, signs and recovers as often as it was counted doing so. What it
+        signed, recovered or opened before the wave, as its decision, is in neither figure.
         """
+        done = self.done
         world, keys, asset = self.world, self.world.keys[self.place], self.asset
         sealed = world.store.documents[asset.share_set.members[self.place].sealed]
         context, info = share_context(asset.share_set, self.place + 1), self._release_info()
         digest, enclave = asset.share_set.root, world.enclave.hpke.public
         signature = world.keys[self.place - 1].signer.sign_text(digest)
+        self.counter.on = True
         began = time.thread_time()
-        for _ in range(rounds):
-            enclave.seal(keys.hpke.open(sealed, context), info)
-            for _statement in ("release", "decision", "tail"):
+        for number in range(max(done.opened, done.sealed, done.signed, done.recovered)):
+            if number < done.opened:
+                share = keys.hpke.open(sealed, context)
+            if number < done.sealed:
+                enclave.seal(share, info)
+            if number < done.signed:
                 keys.signer.sign_text(digest)
-            for _peer in self.links.to:
+            if number < done.recovered:
                 recover(digest, signature)
-        return (time.thread_time() - began) / rounds
+        used = time.thread_time() - began
+        self.counter.on = False
+        if (alone := self.counter.take()) != done:
+            raise RuntimeError(f"the cryptography alone was {alone}, expected that of the wave: {done}")
+        return used / len(self.server.served)
 
     def _release_info(self) -> ReleaseInfo:
         return ReleaseInfo(

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from itertools import permutations
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -167,28 +168,37 @@ class ReleaseMarket:
         self.forget(jobs)
         return at, max(at), used
 
-    def bare(self, rounds: int) -> float:
-        """Processor seconds of the cryptography of one release, of so many in a row (:meth:`NodeProcess.bare`)."""
-        found: list[float] = self.nodes.order("bare", rounds)
+    def bare(self) -> float:
+        """Processor seconds of the cryptography of one release of the last wave (:meth:`NodeProcess.bare`)."""
+        found: list[float] = self.nodes.order("bare")
         return statistics.mean(found)
+
+    def counts(self) -> dict[str, float]:
+        """How often a node did what cryptography in the last wave."""
+        found = [asdict(done) for done in self.nodes.order("counts")]
+        return {name: statistics.mean(one[name] for one in found) for name in found[0]}
 
 
 def latency(market: ReleaseMarket, count: int, clients: Sequence[int] = CLIENTS) -> dict[str, Any]:
-    """``waves``: for each number of clients, the seconds of all of them and of all waves; ``cpu``: node and bare."""
-    found: dict[str, Any] = {"waves": {}, "cpu": {}}
+    """``waves``: for each number of clients, the seconds of all of them and of all waves; ``cpu``: node and bare, and
+    ``cryptography``, how often a node did which for one release."""
+    found: dict[str, Any] = {"waves": {}, "cpu": {}, "cryptography": {}}
     for some in clients:
         for _ in range(WARM_UP // some):
             market.wave(some)
         waits: list[float] = []
         used: dict[str, list[float]] = {"node": [], "bare": []}
+        done: list[dict[str, float]] = []
         whole = 0.0
         for _ in range(max(1, count // some)):
             at, all_at, cpu = market.wave(some)
             waits += at
             whole += all_at
             used["node"].append(cpu)
-            used["bare"].append(market.bare(some))
+            used["bare"].append(market.bare())
+            done.append(market.counts())
         found["cpu"][str(some)] = used
+        found["cryptography"][str(some)] = {name: statistics.mean(one[name] for one in done) / some for name in done[0]}
         found["waves"][str(some)] = {"waits": waits, "seconds": whole}
     return found
 
@@ -217,7 +227,7 @@ def parts(market: ReleaseMarket, count: int, clients: Sequence[int] = (CLIENTS[0
         metered = market.nodes.order("parts")
         names = {name for one in metered for name in one}
         each = {name: sum(one.get(name, 0.0) for one in metered) / releases for name in names}
-        found[str(some)] = {"node": statistics.mean(used), "bare": market.bare(some), "parts": each}
+        found[str(some)] = {"node": statistics.mean(used), "bare": market.bare(), "parts": each}
     return found
 
 

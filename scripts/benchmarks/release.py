@@ -96,6 +96,7 @@ def overhead_of(found: Found, clients: str = "1") -> dict[str, Any]:
     node, bare = (statistics.median(used[side]) * 1e3 for side in ("node", "bare"))
     ratio = statistics.median(n / b for n, b in zip(used["node"], used["bare"], strict=True))
     beside = {"beside": "its bare cryptography", "beside_value": round(bare, 3), "ratio": round(ratio, 3)}
+    beside["cryptography"] = {name: round(count, 3) for name, count in found["cryptography"][clients].items()}
     name = "release_overhead" + (f"_{clients}_clients" if clients != "1" else "")
     return _result(name, node, "ms of CPU") | beside | {"target": OVERHEAD}
 

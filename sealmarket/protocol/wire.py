@@ -115,7 +115,8 @@ class DecisionDetail(Shape, frozen=True, kw_only=True):
     revocation lists that the node added. No identity of hardware is in here, since it is public. ``log`` is the node's
     audit log before this decision: the detail's hash goes on chain with the decision, which anchors the log there.
     ``evidence_content`` is the content hash of the sealed package that this node opened, absent where it opened none:
-    nodes that were shown different packages say so.
+    nodes that were shown different packages say so. ``recalled_by`` are the hashes of the statements about platforms
+    that name a machine of the job and count for it, absent where none does: audits look for their anchors.
     """
 
     version: Literal["sealmarket/decision-detail/1"] = "sealmarket/decision-detail/1"
@@ -129,6 +130,7 @@ class DecisionDetail(Shape, frozen=True, kw_only=True):
     log: LogHead | None = None
     collateral: CollateralSource = "host"
     evidence_content: Bytes32 | UnsetType = UNSET
+    recalled_by: tuple[Bytes32, ...] | UnsetType = UNSET
 
 
 class SignedDecision(Shape, frozen=True, kw_only=True):

@@ -260,8 +260,9 @@ class Scene:
     def _start(self, place: int) -> Running:
         disk = self._disk(place)
         disk.mkdir(exist_ok=True)
-        mark, tails = TailMark(disk / "mark"), TailSlots(disk / "tails")
-        journal = Journal(disk / "journal", self.world.identity(place), mark, tails=tails)
+        identity = self.world.identity(place)
+        mark, tails = TailMark(disk / "mark"), TailSlots(disk / "tails", identity.digest())
+        journal = Journal(disk / "journal", identity, mark, tails=tails)
         told = Peers(
             self.world.book, self.world.committee, journal, self.world.keys[place].signer, self._telling(place)
         )

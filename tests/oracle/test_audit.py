@@ -121,7 +121,8 @@ def test_two_answers_to_one_challenge_are_found_out() -> None:
 
 
 MATCHED = 1000
-STATEMENT, OTHER = keccak(b"statement"), keccak(b"another statement")
+STATEMENT, OTHER, UNLOGGED = keccak(b"statement"), keccak(b"another statement"), keccak(b"one that is not logged")
+DETAIL = keccak(b"the detail of the refusal")
 
 
 @pytest.mark.parametrize(
@@ -138,18 +139,39 @@ def test_a_refusal_by_an_advisory_that_was_not_anchored_before_the_match_is_foun
     logged: tuple[Bytes32, ...], anchors: dict[Bytes32, int]
 ) -> None:
     """A node that makes a statement up after the match cannot have its hash on chain before."""
-    recalling = Recalling(anchors, {JOBS[0]: MATCHED})
+    recalling = Recalling(anchors, {JOBS[0]: MATCHED}, {DETAIL: (STATEMENT,)})
     (finding,) = _audit(_refusal_by_an_advisory(*logged), (), recalling=recalling).findings
-    assert f"expected before the match at {MATCHED}" in finding
+    assert f"expected before the match at {MATCHED}" in finding or "not in the log before it" in finding
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({DETAIL: (STATEMENT,)}, "expected before the match"),
+        ({DETAIL: (OTHER, STATEMENT)}, "expected before the match"),
+        ({DETAIL: (UNLOGGED,)}, "not in the log before it"),
+        ({DETAIL: ()}, "shows no detail"),
+        ({}, "shows no detail"),
+        ({OTHER: (OTHER,)}, "shows no detail"),
+    ],
+)
+def test_a_refusal_does_not_hide_behind_another_statement_that_was_anchored_long_before(
+    named: dict[Bytes32, tuple[Bytes32, ...]], said: str
+) -> None:
+    """Once any statement is on chain, a node could name one that it made up, or none."""
+    recalling = Recalling({OTHER: 1, STATEMENT: MATCHED, UNLOGGED: 1}, {JOBS[0]: MATCHED}, named)
+    (finding,) = _audit(_refusal_by_an_advisory(OTHER, STATEMENT), (), recalling=recalling).findings
+    assert said in finding
 
 
 def test_an_advisory_that_is_logged_after_the_refusal_explains_nothing() -> None:
     log = _renumbered(list(reversed(_refusal_by_an_advisory(STATEMENT))))
-    assert len(_audit(log, (), recalling=Recalling({STATEMENT: 1}, {JOBS[0]: MATCHED})).findings) == 1
+    recalling = Recalling({STATEMENT: 1}, {JOBS[0]: MATCHED}, {DETAIL: (STATEMENT,)})
+    assert len(_audit(log, (), recalling=recalling).findings) == 1
 
 
 def test_a_refusal_by_an_advisory_that_was_anchored_before_the_match_is_none() -> None:
-    recalling = Recalling({OTHER: MATCHED, STATEMENT: MATCHED - 1}, {JOBS[0]: MATCHED})
+    recalling = Recalling({OTHER: MATCHED, STATEMENT: MATCHED - 1}, {JOBS[0]: MATCHED}, {DETAIL: (STATEMENT,)})
     assert _audit(_refusal_by_an_advisory(OTHER, STATEMENT), (), recalling=recalling).findings == ()
 
 
@@ -160,7 +182,7 @@ def test_a_refusal_of_a_job_that_was_matched_after_the_block_of_the_audit_is_lef
 def _refusal_by_an_advisory(*logged: Bytes32) -> list[LogEntry]:
     """A log in which these statements stand before the refusal."""
     statements = [replace(_entry(0, EntryKind.ADVISORY, JobId(ZERO_HASH)), statement=name) for name in logged]
-    refusal = replace(_entry(0, EntryKind.DECISION, JOBS[0]), reasons=(JobReason.PLATFORM_RECALLED.code,))
+    refusal = replace(_entry(0, EntryKind.DECISION, JOBS[0], DETAIL), reasons=(JobReason.PLATFORM_RECALLED.code,))
     return _renumbered([*statements, refusal])
 
 

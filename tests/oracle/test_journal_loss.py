@@ -217,8 +217,9 @@ class Committee:
 
     def _journal(self, place: int) -> Journal:
         folder = self.world.folder
-        tails = TailSlots(folder / f"peer-{place}.tails")
-        opened = Journal(folder / f"peer-{place}.sqlite", self.world.identity(place), None, tails=tails)
+        identity = self.world.identity(place)
+        tails = TailSlots(folder / f"peer-{place}.tails", identity.digest())
+        opened = Journal(folder / f"peer-{place}.sqlite", identity, None, tails=tails)
         return self.world._opened.enter_context(opened)
 
     def tell(self, member: Member, told: TailStep) -> HeldTail:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import coincurve
 import pytest
@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from sealmarket.advisory_file import AdvisoryRefused, read_advisory
 from sealmarket.attestation.amd.report import SnpTcbVersion
 from sealmarket.chain.contracts import core_of
+from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.chain.memory import MemoryView
 from sealmarket.chain.proof import ProofRefused
 from sealmarket.http import HttpError
@@ -34,14 +35,24 @@ from sealmarket.protocol.advisories import (
 )
 from sealmarket.protocol.decisions import Decision, Outcome
 from sealmarket.protocol.reasons import JobReason, reason_codes
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode, to_builtins
+from sealmarket.protocol.renewals import RenewalRequest
+from sealmarket.protocol.wire import NodeStatus
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, Uint64, decode, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
+from sealmarket_enclave.protocol.numbers import JobId, Kind
 from sealmarket_enclave.protocol.signing import address_of, sign
 from sealmarket_oracle.admin import ask_recall, serving_admin
 from sealmarket_oracle.advisory_files import sign_advisory
 from sealmarket_oracle.api import create_app
+from sealmarket_oracle.auditing import named_by
 from sealmarket_oracle.cli import app
-from sealmarket_oracle.errors import AdvisoriesRefused, JournalUnwritable, KeyFileRefused
+from sealmarket_oracle.errors import (
+    AdvisoriesRefused,
+    AdvisoriesUnlisted,
+    JournalUnwritable,
+    KeyFileRefused,
+    RenewalRefused,
+)
 from sealmarket_oracle.holds import Holds
 from sealmarket_oracle.keys import advisory_key
 from sealmarket_oracle.log.entries import EntryKind
@@ -49,11 +60,15 @@ from sealmarket_oracle.recalls import PublishedAdvisories, Recall, Recalls, Sigh
 from sealmarket_oracle.report import Reporter
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.service import Node
+from tests.enclave.session.services import terms_of
 from tests.oracle.test_api import Client
+from tests.oracle.test_renewals import allowing, served, service
+from tests.oracle.test_serving import LEASE
 from tests.oracle.world import NOW, World
 from tests.patience import until
 
 ISSUER, STRANGER = coincurve.PrivateKey(b"\x11" * 32), coincurve.PrivateKey(b"\x12" * 32)
+STRANGER_ADDRESS = address_of(STRANGER.public_key)
 WHOLE = (Target(tee="tdx"),)
 
 
@@ -295,6 +310,23 @@ def test_a_refusal_by_an_advisory_anchors_the_entry_that_it_rests_on(world: Worl
     assert entry.sequence < decision.detail.log.size
     assert journal.frontier_at(decision.detail.log.size).root == decision.detail.log.root
     assert entry.statement == operator.held.published().advisories[0].signed.advisory.name()
+    assert decision.detail.recalled_by == (entry.statement,)
+
+
+def test_an_audit_reads_which_advisory_a_refusal_names_from_the_detail_that_the_log_has(
+    world: World, operator: Operator
+) -> None:
+    signed = operator.anchored()
+    _decided(world, operator)
+    journal = operator.held._journal
+    entries, matched = journal.entries(0, journal.head().size), {world.job_id: 1}
+    (refusal,) = journal.entries_of(EntryKind.DECISION)
+    own = operator.node.status(world.job_id)
+    other = NodeStatus(job_id=world.job_id, state="waiting", reason="")
+    assert named_by(lambda _path: own.canonical(), entries, matched) == {refusal.rules: (signed.advisory.name(),)}
+    assert named_by(lambda _path: other.canonical(), entries, matched) == {}
+    altered = [replace(entry, rules=ZERO_HASH) for entry in entries]
+    assert named_by(lambda _path: own.canonical(), altered, matched) == {}, "another detail than the log's"
 
 
 def test_a_provider_at_fault_does_not_escape_by_being_called_back(world: World, operator: Operator) -> None:
@@ -392,6 +424,79 @@ def test_no_share_is_released_to_a_machine_that_is_held_back_after_the_decision(
     assert operator.node.status(world.job_id).state == "released"
 
 
+def test_a_release_that_was_promised_before_its_machine_was_held_back_is_not_served_until_the_hold_is_lifted(
+    world: World, operator: Operator
+) -> None:
+    world.match(world.publish())
+    world.quote()
+    world.accept(world.decided(operator.node))
+    operator.node.tick()
+    promised = operator.node.status(world.job_id).release
+    assert promised is not None
+    hold = operator.hold()
+    operator.node.tick()
+    status = operator.node.status(world.job_id)
+    assert (status.state, status.release) == ("decided", None)
+    assert status.reason.startswith("a release is promised, and not served: the operator holds platforms back by")
+    hold.unlink()
+    operator.node.tick()
+    assert operator.node.status(world.job_id).release == promised
+
+
+def test_a_stop_that_was_promised_is_served_while_its_machine_is_held_back(world: World, operator: Operator) -> None:
+    asset = world.publish()
+    world.match(asset)
+    world.quote()
+    world.accept(world.decided(operator.node))
+    world.chain.revoke(asset.asset_id)
+    world.chain.finalise()
+    operator.node.tick()
+    operator.hold()
+    operator.node.tick()
+    assert operator.node.status(world.job_id).state == "stopped"
+
+
+def test_a_machine_that_is_held_back_before_the_decision_gets_no_renewal_although_others_accept_it(
+    world: World, operator: Operator
+) -> None:
+    hold = operator.hold()
+    job, request = _service_that_others_accept(world, operator)
+    for _ in range(2):
+        with pytest.raises(RenewalRefused, match="the operator holds platforms back by statement"):
+            operator.node.renewals.sign(job, request())
+        operator.node.tick()
+    hold.unlink()
+    operator.node.tick()
+    assert operator.node.renewals.sign(job, request())
+
+
+def test_a_machine_whose_decision_waited_for_a_hold_is_known_and_blocked_by_no_hold_on_another(
+    world: World, operator: Operator
+) -> None:
+    operator.hold()
+    job, request = _service_that_others_accept(world, operator)
+    operator.hold(targets=(Target(tee="snp"),))
+    operator.node.tick()
+    assert operator.node.renewals.sign(job, request())
+
+
+def _service_that_others_accept(world: World, operator: Operator) -> tuple[JobId, Callable[[], RenewalRequest]]:
+    """A service that this node did not decide on, and how its renewal is asked for at the newest final block."""
+    asset = world.publish(edit_policy=allowing)
+    offered = replace(terms_of(asset.asset_id), lease=LEASE)
+    job = world.match(asset, **served(world, offered, Kind.SESSION))
+    world.quote(session_terms=HexBytes(offered.canonical()))
+    operator.node.tick()
+    assert operator.node.status(job).decision is None
+    world.accept(world.decided(world.node(1)))
+    world.chain.set_service(job, service(), {})
+    world.chain.finalise()
+    operator.node.tick()
+    return job, lambda: RenewalRequest(
+        nonce=Bytes32(b"n" * 32), block_number=Uint64(world.chain.final().number), accounts=(STRANGER_ADDRESS,)
+    )
+
+
 def test_a_job_whose_machine_is_not_known_here_gets_nothing_while_there_is_a_hold(
     world: World, operator: Operator
 ) -> None:
@@ -447,6 +552,84 @@ def test_a_hold_that_does_not_read_ends_every_decision_and_gives_nothing_to_any_
     assert operator.held.held(()) == "the operator's holds do not read", "and no path of the operator's is public"
     hold.unlink()
     assert world.decided(operator.node).outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("how", ["a file that is no statement", "a file that is gone when it is read", "a folder away"])
+def test_a_node_whose_holds_did_not_read_says_so_until_they_do_and_then_decides(
+    how: str, world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is then as it was when it was read well: that must not pass for nothing new to read."""
+    runner, folder = Runner(operator.node, 1.0), world.folder / "holds"
+    folder.mkdir()
+    assert runner._tick()
+    world.match(world.publish())
+    world.quote()
+    with monkeypatch.context() as patched:
+        if how == "a folder away":
+            patched.setattr(Path, "iterdir", _away)
+        if how == "a file that is gone when it is read":
+            patched.setattr("sealmarket_oracle.holds.read_advisory", _away)
+        bad = operator.hold(b"[") if how != "a folder away" else None
+        for _ in range(2):
+            assert not runner._tick()
+            assert str(folder) in runner._health.problem
+            assert operator.held.unread == "the operator's holds do not read"
+    if bad is not None:
+        bad.unlink()
+    assert runner._tick()
+    assert (operator.held.unread, operator.held.held(())) == ("", None)
+    assert world.decided(operator.node).outcome is Outcome.ACCEPTED
+
+
+def _away(path: Path) -> NoReturn:
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+@pytest.mark.parametrize("place", ["holds", "advisories"])
+@pytest.mark.parametrize("what", ["a file", "a link to nothing"])
+def test_a_folder_of_statements_that_is_there_and_cannot_be_listed_is_not_an_empty_one(
+    place: str, what: str, world: World, operator: Operator
+) -> None:
+    folder = world.folder / place
+    if folder.exists():
+        folder.rmdir()
+    folder.write_text("") if what == "a file" else folder.symlink_to("not mounted")
+    world.match(world.publish())
+    world.quote()
+    with pytest.raises(AdvisoriesUnlisted, match=f"{place} cannot be listed") as refused:
+        operator.node.tick()
+    assert refused.value.remedy
+    assert operator.node.status(world.job_id).decision is None
+    folder.unlink()
+    assert world.decided(operator.node).outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("target", [Target(tee="TDX"), Target(tee="tdx", floor=Floor())])
+def test_a_hold_that_names_no_machine_by_a_slip_gives_nothing_to_any_machine_and_is_refused(
+    target: Target, world: World, operator: Operator
+) -> None:
+    operator.hold(targets=(target,))
+    world.match(world.publish())
+    world.quote()
+    with pytest.raises(AdvisoryRefused, match=r"one\.json is no statement about platforms: target 0: "):
+        operator.node.tick()
+    assert operator.node.status(world.job_id).decision is None
+    assert operator.held.held(()) == "the operator's holds do not read"
+
+
+def test_a_hold_counts_while_the_chain_is_away(
+    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> NoReturn:
+        raise ChainUnavailable("http://chain", "no answer")
+
+    operator.node.tick()
+    operator.hold()
+    with monkeypatch.context() as patched:
+        patched.setattr(operator.node._follower, "advance", away)
+        with pytest.raises(ChainUnavailable):
+            operator.node.tick()
+    assert "holds platforms back" in (operator.held.held((PlatformSeen(tee="tdx"),)) or "")
 
 
 def test_before_the_holds_are_read_nothing_is_given(world: World, operator: Operator) -> None:
@@ -563,6 +746,8 @@ def test_a_statement_is_signed_by_command_and_a_key_that_others_can_read_signs_n
     ("target", "said"),
     [
         (Target(tee="TDX"), "tee is 'TDX', expected one of"),
+        (Target(tee="snp", generation="milan"), "generation is 'milan', expected one of Milan, Genoa"),
+        (Target(tee="tdx", generation="Emerald"), "expected none: this TEE's evidence shows none"),
         (Target(tee="tdx", floor=Floor()), "names nothing"),
         (Target(tee="tdx", floor=Floor(levels={"microcode": 8})), "whose evidence shows none"),
         (Target(tee="snp", floor=Floor(levels={"bootlader": 8})), "expected parts out of fmc, bootloader"),

@@ -10,15 +10,23 @@ from typing import Any
 import pytest
 
 from scripts.benchmarks import release
-from scripts.benchmarks._release_parts import PARTS, Meter
+from scripts.benchmarks._release_parts import PARTS, Done, Meter, counting
 from scripts.toolchain import ROOT
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH
+from sealmarket_enclave.protocol.signing import personal_digest, recover
+from sealmarket_enclave.sealed.contexts import NoticeInfo
+from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_oracle.keys import Signer
+
+CONTEXT = NoticeInfo(chain_id=1, market=ZERO_ADDRESS, job_id=ZERO_HASH, key=ZERO_HASH)
 
 
 def found(p50: float = 0.001, node: float = 2.0) -> dict[str, Any]:
     waits = [p50] * 98 + [0.5, 0.6]
     waves = {clients: {"waits": waits, "seconds": 2.0} for clients in ("1", "8", "64")}
     cpu = {"node": [node, 90.0, node], "bare": [1.0, 45.0, 1.0]}
-    return {"waves": waves, "cpu": {"1": cpu, "64": cpu}}
+    done = {"signed": 2.0, "recovered": 2.0, "opened": 1.0, "sealed": 1.0}
+    return {"waves": waves, "cpu": {"1": cpu, "64": cpu}, "cryptography": {"1": done, "64": done}}
 
 
 @pytest.mark.parametrize(("p50", "held"), [(0.0099, True), (0.01, False)])
@@ -74,6 +82,27 @@ def test_the_time_of_a_part_is_not_counted_in_the_part_around_it() -> None:
     meter.on = True
     around()
     assert meter.seconds["inside"] > 10 * meter.seconds["around"] > 0
+
+
+def test_cryptography_is_counted_where_the_product_does_it_and_only_while_it_is_asked_for() -> None:
+    key, other = Signer(b"\x01" * 32), PrivateKey.generate()
+    with counting() as counter:
+        signature = key.sign_text(b"before the wave")
+        counter.on = True
+        for _ in range(2):
+            signature = key.sign_text(b"a release")
+        recover(personal_digest(b"a release"), signature)
+        other.open(other.public.seal(b"a share", CONTEXT), CONTEXT)
+        assert counter.take() == Done(signed=2, recovered=1, opened=1, sealed=1)
+        assert counter.take() == Done()
+
+
+def test_the_cryptography_beside_a_node_is_what_it_did_for_the_same_releases(measured: dict[str, Any]) -> None:
+    """The decision was signed before the wave, and 3 clients share tails: neither is in the figure beside a node."""
+    done = measured["latency"]["cryptography"]["3"]
+    assert (done["opened"], done["sealed"]) == (1, 1)
+    assert 1 < done["signed"] <= 2
+    assert 0 < done["recovered"] <= 1
 
 
 def test_the_names_of_the_results_are_stable() -> None:

@@ -23,4 +23,5 @@ def recalled(seen: Iterable[PlatformSeen], in_force: Iterable[Advisory]) -> Iter
         if names_one(machines, advisory):
             expected = f"a platform that advisory {advisory.name()} leaves alone"
             found = f"one that it names: {advisory.title}"
-            yield Violation(FaultRow.NO_PARTY, note(JobReason.PLATFORM_RECALLED, "evidence", expected, found))
+            finding = note(JobReason.PLATFORM_RECALLED, "evidence", expected, found)
+            yield Violation(FaultRow.NO_PARTY, finding, advisory=advisory.name())

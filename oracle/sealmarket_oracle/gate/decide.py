@@ -198,6 +198,7 @@ def _detail(
     violations: list[Violation],
 ) -> DecisionDetail:
     report, basis = appraised.report, appraised.basis
+    recalled_by = tuple(violation.advisory for violation in violations if violation.advisory is not None)
     return DecisionDetail(
         block_number=case.at.number,
         block_hash=case.at.hash,
@@ -208,4 +209,5 @@ def _detail(
         findings=tuple(dict.fromkeys(violation.note for violation in violations)),
         warnings=appraised.warnings,
         evidence_content=shown.content if isinstance(shown, EvidenceShown) else UNSET,
+        recalled_by=recalled_by or UNSET,
     )

@@ -140,11 +140,13 @@ class FaultRow(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One rule that is not met, and its row. ``waits``: what the store lacks now may still arrive."""
+    """One rule that is not met, and its row. ``waits``: what the store lacks now may still arrive. ``advisory``: the
+    name of the statement about platforms that the rule is."""
 
     row: FaultRow
     note: FindingNote
     waits: bool = False
+    advisory: Bytes32 | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@
 3. Each anchor, a tail that a decision on chain names, is a beginning of that tree. So one is of the next.
 4. Each decision of the node on chain is in the log, at the place that its anchor leaves for it.
 5. No job has two promises, and no challenge two answers.
-6. A refusal by an advisory follows the entry of one whose hash was anchored on chain before the job was matched. The
-   refusal's own anchor has that entry in its tree, so each such refusal shows on chain what it rests on.
+6. A refusal by an advisory names it in its detail, follows the entry of that one, and its hash was anchored on chain
+   before the job was matched. The refusal's own anchor has that entry in its tree, so each such refusal shows on chain
+   what it rests on. Whether the statement names the machine is for those who see the evidence.
 
 A node that removes, alters or moves an entry changes the root of each later anchor.
 """
@@ -56,10 +57,12 @@ class Audited:
 @dataclass(frozen=True, slots=True)
 class Recalling:
     """What the chain says of recalls, at a final block: when the hashes of statements were anchored (0: never), and
-    when jobs were matched. A job that is not there was matched later, and is not looked at."""
+    when jobs were matched. A job that is not there was matched later, and is not looked at. ``named``: by the hash of a
+    decision's detail, the statements that it names."""
 
     anchored_at: Mapping[Bytes32, int] = field(default_factory=dict)
     matched_at: Mapping[JobId, int] = field(default_factory=dict)
+    named: Mapping[Bytes32, Sequence[Bytes32]] = field(default_factory=dict)
 
 
 class LogProof(Shape, frozen=True, kw_only=True):
@@ -144,21 +147,30 @@ def _twice(entries: Sequence[LogEntry], kinds: tuple[EntryKind, ...], what: str)
             seen.setdefault(entry.job_id, place)
 
 
+def is_recall(entry: LogEntry) -> bool:
+    """Whether an entry is a refusal by an advisory."""
+    return entry.kind is EntryKind.DECISION and JobReason.PLATFORM_RECALLED.code in entry.reasons
+
+
 def _recalls(entries: Sequence[LogEntry], recalling: Recalling) -> Iterable[str]:
-    """Refusals by an advisory that no statement in the log before them can explain."""
-    first = 0
-    """When the earliest anchor of the statements so far was made; 0: none of them is anchored."""
+    """Refusals by an advisory that the statements which they name do not explain."""
+    logged: set[Bytes32] = set()
     for place, entry in enumerate(entries):
-        if entry.kind is EntryKind.ADVISORY and (anchored := recalling.anchored_at.get(entry.statement, 0)):
-            first = min(first or anchored, anchored)
-        recalls = entry.kind is EntryKind.DECISION and JobReason.PLATFORM_RECALLED.code in entry.reasons
+        if entry.kind is EntryKind.ADVISORY:
+            logged.add(entry.statement)
         matched = recalling.matched_at.get(entry.job_id)
-        if recalls and matched is not None and not 0 < first < matched:
-            held = f"the first was anchored at {first}" if first else "none is anchored"
-            yield (
-                f"entry {place} refuses job {entry.job_id} by an advisory, and of those in the log before it {held}:"
-                f" expected before the match at {matched}"
-            )
+        if not is_recall(entry) or matched is None:
+            continue
+        named = recalling.named.get(entry.rules, ())
+        where = f"entry {place} refuses job {entry.job_id} by an advisory"
+        if not named:
+            yield f"{where}, and the node shows no detail {entry.rules} that names one"
+        for name in named:
+            if name not in logged:
+                yield f"{where}, and {name}, which its detail names, is not in the log before it"
+            elif not 0 < (anchored := recalling.anchored_at.get(name, 0)) < matched:
+                held = f"was anchored at {anchored}" if anchored else "is not anchored"
+                yield f"{where}, and {name}, which its detail names, {held}: expected before the match at {matched}"
 
 
 def prove(audited: Audited, place: int) -> LogProof:
