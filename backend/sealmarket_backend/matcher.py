@@ -8,7 +8,9 @@ So no match is tried for an account by whose doing one failed a while ago, nor m
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from sealmarket.chain import Chain, Reverted
@@ -28,15 +30,15 @@ from sealmarket_backend.income import Income
 from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.locked import HeldBack, Locks
 from sealmarket_backend.outgoing import Outgoing, Watched
-from sealmarket_backend.rota import Line, Rota
+from sealmarket_backend.rota import Line, Rota, Waiting
 from sealmarket_backend.sets import LIST_BYTES, LoneSets
-from sealmarket_backend.spending import NotEarned
+from sealmarket_backend.spending import NoRoomOfItsOwn, NotEarned
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 
 log = logging.getLogger(__name__)
 MOST_OFFERS_TRIED = 16
 """How many offers one turn tries for one request: each costs a simulation."""
-IN_LINE = "requests that came before wait for the gas that the keeper gives to accounts without settled jobs"
+IN_LINE = "requests that came before wait for the gas that the keeper gives to accounts without room in a part of it"
 
 
 class Matcher:
@@ -54,23 +56,23 @@ class Matcher:
         lacking: Callable[[Request], tuple[str, ...]],
         sets: LoneSets,
         suspect: Callable[[Address | Bytes32], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._chain, self._outgoing, self._orders, self._index = chain, outgoing, orders, index
         self._income, self._lacking = income, lacking
         self._sets, self._prove = sets, sets.prove
         self._suspect = suspect
         self._finder = Finder(orders, rules, sets)
-        self._rota, self._line = Rota(orders.waiting), Line()
+        self._rota, self._line = Rota(orders.waiting, monotonic), Line()
         self._locks = Locks(chain, rules, self._is_known, outgoing.waits.failures)
 
     def match_some(self, now: int, guarded: Callable[[str, Callable[[], None]], None]) -> None:
         """Jobs are bounded by stake and escrow; requests are free, so they come last, and a bounded number a turn."""
         for gone in self._rota.read():
             self._finder.forget(gone.request_hash)
-        self._line.begin(self._rota.peers())
-        for one in self._rota.due():
+        for one in self._rota.due(self._line.begin(self._rota.has)):
             if (signed := self._orders.request(one.request_hash)) is not None:
-                guarded(f"request {one.request_hash}", partial(self._match_in_turn, signed, one.peer, now))
+                guarded(f"request {one.request_hash}", partial(self._match_in_turn, signed, one, now))
             else:
                 self._rota.drop(one)
                 self._finder.forget(one.request_hash)
@@ -80,23 +82,33 @@ class Matcher:
         spending = self._outgoing.spending
         return spending is None or account in self._income.own or spending.part(account) > 0
 
-    def _match_in_turn(self, signed: SignedRequest, peer: str, now: int) -> None:
-        """Consumers without a part of the budget get what all share, peer by peer."""
-        if self._is_known(signed.request.consumer):
-            self._match(signed, now)
-        elif not self._line.is_next(peer):
-            self._orders.explain(signed.request.struct_hash(), (IN_LINE,))
+    def _match_in_turn(self, signed: SignedRequest, one: Waiting, now: int) -> None:
+        """What all share is for the next peer in the line alone, whether a consumer has a part of the budget or not."""
+        self._line.looks_at(one)
+        if self._is_known(signed.request.consumer) and self._had_turn_of_its_own(signed, now):
+            self._line.leave(one)
+        elif not self._line.is_next(one):
+            self._orders.explain(one.request_hash, (IN_LINE,))
         else:
             try:
                 if self._match(signed, now):
-                    self._line.leave(peer)
+                    self._line.took(one)
             except NotEarned as error:
                 if error.shared:
-                    self._line.wait(peer)
+                    self._line.wait(one)
                 raise
 
-    def _match(self, signed: SignedRequest, now: int) -> bool:
-        """Whether a match is sent; if not, the request says why. Raises :class:`NotEarned`."""
+    def _had_turn_of_its_own(self, signed: SignedRequest, now: int) -> bool:
+        """Whether a request could be looked at without what all share. Raises :class:`NotEarned` for another cause."""
+        try:
+            self._match(signed, now, shares=False)
+        except NoRoomOfItsOwn:
+            return False
+        return True
+
+    def _match(self, signed: SignedRequest, now: int, *, shares: bool = True) -> bool:
+        """Whether a match is sent; if not, the request says why. ``shares``: what all share may pay for it. Raises
+        :class:`NotEarned`."""
         request = signed.request
         request_hash = request.struct_hash()
         if self._chain.at(self._chain.head()).job(request_hash).status != Status.NONE:
@@ -113,7 +125,7 @@ class Matcher:
         # An offer may be the cheapest and without stake or volume: it must not keep a request from the next one.
         while isinstance(found := self._finder.propose(signed, on_sale, now), Proposal):
             try:
-                self._add(found, on_sale)
+                self._add(found, on_sale, shares=shares)
                 return True
             except NotEarned as error:
                 self._orders.explain(request_hash, (*dict.fromkeys(refusals), str(error)))
@@ -142,7 +154,7 @@ class Matcher:
             self._unmatched(found)
         return True
 
-    def _add(self, found: Proposal, on_sale: OnSale) -> None:
+    def _add(self, found: Proposal, on_sale: OnSale, *, shares: bool) -> None:
         """Raises :class:`HeldBack`, :class:`NotEarned`, :class:`Reverted`, and nothing is sent."""
         request = found.request.request
         self._require_patience(found.compute.order.provider)
@@ -152,7 +164,7 @@ class Matcher:
             self._locks.require(lock, self._outgoing.locks())
         blame = partial(at_fault, found=found, has_code=self._has_code)
         watched = Watched(partial(self._unmatched, found), blame, locks)
-        call, cause = self._match_call(found, on_sale), self._income.of_match(found)
+        call, cause = self._match_call(found, on_sale), replace(self._income.of_match(found), shares=shares)
         self._outgoing.add(f"request {request.struct_hash()}", call, watched, cause)
         self._finder.reserve(found)
 

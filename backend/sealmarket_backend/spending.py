@@ -61,6 +61,10 @@ class NotEarned(SealmarketError):
         )
 
 
+class NoRoomOfItsOwn(NotEarned):
+    """The parts of the parties do not pay for a match, and what all share is not for it now."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeeperSettings:
     """``gas_gwei_per_day``: what the operator gives for others' steps in a day, 1 coin by default. ``shared_percent``
@@ -91,6 +95,8 @@ class Cause:
     request: Bytes32 | None = None
     """Whose job brings it: that income counts once."""
     payer: Address | None = None
+    shares: bool = True
+    """Whether what all share may pay for it."""
 
     @property
     def parties(self) -> frozenset[Address]:
@@ -186,6 +192,10 @@ class Spending:
         for_matches = whole * self.settings.matching_percent // 100
         key, most = (_SHARED_MATCHES, for_matches) if cause.matching else (_SHARED_STEPS, whole - for_matches)
         of = " for accounts without a part of their own"
+        if not cause.shares:
+            raise NoRoomOfItsOwn(of, most)
+        if cause.matching and gwei > most:
+            raise NotEarned(f"{of}: a match of {gwei} gwei, expected at most a day's; of others", most)
         if cause.matching and gas > SHARED_MATCH_GAS:
             raise NotEarned(f"{of}: a match of {gas} gas, expected at most {SHARED_MATCH_GAS}; of others", most)
         self._require(day, key, gwei, self._until_now(most), of, shared=True)

@@ -167,11 +167,11 @@ class Link:
         return self
 
     def _answer(self, sealed: bytes, heard: Callable[[bytes | None, bool], None]) -> None:
-        for data, last in self._enclave.told(sealed):
+        for data, last in self._enclave.answered(sealed):
             heard(data, last)
 
     def drop(self) -> None:
-        """Nobody leaves here."""
+        """No one leaves here."""
 
 
 def enclave(name: str) -> None:

@@ -12,7 +12,7 @@ from sealmarket_backend.tables import Database
 from sealmarket_backend.waits import FIRST_SECONDS
 from sealmarket_enclave.protocol.codec import Bytes32, Wei
 from tests.backend.orders import CONSUMER, PROVIDER, account, state_of
-from tests.backend.turncoats import MATCH_GAS, REFUSED_GAS, Turncoats, key
+from tests.backend.turncoats import MATCH_GAS, MIDNIGHT, REFUSED_GAS, Turncoats, key
 
 DAY = KeeperSettings(gas_gwei_per_day=20_000_000)
 """Of which strangers' matches get 2,500,000: thirteen, or twenty-seven that are refused."""
@@ -125,6 +125,65 @@ def test_what_an_honest_provider_has_left_is_not_touched_by_matches_that_others_
     day = int(market.now) // DAY_SECONDS
     assert market.spending._spent(day, account(hostile)) == market.cost // GWEI
     assert market.spending._spent(day, account(PROVIDER)) == 0 < before
+
+
+def newcomers(market: Turncoats, count: int = 3) -> list[Bytes32]:
+    """Honest strangers, each from an address of its own."""
+    return [market.ask(key(500 + number), 0, f"honest {number}") for number in range(count)]
+
+
+@pytest.mark.parametrize("unmatchable", [False, True])
+def test_a_peer_whose_stranger_settled_a_job_in_the_meantime_keeps_no_stranger_waiting(
+    market: Turncoats, unmatchable: bool
+) -> None:
+    """An address kept the first place for ever, with a request of an account that asked the line no more: three honest
+    strangers were not matched in 47 hours."""
+    market.offer()
+    market.settled(account(REGULAR), account(key(801)), 1000)
+    for number in range(8):
+        market.ask(key(100 + number), 0, f"early {number}")
+    for _ in range(2):
+        market.turn()
+    settles = key(700)
+    market.ask(settles, 0, "shared address")
+    market.turn()
+    if unmatchable:
+        market.ask(settles, 1, "shared address", most=1)
+    market.settled(account(settles), account(PROVIDER), 1)
+    honest = newcomers(market)
+    for _ in range(47):
+        market.turn(3600)
+    assert max(hours(market, *honest)) - MIDNIGHT / 3600 < 24
+
+
+def test_an_account_with_a_part_too_small_for_a_match_waits_in_the_line_as_strangers_do(market: Turncoats) -> None:
+    """One settled job of a thousand let an account have matches of what strangers share before those that waited."""
+    market.offer()
+    market.settled(account(REGULAR), account(key(801)), 1000)
+    small = key(1)
+    market.settled(account(small), account(small), 1)
+    assert 0 < market.spending.part(account(small)) < MATCH_GAS
+    honest = newcomers(market, 8)
+    market.turn(3600)
+    asked = [market.ask(small, salt, "small part") for salt in range(200)]
+    for _ in range(22):
+        market.turn(3600)
+    last = max(market.matched_at[one] for one in honest)
+    assert not [one for one in asked if market.matched_at.get(one, last) < last]
+
+
+def test_a_request_of_an_account_with_a_part_needs_no_place_in_the_line(market: Turncoats) -> None:
+    market.offer()
+    market.settled(account(REGULAR), account(PROVIDER), 20)
+    for number in range(8):
+        market.ask(key(100 + number), 0, f"early {number}")
+    for _ in range(2):
+        market.turn()
+    regular = market.ask(REGULAR, 0, "early 7")
+    for _ in range(2):
+        market.turn()
+    assert regular in market.matched_at
+    assert len(market.matched_at) < 8
 
 
 def test_matches_of_the_operators_own_provider_that_fail_are_bounded_too() -> None:

@@ -135,9 +135,9 @@ class FakeEnclave:
 
     def answer(self, sealed: bytes) -> Iterator[bytes]:
         """Opening and frames, each piece as an enclave releases it."""
-        return (piece for piece, _ in self.told(sealed))
+        return (piece for piece, _ in self.answered(sealed))
 
-    def told(self, sealed: bytes) -> Iterator[tuple[bytes, bool]]:
+    def answered(self, sealed: bytes) -> Iterator[tuple[bytes, bool]]:
         """Each piece as an enclave tells its host, and whether it is the last. The opening comes with the first."""
         opened = open_request(self.private, self.service.info, sealed)
         writer = AnswerWriter(opened.secret, opened.sealed_hash, os.urandom(32))
