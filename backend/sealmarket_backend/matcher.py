@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
@@ -22,7 +22,7 @@ from sealmarket.protocol.merkle import account_leaf, capability_leaf
 from sealmarket.protocol.orders import Request
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedAssetOrder, SignedRequest
-from sealmarket_backend.blame import at_fault
+from sealmarket_backend.blame import WITHOUT_REASON, at_fault
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.finding import Finder
@@ -142,16 +142,23 @@ class Matcher:
         return False
 
     def _is_for_others(self, found: Proposal, error: HeldBack | Reverted, on_sale: OnSale) -> bool:
-        """Whether a request may have other offers, after a match with these was not sent."""
+        """Whether a request may have other offers, after a match with these was not sent. It gets its best one later
+        where that is no fault of the offer."""
+        provider = found.compute.order.provider
         if isinstance(error, HeldBack):
-            self._finder.refuse(found)
-            return error.account == found.compute.order.provider
-        log.info("request %s is not matched: %s", found.request.request.struct_hash(), error)
-        if dropped := _drop_asset_offers(found, error, on_sale):
+            if error.account != provider:
+                return False  # the offer is good, and the cheapest
+            by: Collection[Address] = (provider,)
+        else:
+            log.info("request %s is not matched: %s", found.request.request.struct_hash(), error)
+            by = () if error.name in WITHOUT_REASON else at_fault(error, found, self._has_code)
+        if by and provider not in by:
+            return False  # by the doing of the request's own side: the best offer stays the best
+        if isinstance(error, Reverted) and (dropped := _drop_asset_offers(found, error, on_sale)):
             for offer in dropped:
                 self._suspect(offer.order.struct_hash())
         else:
-            self._unmatched(found)
+            self._unmatched(found, by)
         return True
 
     def _add(self, found: Proposal, on_sale: OnSale, *, shares: bool) -> None:
@@ -181,13 +188,17 @@ class Matcher:
     def _has_code(self, account: Address) -> bool:
         return bool(self._chain.code(account, self._chain.head()))
 
-    def _unmatched(self, found: Proposal) -> None:
+    def _unmatched(self, found: Proposal, by: Collection[Address] | None) -> None:
         """A match did not hold, or did not come to be: its offer is looked at again, and takes as many jobs as before.
 
-        A consumer can have a match simulated that its wallet refuses in a block: no event tells of that.
+        A consumer can have a match simulated that its wallet refuses in a block: no event tells of that. ``by``: whose
+        doing that is, as far as is known; None where it came to no block. The request gets another offer unless it is
+        its own side's doing, or the keeper's.
         """
-        self._finder.refuse(found)
-        self._suspect(found.compute.order.provider)
+        provider = found.compute.order.provider
+        if by is not None and (not by or provider in by):
+            self._finder.refuse(found)
+        self._suspect(provider)
         self._suspect(found.compute.order.struct_hash())
 
     def _on_sale(self, request: Request) -> OnSale:

@@ -111,6 +111,40 @@ def test_a_provider_that_moves_its_stake_away_takes_no_other_providers_jobs() ->
     assert market.refused_by[account(cheap)] <= MOST_STRANGER
 
 
+@pytest.fixture
+def priced() -> Turncoats:
+    """A market of twenty offers, the best of which takes any number of jobs at a price of 20."""
+    market = Turncoats(Database(None), KeeperSettings())
+    for number in range(20):
+        market.offer(key(number), price=20 + number)
+    return market
+
+
+def test_a_request_that_waits_for_its_own_payer_gets_the_best_offer_all_the_same(priced: Turncoats) -> None:
+    asked = [priced.ask(CONSUMER, salt, "one address") for salt in range(3 * MOST_STRANGER)]
+    for _ in range(6):
+        priced.turn()
+    assert [priced.prices.get(one) for one in asked] == [20] * len(asked)
+
+
+def test_a_payer_that_lacked_its_coin_at_first_gets_the_best_offer_all_the_same(priced: Turncoats) -> None:
+    late = priced.ask(CONSUMER, 0, "one address", has=Account(Wei(0), Wei(0)))
+    priced.turn()
+    again = priced.ask(CONSUMER, 1, "one address")
+    for _ in range(3):
+        priced.turn()
+    assert [priced.prices.get(one) for one in (late, again)] == [20, 20]
+
+
+def test_a_request_whose_match_could_not_be_handed_in_gets_the_best_offer_all_the_same(priced: Turncoats) -> None:
+    asked, priced.is_away = priced.ask(CONSUMER, 0, "one address"), True
+    priced.turn()
+    priced.is_away = False
+    for _ in range(2):
+        priced.turn()
+    assert priced.prices == {asked: 20}
+
+
 def test_what_an_honest_provider_has_left_is_not_touched_by_matches_that_others_make_fail(market: Turncoats) -> None:
     market.offer()
     hostile = key(1)
@@ -198,3 +232,20 @@ def test_matches_of_the_operators_own_provider_that_fail_are_bounded_too() -> No
         market.turn()
     shared = 2_000_000 * own.shared_percent // 100
     assert REFUSED_GAS < sum(market.refused_by.values()) * REFUSED_GAS <= shared + MATCH_GAS
+
+
+def test_accounts_with_a_settled_job_each_make_the_keeper_lose_no_more_than_its_day() -> None:
+    """Thirty accounts, each with one job of its own with itself, lost fourteen times the day's gas."""
+    own = KeeperSettings(gas_gwei_per_day=2_000_000, own_accounts=(account(PROVIDER).checksum,))
+    market, dear = Turncoats(Database(None), own), MATCH_GAS * GWEI
+    market.offer(price=dear)
+    for number in range(10, 40):
+        name = account(key(number))
+        market.settled(name, name, 1)
+        market.hostile.add(name)
+        for salt in range(20):
+            market.ask(key(number), salt, f"address {number}", most=dear)
+    for _ in range(60):
+        market.turn(1200)
+    shared = own.gas_gwei_per_day * own.shared_percent // 100
+    assert shared / 2 < market.cost // GWEI <= own.gas_gwei_per_day + shared
