@@ -3,7 +3,7 @@
 1. A step that brings the operator's own accounts at least what it costs is sent: they provide the job, own its data, or
    sign its decisions. The operator names them. What a job brings counts once for all of its steps: what one of them
    cost is not there for the next. A restart counts anew. A match that fails brings nothing, so what such matches lose
-   in a day is bounded, whoever their parties are; further ones are paid for as all others.
+   in a day is bounded, for all parties together; further ones are paid for as all others.
 2. Everything else is paid out of a budget for each day (UTC), in billionths of the native coin. Accounts with settled
    jobs have a part of it of their own (:mod:`parts`), which no other account can use. All others share the rest, half
    of it for matches and half for jobs under way: a quarter at once, and what is left evenly over the day.
