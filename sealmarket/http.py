@@ -185,7 +185,7 @@ class HttpClient:
             with closing(transport.handle_request(asked)) as response:
                 assert isinstance(response.stream, httpx.SyncByteStream)
                 yield Answer(url, response.status_code, response.headers, limit, response.stream)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # a name that IDNA does not read
             if isinstance(error, httpx.TimeoutException) or deadline.left <= 0:
                 raise DeadlineExceeded(url, self._seconds) from error
             raise _no_answer(url, error) from error

@@ -60,18 +60,24 @@ def _others(path: Path) -> int:
 
 
 def write_private(path: Path, raw: bytes) -> None:
-    """A new file, on disk when this returns, so that it survives a crash right after.
+    """A new file, on disk when this returns, so that it survives a crash right after. Where the disk does not take all
+    of it there is none.
 
     Raises:
         FileExistsError: it is never overwritten.
+        OSError: the disk is full.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, MODE)
-        file.write(raw)
-        file.flush()
-        os.fsync(descriptor)
-    _keep_name(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, MODE)
+            file.write(raw)
+            file.flush()
+            os.fsync(descriptor)
+        _keep_name(path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _keep_name(path: Path) -> None:

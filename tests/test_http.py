@@ -228,7 +228,9 @@ def test_a_redirect_is_an_answer_and_not_followed(server: Server, client: HttpCl
     assert len(server.heads) == 1
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://[::1", "http://" + "a" * 70 + ".invalid", "ftp://x"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9", "http://[::1", "http://xn--a", "http://" + "a" * 70 + ".invalid", "ftp://x"]
+)
 def test_a_url_that_leads_nowhere_is_no_answer(url: str, client: HttpClient) -> None:
     with pytest.raises(NoAnswer):
         get(client, url)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,21 @@ def test_a_secret_is_never_overwritten_not_even_through_a_link(tmp_path: Path) -
         with pytest.raises(FileExistsError):
             write_private(tmp_path / name, b"new")
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("write", [write_private, replace_private])
+def test_a_file_that_a_full_disk_did_not_take_whole_is_not_there(
+    write: Callable[[Path, bytes], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_space)
+        with pytest.raises(OSError, match="no space"):
+            write(tmp_path / "secret", b"a part of")
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "secret", b"whole")
 
 
 def test_a_mounted_secret_is_read_through_its_links(tmp_path: Path) -> None:

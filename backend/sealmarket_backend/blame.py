@@ -17,7 +17,7 @@ from sealmarket_enclave.protocol.codec import Address
 _OF_HOLDER = {"InsufficientBalance": "holder", "InsufficientStake": "holder"}
 _OF_SIGNER = {"BadSignature": "signer", "WrongGeneration": "signer"}
 _NAMING = _OF_HOLDER | _OF_SIGNER
-_WITHOUT_REASON = frozenset({"", "NotEnoughGas"})
+WITHOUT_REASON = frozenset({"", "NotEnoughGas"})
 """An entry that ran out of gas: a wallet's contract may use up what it gets."""
 
 
@@ -29,7 +29,7 @@ def at_fault(error: Reverted, found: Proposal, has_code: Callable[[Address], boo
     """
     request, order = found.request.request, found.compute.order
     parties = frozenset({request.consumer, request.payer, order.provider})
-    if error.name in _WITHOUT_REASON:
+    if error.name in WITHOUT_REASON:
         return frozenset(one for one in parties if has_code(one))
     if error.name == "OrderFilled":
         cancelled = error.arguments.get("used") == CANCELLED

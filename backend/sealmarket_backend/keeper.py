@@ -105,7 +105,16 @@ class Keeper:
         self._jobs: Turns[JobView] = Turns(index.unfinished)
         self._unspent: Turns[Unspent] = Turns(lambda after, limit: index.unspent(self._now, after, limit))
         self._matcher = Matcher(
-            chain, self._outgoing, orders, index, self._income, rules=rules, lacking=lacking, sets=sets, suspect=suspect
+            chain,
+            self._outgoing,
+            orders,
+            index,
+            self._income,
+            rules=rules,
+            lacking=lacking,
+            sets=sets,
+            suspect=suspect,
+            monotonic=monotonic,
         )
         self._ended = EndedEpochs(database, rules)
         self._require_lead = require_lead

@@ -8,7 +8,9 @@ So no match is tried for an account by whose doing one failed a while ago, nor m
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 
 from sealmarket.chain import Chain, Reverted
@@ -20,7 +22,7 @@ from sealmarket.protocol.merkle import account_leaf, capability_leaf
 from sealmarket.protocol.orders import Request
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import SignedAssetOrder, SignedRequest
-from sealmarket_backend.blame import at_fault
+from sealmarket_backend.blame import WITHOUT_REASON, at_fault
 from sealmarket_backend.book import OrderBook
 from sealmarket_backend.errors import NotFound
 from sealmarket_backend.finding import Finder
@@ -28,15 +30,15 @@ from sealmarket_backend.income import Income
 from sealmarket_backend.index import Index, IndexedAsset
 from sealmarket_backend.locked import HeldBack, Locks
 from sealmarket_backend.outgoing import Outgoing, Watched
-from sealmarket_backend.rota import Line, Rota
+from sealmarket_backend.rota import Line, Rota, Waiting
 from sealmarket_backend.sets import LIST_BYTES, LoneSets
-from sealmarket_backend.spending import NotEarned
+from sealmarket_backend.spending import NoRoomOfItsOwn, NotEarned
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 
 log = logging.getLogger(__name__)
 MOST_OFFERS_TRIED = 16
 """How many offers one turn tries for one request: each costs a simulation."""
-IN_LINE = "requests that came before wait for the gas that the keeper gives to accounts without settled jobs"
+IN_LINE = "requests that came before wait for the gas that the keeper gives to accounts without room in a part of it"
 
 
 class Matcher:
@@ -54,23 +56,23 @@ class Matcher:
         lacking: Callable[[Request], tuple[str, ...]],
         sets: LoneSets,
         suspect: Callable[[Address | Bytes32], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._chain, self._outgoing, self._orders, self._index = chain, outgoing, orders, index
         self._income, self._lacking = income, lacking
         self._sets, self._prove = sets, sets.prove
         self._suspect = suspect
         self._finder = Finder(orders, rules, sets)
-        self._rota, self._line = Rota(orders.waiting), Line()
+        self._rota, self._line = Rota(orders.waiting, monotonic), Line()
         self._locks = Locks(chain, rules, self._is_known, outgoing.waits.failures)
 
     def match_some(self, now: int, guarded: Callable[[str, Callable[[], None]], None]) -> None:
         """Jobs are bounded by stake and escrow; requests are free, so they come last, and a bounded number a turn."""
         for gone in self._rota.read():
             self._finder.forget(gone.request_hash)
-        self._line.begin(self._rota.peers())
-        for one in self._rota.due():
+        for one in self._rota.due(self._line.begin(self._rota.has)):
             if (signed := self._orders.request(one.request_hash)) is not None:
-                guarded(f"request {one.request_hash}", partial(self._match_in_turn, signed, one.peer, now))
+                guarded(f"request {one.request_hash}", partial(self._match_in_turn, signed, one, now))
             else:
                 self._rota.drop(one)
                 self._finder.forget(one.request_hash)
@@ -80,23 +82,33 @@ class Matcher:
         spending = self._outgoing.spending
         return spending is None or account in self._income.own or spending.part(account) > 0
 
-    def _match_in_turn(self, signed: SignedRequest, peer: str, now: int) -> None:
-        """Consumers without a part of the budget get what all share, peer by peer."""
-        if self._is_known(signed.request.consumer):
-            self._match(signed, now)
-        elif not self._line.is_next(peer):
-            self._orders.explain(signed.request.struct_hash(), (IN_LINE,))
+    def _match_in_turn(self, signed: SignedRequest, one: Waiting, now: int) -> None:
+        """What all share is for the next peer in the line alone, whether a consumer has a part of the budget or not."""
+        self._line.looks_at(one)
+        if self._is_known(signed.request.consumer) and self._had_turn_of_its_own(signed, now):
+            self._line.leave(one)
+        elif not self._line.is_next(one):
+            self._orders.explain(one.request_hash, (IN_LINE,))
         else:
             try:
                 if self._match(signed, now):
-                    self._line.leave(peer)
+                    self._line.took(one)
             except NotEarned as error:
                 if error.shared:
-                    self._line.wait(peer)
+                    self._line.wait(one)
                 raise
 
-    def _match(self, signed: SignedRequest, now: int) -> bool:
-        """Whether a match is sent; if not, the request says why. Raises :class:`NotEarned`."""
+    def _had_turn_of_its_own(self, signed: SignedRequest, now: int) -> bool:
+        """Whether a request could be looked at without what all share. Raises :class:`NotEarned` for another cause."""
+        try:
+            self._match(signed, now, shares=False)
+        except NoRoomOfItsOwn:
+            return False
+        return True
+
+    def _match(self, signed: SignedRequest, now: int, *, shares: bool = True) -> bool:
+        """Whether a match is sent; if not, the request says why. ``shares``: what all share may pay for it. Raises
+        :class:`NotEarned`."""
         request = signed.request
         request_hash = request.struct_hash()
         if self._chain.at(self._chain.head()).job(request_hash).status != Status.NONE:
@@ -113,7 +125,7 @@ class Matcher:
         # An offer may be the cheapest and without stake or volume: it must not keep a request from the next one.
         while isinstance(found := self._finder.propose(signed, on_sale, now), Proposal):
             try:
-                self._add(found, on_sale)
+                self._add(found, on_sale, shares=shares)
                 return True
             except NotEarned as error:
                 self._orders.explain(request_hash, (*dict.fromkeys(refusals), str(error)))
@@ -130,19 +142,26 @@ class Matcher:
         return False
 
     def _is_for_others(self, found: Proposal, error: HeldBack | Reverted, on_sale: OnSale) -> bool:
-        """Whether a request may have other offers, after a match with these was not sent."""
+        """Whether a request may have other offers, after a match with these was not sent. It gets its best one later
+        where that is no fault of the offer."""
+        provider = found.compute.order.provider
         if isinstance(error, HeldBack):
-            self._finder.refuse(found)
-            return error.account == found.compute.order.provider
-        log.info("request %s is not matched: %s", found.request.request.struct_hash(), error)
-        if dropped := _drop_asset_offers(found, error, on_sale):
+            if error.account != provider:
+                return False  # the offer is good, and the cheapest
+            by: Collection[Address] = (provider,)
+        else:
+            log.info("request %s is not matched: %s", found.request.request.struct_hash(), error)
+            by = () if error.name in WITHOUT_REASON else at_fault(error, found, self._has_code)
+        if by and provider not in by:
+            return False  # by the doing of the request's own side: the best offer stays the best
+        if isinstance(error, Reverted) and (dropped := _drop_asset_offers(found, error, on_sale)):
             for offer in dropped:
                 self._suspect(offer.order.struct_hash())
         else:
-            self._unmatched(found)
+            self._unmatched(found, by)
         return True
 
-    def _add(self, found: Proposal, on_sale: OnSale) -> None:
+    def _add(self, found: Proposal, on_sale: OnSale, *, shares: bool) -> None:
         """Raises :class:`HeldBack`, :class:`NotEarned`, :class:`Reverted`, and nothing is sent."""
         request = found.request.request
         self._require_patience(found.compute.order.provider)
@@ -152,7 +171,7 @@ class Matcher:
             self._locks.require(lock, self._outgoing.locks())
         blame = partial(at_fault, found=found, has_code=self._has_code)
         watched = Watched(partial(self._unmatched, found), blame, locks)
-        call, cause = self._match_call(found, on_sale), self._income.of_match(found)
+        call, cause = self._match_call(found, on_sale), replace(self._income.of_match(found), shares=shares)
         self._outgoing.add(f"request {request.struct_hash()}", call, watched, cause)
         self._finder.reserve(found)
 
@@ -169,13 +188,17 @@ class Matcher:
     def _has_code(self, account: Address) -> bool:
         return bool(self._chain.code(account, self._chain.head()))
 
-    def _unmatched(self, found: Proposal) -> None:
+    def _unmatched(self, found: Proposal, by: Collection[Address] | None) -> None:
         """A match did not hold, or did not come to be: its offer is looked at again, and takes as many jobs as before.
 
-        A consumer can have a match simulated that its wallet refuses in a block: no event tells of that.
+        A consumer can have a match simulated that its wallet refuses in a block: no event tells of that. ``by``: whose
+        doing that is, as far as is known; None where it came to no block. The request gets another offer unless it is
+        its own side's doing, or the keeper's.
         """
-        self._finder.refuse(found)
-        self._suspect(found.compute.order.provider)
+        provider = found.compute.order.provider
+        if by is not None and (not by or provider in by):
+            self._finder.refuse(found)
+        self._suspect(provider)
         self._suspect(found.compute.order.struct_hash())
 
     def _on_sale(self, request: Request) -> OnSale:

@@ -58,10 +58,11 @@ Blame = Callable[[Reverted], Collection[Address]]
 class Watched:
     """What is done where a call comes to nothing, by whose doing that is, and what it locks while it is under way.
 
+    ``failed`` hears by whose doing it failed in its block, as far as is known, or None where it came to none.
     ``kind``: by which it is known again once it failed, and waits; without one its function.
     """
 
-    failed: Callable[[], None] = lambda: None
+    failed: Callable[[Collection[Address] | None], None] = lambda _by: None
     blame: Blame = lambda _error: ()
     locks: tuple[Lock, ...] = ()
     kind: str = ""
@@ -171,7 +172,7 @@ class Outgoing:
     def _call_off(self, group: Sequence[_Entry]) -> None:
         self._settle(group, 0, {})
         for entry in group:
-            entry.watched.failed()
+            entry.watched.failed(None)
 
     def _settle(self, group: Sequence[_Entry], cost: int, failures: Mapping[int, Reverted]) -> set[Address]:
         """Each entry of a transaction bears its part of the cost, by its gas. Returns who made entries fail."""
@@ -185,7 +186,7 @@ class Outgoing:
                 if not by:  # else the account waits, and a request gets another one's offer
                     self.waits.failed(entry.kind)
                 all_failed |= by
-                entry.watched.failed()
+                entry.watched.failed(by)
         return all_failed
 
     def _ended(self, transaction: Bytes32) -> Mined | None:

@@ -7,8 +7,7 @@ other sender. A look that takes long ends the turn, and its sender rests.
 However many requests are open, a turn reads two pages of them: what is new, and the next part of a round through all,
 which finds what opened again and forgets what is open no more.
 
-Gas that the keeper gives to accounts without a part of their own is given to peers in the order in which they came for
-it (:class:`Line`).
+Gas of what all accounts share is given to peers in the order in which they came for it (:class:`Line`).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -96,32 +95,40 @@ class Rota:
         self._put(found)
         return gone
 
-    def peers(self) -> Collection[str]:
-        """Who has a request that is open, as far as was read."""
-        return self._peers.keys() | self._served.keys()
+    def has(self, one: Waiting) -> bool:
+        """Whether it is open, as far as was read."""
+        queue = self._peers.get(one.peer) or self._served.get(one.peer)
+        return queue is not None and (one.request_hash in queue.new or one.request_hash in queue.seen)
 
-    def due(self) -> Iterator[Waiting]:
+    def due(self, first: Waiting | None = None) -> Iterator[Waiting]:
         """The requests to look at in this turn, in order; the clock is read between them. One request of each peer
-        after the other; of each peer, and of the peers, the longest not looked at first."""
+        after the other; of each peer, and of the peers, the longest not looked at first. ``first`` comes before them,
+        unless its peer rests."""
         self._begin()
         began = now = self._clock()
         before = self._looks
         self._resting = {peer: until for peer, until in self._resting.items() if until > now}
-        while (peer := next((peer for peer in self._peers if peer not in self._resting), None)) is not None:
-            one = self._peers[peer].next(before)
-            if one is None:
-                self._served[peer] = self._peers.pop(peer)
-                continue
+        one = first if first is not None and self.has(first) and first.peer not in self._resting else None
+        while (one := one or self._next(before)) is not None:
             if self._looks - before >= LEAST and now >= began + SECONDS:
                 return
             self._looks += 1
-            self._peers[peer].looked_at(one, self._looks)
-            self._peers.move_to_end(peer)
+            self._peers[one.peer].looked_at(one, self._looks)
+            self._peers.move_to_end(one.peer)
             yield one
             took, now = self._clock() - now, self._clock()
             if took > LONG_SECONDS:
-                self._resting[peer] = now + RESTS * took
+                self._resting[one.peer] = now + RESTS * took
                 return
+            one = None
+
+    def _next(self, looks: int) -> Waiting | None:
+        """The next request of the peer whose turn it is; None where each was looked at after so many looks."""
+        while (peer := next((peer for peer in self._peers if peer not in self._resting), None)) is not None:
+            if (one := self._peers[peer].next(looks)) is not None:
+                return one
+            self._served[peer] = self._peers.pop(peer)
+        return None
 
     def drop(self, one: Waiting) -> None:
         """It is open no more."""
@@ -163,38 +170,61 @@ class Rota:
 
 
 class Line:
-    """Peers that wait for what is given to one after the other, however many of them ask and however often."""
+    """Peers that wait for what is given to one after the other, however many of them ask and however often.
+
+    A place names the request for which its peer waits, and ends with it. The first of them is looked at in each turn
+    before all others, and leaves where it then takes nothing of what there is: no peer keeps the line from moving by
+    not asking.
+    """
 
     def __init__(self) -> None:
-        self._places: dict[str, None] = {}
-        self._empty = self._asked = False
-        """In this turn of the keeper: whether there is no more to give, and whether the first peer has asked."""
+        self._places: dict[str, Waiting] = {}
+        self._empty = False
+        self._asked: str | None = None
+        """In this turn of the keeper: whether there is no more to give, and the first peer, once it had its chance."""
 
-    def begin(self, waiting: Collection[str]) -> None:
-        """A turn begins. Who has nothing in the book leaves, and so does the first where it asked and took nothing."""
-        if self._asked and not self._empty:
-            self.leave(next(iter(self._places)))
-        self._places = {peer: None for peer in self._places if peer in waiting}
-        self._empty = self._asked = False
+    def begin(self, is_open: Callable[[Waiting], bool]) -> Waiting | None:
+        """A turn begins, in which the request that is returned is looked at first. A place ends whose request is open
+        no more, and the first one's where it had its chance and took nothing."""
+        if self._asked is not None and not self._empty:
+            self._places.pop(self._asked, None)
+        self._places = {peer: one for peer, one in self._places.items() if is_open(one)}
+        self._empty, self._asked = False, None
+        return self._first()
 
-    def is_next(self, peer: str) -> bool:
-        """Whether a peer may ask now; otherwise it has a place from now on."""
-        first = next(iter(self._places), None)
-        if self._empty or first not in (None, peer):
-            self._places.setdefault(peer)
+    def looks_at(self, one: Waiting) -> None:
+        """A request is looked at, whether it then asks or not."""
+        first = self._first()
+        if first is not None and first.request_hash == one.request_hash:
+            self._asked = first.peer
+
+    def is_next(self, one: Waiting) -> bool:
+        """Whether its peer may ask now; otherwise it has a place from now on."""
+        first = self._first()
+        if self._empty or (first is not None and first.peer != one.peer):
+            self._places.setdefault(one.peer, one)
             return False
-        self._asked = first is not None
+        self._asked = first.peer if first is not None else None
         return True
 
-    def wait(self, peer: str) -> None:
+    def wait(self, one: Waiting) -> None:
         """There is nothing to give for the rest of this turn: the peer that asked is the first in the next one."""
-        self._places = {peer: None, **self._places}
+        self._places = {one.peer: one} | {peer: there for peer, there in self._places.items() if peer != one.peer}
         self._empty = True
 
-    def leave(self, peer: str) -> None:
-        """It took something."""
-        self._places.pop(peer, None)
-        self._asked = False
+    def took(self, one: Waiting) -> None:
+        """Its peer took something, and waits no more."""
+        self._places.pop(one.peer, None)
+        if self._asked == one.peer:
+            self._asked = None
+
+    def leave(self, one: Waiting) -> None:
+        """It waits for nothing here; its peer may wait for another request."""
+        if (there := self._places.get(one.peer)) is not None and there.request_hash == one.request_hash:
+            self.took(there)
+
+    def _first(self) -> Waiting | None:
+        return next(iter(self._places.values()), None)
 
 
 def _place(one: Waiting) -> int:

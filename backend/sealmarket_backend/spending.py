@@ -2,8 +2,8 @@
 
 1. A step that brings the operator's own accounts at least what it costs is sent: they provide the job, own its data, or
    sign its decisions. The operator names them. What a job brings counts once for all of its steps: what one of them
-   cost is not there for the next. A restart counts anew. A match that fails brings nothing, so what such matches lost
-   is bounded too.
+   cost is not there for the next. A restart counts anew. A match that fails brings nothing, so what such matches lose
+   in a day is bounded, for all parties together; further ones are paid for as all others.
 2. Everything else is paid out of a budget for each day (UTC), in billionths of the native coin. Accounts with settled
    jobs have a part of it of their own (:mod:`parts`), which no other account can use. All others share the rest, half
    of it for matches and half for jobs under way: a quarter at once, and what is left evenly over the day.
@@ -61,6 +61,10 @@ class NotEarned(SealmarketError):
         )
 
 
+class NoRoomOfItsOwn(NotEarned):
+    """The parts of the parties do not pay for a match, and what all share is not for it now."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeeperSettings:
     """``gas_gwei_per_day``: what the operator gives for others' steps in a day, 1 coin by default. ``shared_percent``
@@ -91,6 +95,8 @@ class Cause:
     request: Bytes32 | None = None
     """Whose job brings it: that income counts once."""
     payer: Address | None = None
+    shares: bool = True
+    """Whether what all share may pay for it."""
 
     @property
     def parties(self) -> frozenset[Address]:
@@ -162,8 +168,8 @@ class Spending:
         """
         day, cost = int(self._clock()) // DAY_SECONDS, gas * self._gas_price()
         gwei = -(-cost // GWEI)
-        if cause.earned - self._spent_of_income(cause) >= cost:
-            rows = self._at_risk(cause, day, gwei)
+        rows = self._at_risk(cause, day, gwei)
+        if rows is not None and cause.earned - self._spent_of_income(cause) >= cost:
             self._spend_income(cause, cost)
             return self._counted(Reserved(cause, day, rows, cost))
         whole = self.settings.gas_gwei_per_day
@@ -186,6 +192,10 @@ class Spending:
         for_matches = whole * self.settings.matching_percent // 100
         key, most = (_SHARED_MATCHES, for_matches) if cause.matching else (_SHARED_STEPS, whole - for_matches)
         of = " for accounts without a part of their own"
+        if not cause.shares:
+            raise NoRoomOfItsOwn(of, most)
+        if cause.matching and gwei > most:
+            raise NotEarned(f"{of}: a match of {gwei} gwei, expected at most a day's; of others", most)
         if cause.matching and gas > SHARED_MATCH_GAS:
             raise NotEarned(f"{of}: a match of {gas} gas, expected at most {SHARED_MATCH_GAS}; of others", most)
         self._require(day, key, gwei, self._until_now(most), of, shared=True)
@@ -198,15 +208,13 @@ class Spending:
         at_once = most * AT_ONCE_PERCENT // 100
         return at_once + (most - at_once) * (int(self._clock()) % DAY_SECONDS) // DAY_SECONDS
 
-    def _at_risk(self, cause: Cause, day: int, gwei: int) -> dict[bytes, int]:
+    def _at_risk(self, cause: Cause, day: int, gwei: int) -> dict[bytes, int] | None:
         """A match that would earn its gas counts while it is under way, and where it fails: it costs its payer nothing
-        to have it fail. Raises :class:`NotEarned`."""
+        to have it fail. None where such matches lost as much as they may: it is paid for as any other."""
         if not cause.matching:
             return {}
-        limit = self._shared(self.settings.gas_gwei_per_day)
-        if self._spent(day, _LOST) > limit and not self.part(cause.accounts[0]):
-            raise NotEarned(" for matches that came to nothing", limit)
-        return {_LOST: gwei}
+        has_room = self._spent(day, _LOST) <= self._shared(self.settings.gas_gwei_per_day)
+        return {_LOST: gwei} if has_room else None
 
     def settle(self, reserved: Reserved, cost: int, failed_by: Collection[Address] | None = None) -> None:
         """Set a count right: what the step did cost, in wei. ``failed_by``: it failed, and by whose doing; the consumer

@@ -8,8 +8,8 @@ since that file was written, a line each:
    the lost answer may have cost counts as spent.
 2. A step that ends a request is written when its receipt is kept, and reaches the disk with the next one. Where the
    machine loses it, the grant is retired, and its request counts at the most that it could cost.
-3. A line that a crash cut is the last one, and says nothing: its request was never sent, or its answer is lost. A
-   process that starts writes what the log says into the grant's file, and begins a new log.
+3. A line that a crash or a full disk cut is the last one, and says nothing: its request was never sent, or its answer
+   is lost. A process that starts writes what the log says into the grant's file, and begins a new log.
 
 States: ``idle -> asked -> idle`` (a receipt, or a refusal, which leaves the number free), ``-> retired`` (an answer was
 lost, or the service takes the grant no more). A request that was refused counts at its most until the next receipt: its
@@ -115,21 +115,22 @@ class _Log:
     def __init__(self, path: Path) -> None:
         write_private(path, b"")
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
-        self._size = 0
+        self._size, self._is_cut = 0, False
 
     def write(self, line: bytes, *, sync: bool) -> bool:
-        """Append a line, and have it on disk where that is asked for. False where the log, or the disk, is full.
-
-        Nothing is written behind a line of which a part alone was.
-        """
-        if self._size + len(line) > _MOST_LOG:
+        """Append a line, and have it on disk where that is asked for. False where the log, or the disk, is full: no
+        line comes behind one that may be cut."""
+        if self._is_cut or self._size + len(line) > _MOST_LOG:
             return False
-        self._size = _MOST_LOG if os.write(self._descriptor, line) != len(line) else self._size + len(line)
-        if self._size == _MOST_LOG:
-            return False
-        if sync:
-            os.fdatasync(self._descriptor)
-        return True
+        self._is_cut = True
+        with suppress(OSError):
+            self._is_cut = os.write(self._descriptor, line) != len(line)
+            if sync and not self._is_cut:
+                self._is_cut = True
+                os.fdatasync(self._descriptor)
+                self._is_cut = False
+        self._size += len(line)
+        return not self._is_cut
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -192,6 +193,8 @@ class GrantShelf:
         """Write a step down (rules 1 and 2)."""
         path = self._path(grant).with_suffix(_LOG_SUFFIX)
         if path not in self._logs:
+            if path.exists():  # where a log could not be opened, or not be ended
+                return self._fold(grant)
             self._logs[path] = _Log(path)
         if not self._logs[path].write(Step.of(grant).canonical() + b"\n", sync=sync):
             return self._fold(grant)

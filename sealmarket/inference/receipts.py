@@ -28,6 +28,8 @@ from sealmarket_enclave.protocol.signing import SignatureRefused, recover
 FILE = "receipts.jsonl"
 _MOST_LINE = 64 << 10
 _RESPONSE = b"\x01"
+_CUT = b"\0\n"
+"""Closes a line that was cut, wherever that was: no receipt ends so."""
 METER = "meter"
 """Where a receipt's engine names what counted its units; the enclave says it, and no workload can."""
 
@@ -107,14 +109,14 @@ class ReceiptFile:
         self._path, self._lock = folder / FILE, threading.Lock()
 
     def keep(self, kept: KeptReceipt) -> None:
-        """Append one; a line that a crash cut is closed first, and is no receipt."""
+        """Append one; a line that a crash or a full disk cut is closed first, and is no receipt."""
         with self._lock:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self._path, flags, MODE)
             try:
                 size = os.fstat(descriptor).st_size
                 whole = not size or os.pread(descriptor, 1, size - 1) == b"\n"
-                line = (b"" if whole else b"\n") + kept.canonical() + b"\n"
+                line = (b"" if whole else _CUT) + kept.canonical() + b"\n"
                 if os.write(descriptor, line) != len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
                 os.fdatasync(descriptor)

@@ -76,9 +76,10 @@ class Watch:
             asker = self._open(job_id, url)
             self._known.add(job_id)
             self._replicas.add(asker)
-        except (SealmarketError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever one service has happen, the others are looked at
             self._left_out[job_id] = self._now() + RETRY_SECONDS
-            self._say(f"WARNING: service {job_id} is left out: {error}")
+            kind = "" if isinstance(error, SealmarketError) else f"{type(error).__name__}: "
+            self._say(f"WARNING: service {job_id} is left out: {kind}{error}")
         else:
             self._say(f"service {job_id} at {url} is verified, and asked from now on")
 

@@ -12,7 +12,7 @@ from sealmarket_backend.tables import Database
 from sealmarket_backend.waits import FIRST_SECONDS
 from sealmarket_enclave.protocol.codec import Bytes32, Wei
 from tests.backend.orders import CONSUMER, PROVIDER, account, state_of
-from tests.backend.turncoats import MATCH_GAS, REFUSED_GAS, Turncoats, key
+from tests.backend.turncoats import MATCH_GAS, MIDNIGHT, REFUSED_GAS, Turncoats, key
 
 DAY = KeeperSettings(gas_gwei_per_day=20_000_000)
 """Of which strangers' matches get 2,500,000: thirteen, or twenty-seven that are refused."""
@@ -111,6 +111,40 @@ def test_a_provider_that_moves_its_stake_away_takes_no_other_providers_jobs() ->
     assert market.refused_by[account(cheap)] <= MOST_STRANGER
 
 
+@pytest.fixture
+def priced() -> Turncoats:
+    """A market of twenty offers, the best of which takes any number of jobs at a price of 20."""
+    market = Turncoats(Database(None), KeeperSettings())
+    for number in range(20):
+        market.offer(key(number), price=20 + number)
+    return market
+
+
+def test_a_request_that_waits_for_its_own_payer_gets_the_best_offer_all_the_same(priced: Turncoats) -> None:
+    asked = [priced.ask(CONSUMER, salt, "one address") for salt in range(3 * MOST_STRANGER)]
+    for _ in range(6):
+        priced.turn()
+    assert [priced.prices.get(one) for one in asked] == [20] * len(asked)
+
+
+def test_a_payer_that_lacked_its_coin_at_first_gets_the_best_offer_all_the_same(priced: Turncoats) -> None:
+    late = priced.ask(CONSUMER, 0, "one address", has=Account(Wei(0), Wei(0)))
+    priced.turn()
+    again = priced.ask(CONSUMER, 1, "one address")
+    for _ in range(3):
+        priced.turn()
+    assert [priced.prices.get(one) for one in (late, again)] == [20, 20]
+
+
+def test_a_request_whose_match_could_not_be_handed_in_gets_the_best_offer_all_the_same(priced: Turncoats) -> None:
+    asked, priced.is_away = priced.ask(CONSUMER, 0, "one address"), True
+    priced.turn()
+    priced.is_away = False
+    for _ in range(2):
+        priced.turn()
+    assert priced.prices == {asked: 20}
+
+
 def test_what_an_honest_provider_has_left_is_not_touched_by_matches_that_others_make_fail(market: Turncoats) -> None:
     market.offer()
     hostile = key(1)
@@ -127,6 +161,65 @@ def test_what_an_honest_provider_has_left_is_not_touched_by_matches_that_others_
     assert market.spending._spent(day, account(PROVIDER)) == 0 < before
 
 
+def newcomers(market: Turncoats, count: int = 3) -> list[Bytes32]:
+    """Honest strangers, each from an address of its own."""
+    return [market.ask(key(500 + number), 0, f"honest {number}") for number in range(count)]
+
+
+@pytest.mark.parametrize("unmatchable", [False, True])
+def test_a_peer_whose_stranger_settled_a_job_in_the_meantime_keeps_no_stranger_waiting(
+    market: Turncoats, unmatchable: bool
+) -> None:
+    """An address kept the first place for ever, with a request of an account that asked the line no more: three honest
+    strangers were not matched in 47 hours."""
+    market.offer()
+    market.settled(account(REGULAR), account(key(801)), 1000)
+    for number in range(8):
+        market.ask(key(100 + number), 0, f"early {number}")
+    for _ in range(2):
+        market.turn()
+    settles = key(700)
+    market.ask(settles, 0, "shared address")
+    market.turn()
+    if unmatchable:
+        market.ask(settles, 1, "shared address", most=1)
+    market.settled(account(settles), account(PROVIDER), 1)
+    honest = newcomers(market)
+    for _ in range(47):
+        market.turn(3600)
+    assert max(hours(market, *honest)) - MIDNIGHT / 3600 < 24
+
+
+def test_an_account_with_a_part_too_small_for_a_match_waits_in_the_line_as_strangers_do(market: Turncoats) -> None:
+    """One settled job of a thousand let an account have matches of what strangers share before those that waited."""
+    market.offer()
+    market.settled(account(REGULAR), account(key(801)), 1000)
+    small = key(1)
+    market.settled(account(small), account(small), 1)
+    assert 0 < market.spending.part(account(small)) < MATCH_GAS
+    honest = newcomers(market, 8)
+    market.turn(3600)
+    asked = [market.ask(small, salt, "small part") for salt in range(200)]
+    for _ in range(22):
+        market.turn(3600)
+    last = max(market.matched_at[one] for one in honest)
+    assert not [one for one in asked if market.matched_at.get(one, last) < last]
+
+
+def test_a_request_of_an_account_with_a_part_needs_no_place_in_the_line(market: Turncoats) -> None:
+    market.offer()
+    market.settled(account(REGULAR), account(PROVIDER), 20)
+    for number in range(8):
+        market.ask(key(100 + number), 0, f"early {number}")
+    for _ in range(2):
+        market.turn()
+    regular = market.ask(REGULAR, 0, "early 7")
+    for _ in range(2):
+        market.turn()
+    assert regular in market.matched_at
+    assert len(market.matched_at) < 8
+
+
 def test_matches_of_the_operators_own_provider_that_fail_are_bounded_too() -> None:
     own = KeeperSettings(gas_gwei_per_day=2_000_000, own_accounts=(account(PROVIDER).checksum,))
     market = Turncoats(Database(None), own)
@@ -139,3 +232,20 @@ def test_matches_of_the_operators_own_provider_that_fail_are_bounded_too() -> No
         market.turn()
     shared = 2_000_000 * own.shared_percent // 100
     assert REFUSED_GAS < sum(market.refused_by.values()) * REFUSED_GAS <= shared + MATCH_GAS
+
+
+def test_accounts_with_a_settled_job_each_make_the_keeper_lose_no_more_than_its_day() -> None:
+    """Thirty accounts, each with one job of its own with itself, lost fourteen times the day's gas."""
+    own = KeeperSettings(gas_gwei_per_day=2_000_000, own_accounts=(account(PROVIDER).checksum,))
+    market, dear = Turncoats(Database(None), own), MATCH_GAS * GWEI
+    market.offer(price=dear)
+    for number in range(10, 40):
+        name = account(key(number))
+        market.settled(name, name, 1)
+        market.hostile.add(name)
+        for salt in range(20):
+            market.ask(key(number), salt, f"address {number}", most=dear)
+    for _ in range(60):
+        market.turn(1200)
+    shared = own.gas_gwei_per_day * own.shared_percent // 100
+    assert shared / 2 < market.cost // GWEI <= own.gas_gwei_per_day + shared

@@ -125,16 +125,16 @@ def test_what_is_not_sent_or_in_no_block_is_counted_as_nothing_and_the_rest_by_i
 
 
 def test_what_a_turn_that_broke_off_left_unsent_is_called_off_and_not_sent_with_the_next(database: Database) -> None:
-    sender, called_off = Sender(100_000, 100_000), list[int]()
+    sender, called_off = Sender(100_000, 100_000), list[object]()
     spending = Spending(database, KeeperSettings(), sender)
     outgoing = Outgoing(sender, MARKET, spending)
     call = MARKET.return_unspent(Bytes32(bytes(32)))
-    outgoing.add("entry", call, Watched(lambda: called_off.append(1)))
+    outgoing.add("entry", call, Watched(called_off.append))
     with full_disk(database, "gas_spent"), pytest.raises(StorageFailed):
         outgoing.send()
     assert (sender.sent, called_off) == ([], [])
     outgoing.look()
-    assert (called_off, spending.today()) == ([1], 0)
+    assert (called_off, spending.today()) == ([None], 0)
     outgoing.add("entry", call)
     outgoing.send()
     assert sender.sent == [("returnUnspent", 1, 0)]

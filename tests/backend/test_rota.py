@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealmarket_backend import parts
 from sealmarket_backend import rota as rota_module
 from sealmarket_backend.book import WAITING
 from sealmarket_backend.database.schema import ORDERS
@@ -196,8 +197,11 @@ def plans(database: Database) -> dict[str, str]:
     }
     queries |= {f"newest of {table}": f"SELECT MAX(sequence) FROM {table}" for table in list(queries)}
     queries["a page of requests that wait"] = WAITING.replace("?", "7")
+    queries["jobs settled lately"] = parts.ALL.replace("?", "7")
+    queries["their parties"] = parts.PARTIES.replace("?", "7")
     if database.dialect.name == "sqlite":
-        return {name: database.rows(f"EXPLAIN QUERY PLAN {query}")[0]["detail"] for name, query in queries.items()}
+        rows = {name: database.rows(f"EXPLAIN QUERY PLAN {query}") for name, query in queries.items()}
+        return {name: " ".join(row["detail"] for row in found) for name, found in rows.items()}
     with database.write() as connection:  # it scans empty tables unless it is told not to
         connection.execute("SET LOCAL enable_seqscan = off")
         plans = {name: connection.execute(f"EXPLAIN {query}").fetchall() for name, query in queries.items()}
@@ -206,41 +210,101 @@ def plans(database: Database) -> dict[str, str]:
 
 def test_no_turn_and_no_post_reads_the_whole_book(plans: dict[str, str]) -> None:
     assert all("SEARCH" in plan or "Index" in plan for plan in plans.values()), plans
-    assert not any("Seq Scan" in plan for plan in plans.values()), plans
+    assert not any("Seq Scan" in plan or "SCAN jobs" in plan for plan in plans.values()), plans
+
+
+def there(one: Waiting) -> bool:
+    """Every request is open."""
+    return True
+
+
+def a_request_of_each(*peers: str) -> list[Waiting]:
+    return [one for peer in peers for one in posted(peer, 1)]
 
 
 def test_peers_get_what_is_given_in_the_order_in_which_they_came_for_it() -> None:
     line, served = Line(), []
-    peers = ["one", "two", "three"]
+    asked = a_request_of_each("one", "two", "three")
     for _ in range(7):
-        line.begin(peers)
+        line.begin(there)
         left = 1
-        for peer in peers:
-            if not line.is_next(peer):
+        for one in asked:
+            if not line.is_next(one):
                 continue
             if left:
                 left -= 1
-                served.append(peer)
-                line.leave(peer)
+                served.append(one.peer)
+                line.took(one)
             else:
-                line.wait(peer)
+                line.wait(one)
     assert served[:2] == ["one", "two"]
-    assert all(set(served[n : n + 3]) == set(peers) for n in range(len(served) - 2))
+    assert all(set(served[n : n + 3]) == {"one", "two", "three"} for n in range(len(served) - 2))
 
 
 def test_a_peer_that_asked_and_took_nothing_holds_up_no_other() -> None:
     line = Line()
-    assert line.is_next("empty")
-    line.wait("empty")
-    assert not line.is_next("other")
+    empty, other = a_request_of_each("empty", "other")
+    assert line.is_next(empty)
+    line.wait(empty)
+    assert not line.is_next(other)
     for _ in range(2):
-        line.begin(["empty", "other"])
-        asked = line.is_next("empty"), line.is_next("other")
+        line.begin(there)
+        asked = line.is_next(empty), line.is_next(other)
     assert asked == (False, True)
 
 
-def test_a_peer_that_has_no_request_any_more_has_no_place() -> None:
+def test_a_peer_whose_request_is_open_no_more_has_no_place_whatever_else_it_has_posted() -> None:
     line = Line()
-    line.wait("gone")
-    line.begin(["other"])
-    assert line.is_next("other")
+    gone, other = a_request_of_each("gone", "other")
+    line.wait(gone)
+    assert line.begin(lambda one: one != gone) is None
+    assert line.is_next(other)
+
+
+def test_a_peer_that_was_looked_at_first_and_does_not_ask_keeps_no_place() -> None:
+    line = Line()
+    silent, other = a_request_of_each("silent", "other")
+    line.wait(silent)
+    assert not line.is_next(other)
+    first = line.begin(there)
+    assert first == silent
+    line.looks_at(first)
+    assert line.begin(there) == other
+    assert line.is_next(other)
+
+
+def test_a_request_that_waits_for_nothing_ends_its_own_place_alone() -> None:
+    line = Line()
+    waits, paid = posted("shared", 2)
+    line.wait(waits)
+    line.leave(paid)
+    assert line.begin(there) == waits
+    line.leave(waits)
+    assert line.begin(there) is None
+
+
+def test_the_first_in_the_line_is_looked_at_in_each_turn_whatever_new_its_peer_posts() -> None:
+    """New requests of a peer come before its others: it posted as many as a turn looks at, and its first one waited."""
+    book = Book(posted("first", 1), posted("second", 1))
+    rota = slow(book)
+    [first, _] = turn(rota)
+    for number in range(1, 20):
+        book.post(posted("first", 2 * LEAST, 100 * number))
+        rota.read()
+        assert next(rota.due(first)) == first
+
+
+def test_a_first_one_that_is_open_no_more_or_whose_peer_rests_is_not_looked_at() -> None:
+    now = [0.0]
+    book = Book(posted("costly", 1), posted("other", 1))
+    rota = Rota(book.page, lambda: now[0])
+    rota.read()
+    [first] = book.open[:1]
+    for _ in rota.due():
+        now[0] += 2.0
+    assert [one.peer for one in rota.due(first)] == ["other"]
+    now[0] += 100.0
+    assert [one.peer for one in rota.due(first)] == ["costly", "other"]
+    book.open = [one for one in book.open if one != first]
+    rota.read()
+    assert [one.peer for one in rota.due(first)] == ["other"]

@@ -159,15 +159,24 @@ def test_a_match_that_would_earn_its_gas_costs_nothing_where_it_holds_and_counts
     bank = Bank(database, shared_percent=10)
     match = Cause(BOTH, earned=1000 * GWEI, matching=True)
     held, failed = bank.spending.reserve(match, 60), bank.spending.reserve(match, 60)
-    with pytest.raises(NotEarned, match="for matches that came to nothing: 100 gwei"):
+    with pytest.raises(NotEarned, match="for accounts without a part of their own"):
         bank.spending.reserve(match, 60)
     bank.spending.settle(held, 60 * GWEI)
     assert bank.spending.today() == 0
     bank.spending.settle(failed, 101 * GWEI, ())
     assert bank.spending.today() == 101
-    with pytest.raises(NotEarned):
-        bank.spending.reserve(match, 1)
+    assert bank.spending.reserve(match, 1).shared, "such matches lost what they may: it is paid for as all others"
+    assert bank.spending.today() == 102
     bank.spending.reserve(Cause(BOTH, earned=GWEI), 1)
+
+
+def test_the_part_of_an_account_pays_for_its_matches_once_those_that_earn_lost_what_they_may(divided: Bank) -> None:
+    match = Cause(BOTH, earned=1000 * GWEI, matching=True)
+    divided.spending.settle(divided.spending.reserve(match, 101), 101 * GWEI, (CONSUMERS,))
+    paid = divided.spending.reserve(match, 200)
+    assert (paid.rows[CONSUMERS], paid.rows[PROVIDERS], paid.gwei) == (100, 100, 200)
+    with pytest.raises(NotEarned):
+        divided.spending.reserve(match, 200)
 
 
 def test_neither_a_restart_nor_another_leader_has_a_budget_of_its_own(bank: Bank, database: Database) -> None:

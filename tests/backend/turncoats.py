@@ -15,7 +15,7 @@ from typing import Any
 
 import coincurve
 
-from sealmarket.chain import abi
+from sealmarket.chain import ChainError, abi
 from sealmarket.chain.calls import Call
 from sealmarket.chain.ledger_events import BatchEntryFailed
 from sealmarket.chain.memory import MemoryChain
@@ -83,6 +83,9 @@ class Turncoats:
         self.cost = 0
         """Wei, of all transactions that a block has."""
         self.matched_at: dict[Bytes32, float] = {}
+        self.prices: dict[Bytes32, int] = {}
+        self.is_away = False
+        """Whether no transaction can be handed in."""
 
     # --- parties ------------------------------------------------------------------------------------------------
 
@@ -130,6 +133,8 @@ class Turncoats:
 
     def submit(self, call: Call) -> Bytes32:
         """Handed in; the next look finds it in a block."""
+        if self.is_away:
+            raise ChainError("the node does not answer")
         name = Bytes32(next(self._numbers).to_bytes(32, "big"))
         self._sent[name] = call
         return name
@@ -166,6 +171,7 @@ class Turncoats:
         job = self.chain.match(samples.job_of(request, order, [samples.asset_use(asset_id=ASSET)]))
         self.chain.end(job, Status.CANCELLED)
         self.matched_at[request.struct_hash()] = self.now
+        self.prices[request.struct_hash()] = int(order.price)
         return b""
 
     def _refusal(self, deal: Any, *, pretending: bool = False) -> bytes:

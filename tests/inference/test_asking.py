@@ -272,11 +272,12 @@ def test_each_answer_leaves_a_receipt_that_is_checked_offline_with_the_bodies(tm
             check_kept(found[0], **bodies)
 
 
-def test_a_receipt_that_a_crash_cut_is_left_out_and_the_next_one_stands(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [b'{"version":"sealmarket/kept', b'{"code":null,"service":{}', b'{"a":1}'])
+def test_a_receipt_that_a_crash_cut_is_left_out_and_the_next_one_stands(cut: bytes, tmp_path: Path) -> None:
     asker = FakeEnclave().asker(tmp_path)
     said(asker)
     with (tmp_path / FILE).open("ab") as file:
-        file.write(b'{"version":"sealmarket/kept')
+        file.write(cut)
     assert len(list(read_receipts(tmp_path / FILE))) == 1
     said(asker)
     assert len(list(read_receipts(tmp_path / FILE))) == 2

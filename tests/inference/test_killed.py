@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sealmarket.inference import grants as grants_module
 from sealmarket.inference.grants import GrantShelf, read_grants
 from sealmarket.inference.receipts import FILE, check_kept, read_receipts
 from sealmarket_enclave.protocol.codec import Bytes32
@@ -170,26 +171,70 @@ def test_a_log_is_bounded_and_a_grant_goes_on_after_it_was_full(
     assert [(grant.state, grant.number, grant.spent) for grant in read_grants(tmp_path)] == [("idle", 6, 30)]
 
 
-def test_a_disk_that_takes_a_part_of_a_step_leaves_a_folder_that_opens_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class FullDisk:
+    """A disk that takes the beginning of each line, and no new file, while it is full."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+
+    @contextmanager
+    def full(self, *names: str) -> Iterator[None]:
+        def cut(descriptor: int, data: bytes, write: Callable[[int, bytes], int] = os.write) -> int:
+            return write(descriptor, data[:40])
+
+        def no_space(*_words: object) -> None:
+            raise OSError(errno.ENOSPC, "no space")
+
+        with self._patch.context() as patch:
+            for name in names:
+                patch.setattr(*(os, "write", cut) if name == "write" else (grants_module, name, no_space))
+            yield
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
+    return FullDisk(monkeypatch)
+
+
+def test_a_number_that_a_full_disk_did_not_take_is_on_disk_before_its_request_once_there_is_room(
+    disk: FullDisk, tmp_path: Path
 ) -> None:
-    write: Callable[[int, bytes], int] = os.write
+    """The next line was joined to the part of one: a process that was killed then found the number free again."""
+    asker = FakeEnclave().asker(tmp_path)
+    assert said(asker) == b"chat:hello"
+    with disk.full("write", "replace_private"), pytest.raises(OSError, match="no space"):
+        said(asker)
+    [grant] = asker._shelf.grants.values()
+    assert (grant.state, grant.number) == ("idle", 1)
+    asker._shelf.ask(grant, 50)
+    [kept] = read_grants(tmp_path)
+    assert (kept.state, kept.number, kept.reserved) == ("asked", 2, 50)
 
-    def parts(descriptor: int, line: bytes) -> int:
-        return write(descriptor, line[:9])
 
-    def full(*_words: object) -> None:
-        raise OSError(errno.ENOSPC, "no room")
-
+def test_a_user_goes_on_after_a_full_disk_and_starts_again(disk: FullDisk, tmp_path: Path) -> None:
     enclave = FakeEnclave()
     asker = enclave.asker(tmp_path)
-    said(asker)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", parts)
-        patch.setattr("sealmarket.inference.grants.replace_private", full)
-        for _ in range(2):
-            with pytest.raises(OSError, match="no room"):
-                said(asker)
-    assert [(grant.state, grant.number) for grant in read_grants(tmp_path)] == [("idle", 1)]
+    assert said(asker) == b"chat:hello"
+    with disk.full("write", "replace_private"), pytest.raises(OSError, match="no space"):
+        said(asker)
     assert said(asker) == b"chat:hello"
     assert [(grant.state, grant.number) for grant in read_grants(tmp_path)] == [("idle", 2)]
+    with closing(GrantShelf(tmp_path)) as shelf:
+        assert [grant.number for grant in shelf.grants.values()] == [2]
+
+
+@pytest.mark.parametrize("name", ["_Log", "remove"])
+def test_a_grant_whose_log_could_not_be_opened_or_ended_is_used_on(name: str, disk: FullDisk, tmp_path: Path) -> None:
+    enclave = FakeEnclave()
+    asker = enclave.asker(tmp_path)
+    assert said(asker) == b"chat:hello"
+    full = "remove" if name == "remove" else "replace_private"
+    with disk.full("write", full), pytest.raises(OSError, match="no space"):
+        said(asker)
+    if name == "_Log":
+        [grant] = asker._shelf.grants.values()
+        asker._shelf._fold(grant)
+        asker._shelf._path(grant).with_suffix(".log").touch(0o600)
+    for _ in range(2):
+        assert said(asker) == b"chat:hello"
+    assert len(enclave.seen) == len(set(enclave.seen))

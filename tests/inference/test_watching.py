@@ -108,6 +108,21 @@ def test_a_search_that_fails_is_said_and_the_proxy_goes_on(error: Exception, mar
     assert market.asked == [job("first")]
 
 
+def test_a_service_that_fails_as_nothing_foresaw_keeps_no_other_from_being_looked_at(market: Market) -> None:
+    opened = market.watch._open
+
+    def fails_for_one(job_id: JobId, url: str) -> Asker:
+        if job_id == job("evil"):
+            raise ValueError("a name that nothing reads")
+        return opened(job_id, url)
+
+    market.watch._open = fails_for_one
+    market.listed = {job("evil"): "http://evil", job("good"): "http://good"}
+    market.watch.look()
+    assert market.asked == [job("first"), job("good")]
+    assert "is left out: ValueError: a name" in market.said[0]
+
+
 def test_many_services_that_come_and_go_open_a_bounded_number(tmp_path: Path) -> None:
     market = Market(tmp_path, most=MOST_OPENED + 10)
     market.listed = {job(f"{number}"): "http://it" for number in range(MOST_OPENED + 5)}
