@@ -151,7 +151,7 @@ class Matcher:
             by: Collection[Address] = (provider,)
         else:
             log.info("request %s is not matched: %s", found.request.request.struct_hash(), error)
-            by = () if error.name in WITHOUT_REASON else at_fault(error, found, self._has_code)
+            by = () if error.name in WITHOUT_REASON else self._at_fault(error, found)
         if by and provider not in by:
             return False  # by the doing of the request's own side: the best offer stays the best
         if isinstance(error, Reverted) and (dropped := _drop_asset_offers(found, error, on_sale)):
@@ -169,7 +169,7 @@ class Matcher:
         locks = self._locks.of(found, on_sale.assets[first.asset_id, first.version].epoch)
         for lock in locks:
             self._locks.require(lock, self._outgoing.locks())
-        blame = partial(at_fault, found=found, has_code=self._has_code)
+        blame = partial(self._at_fault, found=found)
         watched = Watched(partial(self._unmatched, found), blame, locks)
         call, cause = self._match_call(found, on_sale), replace(self._income.of_match(found), shares=shares)
         self._outgoing.add(f"request {request.struct_hash()}", call, watched, cause)
@@ -185,8 +185,14 @@ class Matcher:
                     account=party,
                 )
 
+    def _at_fault(self, error: Reverted, found: Proposal) -> Collection[Address]:
+        return at_fault(error, found, self._has_code, self._leaving)
+
     def _has_code(self, account: Address) -> bool:
         return bool(self._chain.code(account, self._chain.head()))
+
+    def _leaving(self, token: Address, account: Address) -> int:
+        return self._chain.at(self._chain.head()).unbonding(token, account).amount
 
     def _unmatched(self, found: Proposal, by: Collection[Address] | None) -> None:
         """A match did not hold, or did not come to be: its offer is looked at again, and takes as many jobs as before.

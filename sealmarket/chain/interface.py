@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sealmarket.chain.alarms import Alarm
 from sealmarket.chain.events import ChainEvent
-from sealmarket.chain.model import Account, AssetState, Block, FeeBook, Interruption, JobSlot
+from sealmarket.chain.model import Account, AssetState, Block, FeeBook, Interruption, JobSlot, Unbonding
 from sealmarket.chain.sessions import ServiceState, Tab
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Wei
@@ -63,6 +63,9 @@ class ViewReader(ProvableView, Protocol):
 
     def account(self, token: Address, holder: Address) -> Account:
         """A holder's balances in the market's ledger."""
+
+    def unbonding(self, token: Address, holder: Address) -> Unbonding:
+        """Stake on its way out."""
 
     def order_used(self, signer: Address, order_hash: Bytes32) -> int:
         """Jobs made under a compute or asset order; the largest number when it was cancelled."""

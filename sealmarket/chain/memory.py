@@ -53,6 +53,7 @@ from sealmarket.chain.model import (
     FeeBook,
     Interruption,
     JobSlot,
+    Unbonding,
     places,
 )
 from sealmarket.chain.quorum import AtEndpoint, ChainTrust
@@ -87,6 +88,7 @@ class _State:
     fee_books: dict[tuple[int, Address], FeeBook] = field(default_factory=dict)
     interruptions: dict[Bytes32, Interruption] = field(default_factory=dict)
     accounts: dict[tuple[Address, Address], Account] = field(default_factory=dict)
+    unbonding: dict[tuple[Address, Address], Unbonding] = field(default_factory=dict)
     used: dict[tuple[Address, Bytes32], int] = field(default_factory=dict)
     paused: bool = False
     services: dict[JobId, ServiceState] = field(default_factory=dict)
@@ -172,6 +174,11 @@ class MemoryView:
         """As :meth:`sealmarket.chain.view.View.account`."""
         self._chain.require(self._block)
         return self._state.accounts.get((token, holder), Account(Wei(0), Wei(0)))
+
+    def unbonding(self, token: Address, holder: Address) -> Unbonding:
+        """As :meth:`sealmarket.chain.view.View.unbonding`: what a test has set."""
+        self._chain.require(self._block)
+        return self._state.unbonding.get((token, holder), Unbonding(Wei(0), 0))
 
     def order_used(self, signer: Address, order_hash: Bytes32) -> int:
         """As :meth:`sealmarket.chain.view.View.order_used`: what a test has set."""
@@ -662,6 +669,15 @@ class MemoryChain:
 
         def change(state: _State, _at: EventRef) -> list[ChainEvent]:
             state.accounts[token, holder] = account
+            return []
+
+        self._mine(change)
+
+    def set_unbonding(self, token: Address, holder: Address, unbonding: Unbonding) -> None:
+        """What :meth:`MemoryView.unbonding` answers from the next block on."""
+
+        def change(state: _State, _at: EventRef) -> list[ChainEvent]:
+            state.unbonding[token, holder] = unbonding
             return []
 
         self._mine(change)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sealmarket.chain.errors import Reverted
@@ -17,8 +19,9 @@ PARTIES = {"consumer": account(CONSUMER), "payer": SPONSOR, "provider": account(
 OFFER = FOUND.compute.order.struct_hash()
 
 
-def blamed(name: str, *contracts: Address, **arguments: object) -> set[str]:
-    found = at_fault(Reverted(name, arguments, "refused", "-"), FOUND, lambda one: one in contracts)
+def blamed(name: str, *contracts: Address, leaving: int = 100, **arguments: object) -> set[str]:
+    error = Reverted(name, arguments, "refused", "-")
+    found = at_fault(error, FOUND, lambda one: one in contracts, lambda _token, _holder: leaving)
     return {role for role, one in PARTIES.items() if one in found}
 
 
@@ -33,9 +36,17 @@ def blamed(name: str, *contracts: Address, **arguments: object) -> set[str]:
 )
 def test_who_lacks_coin_stake_or_signature_is_named(name: str, argument: str) -> None:
     for role, party in PARTIES.items():
-        assert blamed(name, **{argument: party}) == {role}
+        named: dict[str, Any] = {argument: party}
+        assert blamed(name, **named) == {role}
     for bystander in (OWNER, STRANGER):
-        assert blamed(name, **{argument: account(bystander)}) == set()
+        named = {argument: account(bystander)}
+        assert blamed(name, **named) == set()
+
+
+@pytest.mark.parametrize(("leaving", "named"), [(0, set()), (59, set()), (60, {"provider"})])
+def test_a_provider_whose_stake_others_may_have_used_up_is_not_named(leaving: int, named: set[str]) -> None:
+    lacks: dict[str, Any] = {"holder": PARTIES["provider"], "got": 40, "needed": 100}
+    assert blamed("InsufficientStake", leaving=leaving, **lacks) == named
 
 
 def test_a_provider_that_cancelled_its_offer_is_named_and_one_whose_offer_others_used_up_is_not() -> None:
@@ -46,7 +57,7 @@ def test_a_provider_that_cancelled_its_offer_is_named_and_one_whose_offer_others
 
 @pytest.mark.parametrize("name", ["RequestUsed", "NotInSet", "PriceTooHigh", "EpochEnds"])
 def test_what_others_can_bring_about_names_no_party(name: str) -> None:
-    everyone = dict(zip(("party", "holder", "signer"), PARTIES.values(), strict=True))
+    everyone: dict[str, Any] = dict(zip(("party", "holder", "signer"), PARTIES.values(), strict=True))
     assert blamed(name, *PARTIES.values(), **everyone) == set()
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from sealmarket.chain.model import Account
+from sealmarket.chain.model import Account, Unbonding
 from sealmarket_backend.locked import MOST_STRANGER
 from sealmarket_backend.matcher import IN_LINE
 from sealmarket_backend.spending import DAY_SECONDS, GWEI, KeeperSettings
 from sealmarket_backend.tables import Database
 from sealmarket_backend.waits import FIRST_SECONDS
-from sealmarket_enclave.protocol.codec import Bytes32, Wei
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Bytes32, Wei
 from tests.backend.orders import CONSUMER, PROVIDER, account, state_of
 from tests.backend.turncoats import MATCH_GAS, MIDNIGHT, REFUSED_GAS, Turncoats, key
 
@@ -109,6 +109,24 @@ def test_a_provider_that_moves_its_stake_away_takes_no_other_providers_jobs() ->
         market.turn()
     assert all(one in market.matched_at for one in asked)
     assert market.refused_by[account(cheap)] <= MOST_STRANGER
+
+
+@pytest.mark.parametrize("withdrew", [False, True])
+def test_a_provider_whose_stake_strangers_take_waits_for_none_and_one_that_withdrew_it_does(withdrew: bool) -> None:
+    """Who had a match of its own before the keeper's in each block had a provider left out for up to six hours."""
+    market, provider = Turncoats(Database(None), KeeperSettings()), account(PROVIDER)
+    market.offer()
+    market.drained.add(provider)
+    if withdrew:
+        market.chain.set_unbonding(ZERO_ADDRESS, provider, Unbonding(Wei(10**18), MIDNIGHT))
+    for number in range(3):
+        market.ask(key(number), 0, f"address {number}")
+        market.turn()
+    market.drained.clear()
+    asked = market.ask(REGULAR, 0, "regular")
+    for _ in range(2):
+        market.turn()
+    assert (asked in market.matched_at) is not withdrew
 
 
 @pytest.fixture

@@ -76,6 +76,8 @@ class Turncoats:
             spending=self.spending,
             monotonic=lambda: self.now,
         )
+        self.drained: set[Address] = set()
+        """Providers the last of whose stake a stranger's match takes in each block, before the keeper's."""
         self._calls: dict[bytes, Any] = {}
         self._sent: dict[Bytes32, Call] = {}
         self._numbers = count()
@@ -177,6 +179,8 @@ class Turncoats:
     def _refusal(self, deal: Any, *, pretending: bool = False) -> bytes:
         request, order = deal["request"], deal["compute"]
         needed = self._needed(request)
+        if order.provider in self.drained and not pretending:
+            return insufficient("Stake", order.provider, needed)
         for party in self.hostile & {request.payer, order.provider}:
             if not pretending:
                 self.refused_by[party] += 1
@@ -193,7 +197,12 @@ class Turncoats:
 
 def insufficient_balance(holder: Address, needed: int) -> bytes:
     """What the ledger reverts with where an account moved its coin away."""
-    entry = next(one for one in known_errors().values() if one.name == "InsufficientBalance")
+    return insufficient("Balance", holder, needed)
+
+
+def insufficient(what: str, holder: Address, needed: int) -> bytes:
+    """The ledger's error for a balance, or a stake, that is gone."""
+    entry = next(one for one in known_errors().values() if one.name == f"Insufficient{what}")
     values = (ZERO_ADDRESS, holder, 0, needed)
     return entry.selector + abi.encode(entry.inputs, values, entry.signature)
 
