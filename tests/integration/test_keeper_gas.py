@@ -54,7 +54,12 @@ def test_who_takes_its_coin_away_in_the_block_of_its_match_is_named_and_waits(as
     assert len(outgoing.under_way) == 1, "simulated, the match holds"
     send(market, market.chain.market.withdraw(ZERO_ADDRESS, free, consumer))
     market.chain.rpc.call("anvil_mine", "0x1")
-    until("the end of the match", lambda: keeping.keeper.turn() is None and not outgoing.under_way)
+
+    def ended() -> bool:
+        keeping.keeper.turn()
+        return not outgoing.under_way
+
+    until("the end of the match", ended)
     assert market.chain.at(market.chain.head()).job(request).status is Status.NONE
     assert outgoing.waits.failures(consumer) == 1
     assert outgoing.waits.failures(market.provider.address) == 0
