@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
@@ -19,10 +20,14 @@ from sealmarket_backend.database.schema import NEVER, metadata
 from sealmarket_backend.database.triggers import triggers
 from sealmarket_backend.errors import StorageFailed
 from sealmarket_backend.index import Index
+from sealmarket_backend.parts import Parts
 from sealmarket_backend.tables import Database
-from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.codec import Address, Bytes32
 from tests.backend.orders import BOOK, NOW, RULES, compute, keys_only, posted_request, state_of
+from tests.backend.turncoats import settled_jobs
 
+PARTY, FAR = Address(b"\1" * 20), 1 << 40
+KEPT = {"requests": "request_hash", "compute_orders": "order_hash"}
 RELEASE = Path(__file__).with_name("data") / "release_0_1_0.sql"
 """What the release before migrations wrote: orders, a job with its events, an asset, uploads, answers, and one order
 that does not read."""
@@ -93,6 +98,29 @@ def test_what_was_migrated_is_opened_again_as_it_is(place: Path | str) -> None:
     with Database(place) as again:
         assert len(OrderBook(again, keys_only(), RULES).open_requests()) == 1
         assert [row[0] for row in again.rows("SELECT version_num FROM alembic_version")] == revisions()[-1:]
+
+
+def test_steps_follow_one_another_and_none_forks(place: Path | str) -> None:
+    assert revisions() == [f"{number:04}" for number in range(1, len(revisions()) + 1)]
+
+
+def test_tables_of_the_step_before_the_last_keep_their_rows(place: Path | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = revisions()[-2]
+    to_revision = command.upgrade
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "upgrade", lambda config, _head: to_revision(config, before))
+        with Database(place) as database:
+            assert [row[0] for row in database.rows("SELECT version_num FROM alembic_version")] == [before]
+            settled_jobs(database, PARTY, PARTY, 3, NOW)
+            settled_jobs(database, PARTY, PARTY, 2, 0)
+            with database.write() as connection:
+                for table, key in KEPT.items():
+                    columns = f"({key}, body, account, sequence, expiry, salt) VALUES (?, ?, ?, 1, ?, '')"
+                    connection.execute(f"INSERT INTO {table} {columns}", (bytes(32), b"{}", bytes(20), FAR))
+    with Database(place) as database, database._engine.connect() as opened:
+        assert compare_metadata(MigrationContext.configure(opened), metadata) == []
+        assert [len(database.rows(f"SELECT * FROM {table}")) for table in ("jobs", *KEPT)] == [5, 1, 1]
+        assert Parts(database, lambda: NOW).of(PARTY, 1000) == 1000
 
 
 # --- a file of the release before -----------------------------------------------------------------------------------
