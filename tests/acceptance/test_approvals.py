@@ -157,9 +157,9 @@ def test_a_workload_that_the_policy_names_comes_onto_the_list_beside_those_that_
     assert [one["answer"] for one in told["owners"]] == ["approved"]
     code, _, error = say("north", "owner", "decline", proposal, "--reason", "too late", "--json")
     assert code == 0, error
+    final(rehearsal, rehearsal.chain.head().number)
     _, told, _ = say("consumer", "consumer", "proposal", proposal, "--json")
     assert [(one["answer"], one["runsIn"]) for one in told["owners"]] == [("declined", 1)]
-    final(rehearsal, rehearsal.chain.head().number)
     terms = rehearsal.chain.at(rehearsal.chain.final()).asset(asset.asset_id, 1).terms
     honest: Any = allowed_leaf(Tee.TDX, rehearsal.measurement.digest(), rehearsal.workload.digest)
     assert rehearsal.store.find_leaves(terms.allow_root) == frozenset({reach, honest})
