@@ -520,6 +520,7 @@ def test_endpoints_that_are_all_slow_are_all_asked() -> None:
     made = slow_stage(Slow(), Slow(), Slow())
     for _ in range(3):
         one_look(made)
+    assert len({found.endpoint for found in made.chain.heads(lambda view: view.block)}) == 3
 
 
 def test_a_single_endpoint_has_all_the_time_that_its_answers_take() -> None:

@@ -141,6 +141,7 @@ def test_a_proxy_without_room_looks_for_nothing(tmp_path: Path) -> None:
 def test_the_last_service_stays_though_it_is_over_so_that_its_refusal_is_said(market: Market) -> None:
     market.end("first")
     market.watch.look()
+    assert market.asked == [job("first")]
     market.end("first")
 
 
