@@ -47,7 +47,7 @@ FILES = _names("journal.sqlite")
 def _journal(world: World, folder: Path | None = None) -> Journal:
     folder = folder or world.folder
     opened = Journal(folder / "journal.sqlite", world.identity(), TailMark(folder / "journal.mark"))
-    return world._opened.enter_context(opened)
+    return world.closed_with(opened)
 
 
 def _append(journal: Journal, count: int = 1) -> int:
@@ -220,7 +220,7 @@ class Committee:
         identity = self.world.identity(place)
         tails = TailSlots(folder / f"peer-{place}.tails", identity.digest())
         opened = Journal(folder / f"peer-{place}.sqlite", identity, None, tails=tails)
-        return self.world._opened.enter_context(opened)
+        return self.world.closed_with(opened)
 
     def tell(self, member: Member, told: TailStep) -> HeldTail:
         place = self.world.committee.members.index(member)

@@ -38,7 +38,7 @@ class Accepted:
 
     def __init__(self, world: World, count: int) -> None:
         self.world, self.disk = world, Disk(world.folder / "journal.sqlite")
-        self.journal = Journal(self.disk, world.identity(), None)
+        self.journal = world.closed_with(Journal(self.disk, world.identity(), None))
         self.node: Node = world.node(journal_of=self.journal)
         self.assets: list[Dealt] = [world.publish(number) for number in range(1, count + 1)]
         self.jobs: list[JobId] = []
