@@ -173,19 +173,21 @@ class HttpClient:
         deadline = _Deadline(self._seconds, pace)
         timeouts = dict.fromkeys(("connect", "read", "write"), deadline) | {"pool": self._seconds}
         try:
-            asked = httpx.Request(
-                method,
-                _url(url),
-                content=content,
-                headers=_HEADERS | (headers or {}),
-                params=params,
-                extensions={"timeout": timeouts},
-            )
-            _authorise(asked)
-            with closing(transport.handle_request(asked)) as response:
+            with _unreadable_names():
+                asked = httpx.Request(
+                    method,
+                    _url(url),
+                    content=content,
+                    headers=_HEADERS | (headers or {}),
+                    params=params,
+                    extensions={"timeout": timeouts},
+                )
+                _authorise(asked)
+                answered = transport.handle_request(asked)
+            with closing(answered) as response:
                 assert isinstance(response.stream, httpx.SyncByteStream)
                 yield Answer(url, response.status_code, response.headers, limit, response.stream)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # a name that IDNA does not read
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             if isinstance(error, httpx.TimeoutException) or deadline.left <= 0:
                 raise DeadlineExceeded(url, self._seconds) from error
             raise _no_answer(url, error) from error
@@ -219,6 +221,15 @@ class HttpClient:
 def _url(text: str) -> httpx.URL:
     """A URL, read once: programs ask few of them, often. Raises ``httpx.InvalidURL``."""
     return httpx.URL(text)
+
+
+@contextmanager
+def _unreadable_names() -> Iterator[None]:
+    """A host's name that IDNA does not read makes a URL invalid; a caller's own errors stay what they are."""
+    try:
+        yield
+    except UnicodeError as error:
+        raise httpx.InvalidURL(str(error)) from error
 
 
 def _authorise(asked: httpx.Request) -> None:

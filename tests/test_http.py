@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
+import httpx
 import pytest
 
 from sealmarket.attestation.collateral.fetch import Fetcher
@@ -384,3 +385,11 @@ def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
     with pytest.raises(NoAnswer, match=r"proxy gopher://proxy\.example cannot be used") as refused:
         get(client, "http://far.example")
     assert "secret" not in str(refused.value)
+
+
+def test_an_error_of_the_callers_own_is_not_said_to_be_the_servers() -> None:
+    """Bytes that the caller cannot decode are its own matter: the server has answered."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=httpx.ByteStream(b"\xff")))
+    asking = HttpClient(seconds=PATIENCE, transport=transport).ask("GET", "http://node.test", limit=10)
+    with pytest.raises(UnicodeDecodeError), asking:
+        b"\xff".decode()
