@@ -21,7 +21,8 @@ from typing import TypeVar
 
 from sealmarket.chain import Chain, Reverted
 from sealmarket.chain.calls import Call
-from sealmarket.chain.contracts import SettledResult, core_of
+from sealmarket.chain.committees import core_of
+from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.model import Enclave
 from sealmarket.client.nodes import Nodes
 from sealmarket.operate.challenges import answer_call

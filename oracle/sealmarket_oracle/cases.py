@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.chain.errors import NodeDistrusted
 from sealmarket.chain.interface import ProvableView
 from sealmarket.protocol.book import Committee

@@ -31,7 +31,8 @@ from sealmarket.chain.fees import FeeLimits
 from sealmarket.chain.interface import ChainReader, ViewReader
 from sealmarket.chain.model import Account, AssetState, Block, Enclave, EventRef, Fault, Interruption, JobSlot, Payout
 from sealmarket.chain.outbox import per_user_folder
-from sealmarket.chain.sender import IN_MEMORY, Mined, Sender, Sending
+from sealmarket.chain.outcomes import Mined
+from sealmarket.chain.sender import IN_MEMORY, Sender, Sending
 from sealmarket.chain.view import View
 
 __all__ = [

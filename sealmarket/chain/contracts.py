@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Protocol, TypeVar
 
 from sealmarket.chain.bargain import Bargain, JobKey
 from sealmarket.chain.calls import Call, Contract, joined
+from sealmarket.chain.committees import (
+    NONE_REMOVED,
+    common_core,
+    compact,
+    evidence_of,
+    first_by_place,
+    members_of,
+    node_signature,
+    promise_of,
+    release_of,
+)
 from sealmarket.chain.errors import AbiMismatch
 from sealmarket.chain.model import Enclave
 from sealmarket.protocol.book import Committee
-from sealmarket.protocol.decisions import Decision, Outcome
+from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.orders import AssetOrder, Request
 from sealmarket.protocol.wire import (
     SignedAssetOrder,
@@ -23,15 +32,13 @@ from sealmarket.protocol.wire import (
     SignedStop,
 )
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, Bytes32, HexBytes, Uint, Wei
-from sealmarket_enclave.protocol.hashing import keccak, words
 from sealmarket_enclave.protocol.job import Failure, JobSpec, Settlement, SharesMissing
 from sealmarket_enclave.protocol.numbers import AssetId
-from sealmarket_enclave.protocol.release import Release, sent_by, sent_hash
+from sealmarket_enclave.protocol.release import Release
 from sealmarket_enclave.protocol.terms import Seal, Terms
 
 Proof = tuple[Bytes32, ...]
 NO_ENCLAVE = Enclave(ZERO_HASH, ZERO_ADDRESS, ZERO_HASH)
-NONE_REMOVED: frozenset[int] = frozenset()
 BATCH_GAS = 1_500_000
 """What one entry of a batch gets. The end of a job over 16 assets takes less."""
 _TRANSACTION_GAS, _BYTE_GAS, _COPY_GAS, _BATCH_RESERVE = 21_000, 16, 4, 50_000
@@ -127,7 +134,7 @@ class CommitteeContract(Contract):
     ) -> Call:
         """Remove a member by two decisions of its own that contradict each other."""
         members = members_of(committee, removed)
-        decisions = map(_evidence, (first, second))
+        decisions = map(evidence_of, (first, second))
         return self._call("removeEquivocator", committee.epoch, members, first.index, *decisions)
 
     def remove_for_broken_promise(
@@ -135,9 +142,9 @@ class CommitteeContract(Contract):
     ) -> Call:
         """Remove a member that promised not to release for a job, and released."""
         members = members_of(committee, removed)
-        said = _Stop(stop.stop.job_id, stop.stop.evidence_hash, stop.stop.reasons, *compact(stop.signature))
-        did = _Release(sent_hash(sent_by(release.shares)), *compact(release.signature))
-        return self._call("removeForBrokenPromise", committee.epoch, members, stop.index, said, did)
+        return self._call(
+            "removeForBrokenPromise", committee.epoch, members, stop.index, promise_of(stop), release_of(release)
+        )
 
 
 class MarketContract(Contract):
@@ -191,11 +198,11 @@ class MarketContract(Contract):
         Raises:
             AbiMismatch: decisions that do not share one core.
         """
-        core = _common_core(decisions)
+        core = common_core(decisions)
         accepts = core.outcome is Outcome.ACCEPTED
         needed = committee.threshold if accepts else committee.refusal_threshold
-        chosen = _chosen(decisions, removed, needed)
-        signatures = [_signature(signed.index, signed.decision.detail, signed.signature) for signed in chosen]
+        chosen = first_by_place(decisions, removed, needed)
+        signatures = [node_signature(signed.index, signed.decision.detail, signed.signature) for signed in chosen]
         return self._call("decide", *self._opening(spec), core, members_of(committee, removed), signatures)
 
     def stop(
@@ -211,8 +218,8 @@ class MarketContract(Contract):
         reasons = {signed.stop.reasons for signed in stops}
         if len(reasons) != 1:
             raise AbiMismatch("Market.stop", f"the promises name {len(reasons)} sets of reasons, expected one")
-        chosen = _chosen(stops, removed, committee.refusal_threshold)
-        signatures = [_signature(signed.index, ZERO_HASH, signed.signature) for signed in chosen]
+        chosen = first_by_place(stops, removed, committee.refusal_threshold)
+        signatures = [node_signature(signed.index, ZERO_HASH, signed.signature) for signed in chosen]
         members = members_of(committee, removed)
         return self._call("stop", *self._opening(spec), enclave, reasons.pop(), members, signatures)
 
@@ -297,8 +304,8 @@ class MarketContract(Contract):
                 detail = f"the answer of member {given.index} is about {subject}, expected {expected}"
                 raise AbiMismatch("Market.answerChallenge", detail)
         needed = committee.threshold if available else committee.refusal_threshold
-        chosen = _chosen([given for given in answers if given.answer.available is available], removed, needed)
-        signatures = [_signature(given.index, ZERO_HASH, given.signature) for given in chosen]
+        chosen = first_by_place([given for given in answers if given.answer.available is available], removed, needed)
+        signatures = [node_signature(given.index, ZERO_HASH, given.signature) for given in chosen]
         members = members_of(committee, removed)
         return self._call("answerChallenge", key, bargain, result, challenger, available, members, signatures)
 
@@ -380,109 +387,6 @@ def _batch_gas(calls: Sequence[bytes], gas_each: int) -> int:
     """What a batch needs so that each entry gets its gas: it runs none for which too little is left."""
     sent = _TRANSACTION_GAS + sum(len(call) for call in calls) * (_BYTE_GAS + _COPY_GAS)
     return sent + len(calls) * (gas_each + gas_each // 32) + _BATCH_RESERVE
-
-
-@dataclass(frozen=True, slots=True)
-class Members:
-    """The opening of a committee's hash."""
-
-    signers: tuple[Address, ...]
-    keys_digest: Bytes32
-    removed: int
-
-
-@dataclass(frozen=True, slots=True)
-class _NodeSignature:
-    index: int
-    detail: Bytes32
-    r: Bytes32
-    vs: Bytes32
-
-
-@dataclass(frozen=True, slots=True)
-class _Evidence:
-    decision: Decision
-    r: Bytes32
-    vs: Bytes32
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    job_id: Bytes32
-    evidence_hash: Bytes32
-    reasons: Uint
-    r: Bytes32
-    vs: Bytes32
-
-
-@dataclass(frozen=True, slots=True)
-class _Release:
-    sent_hash: Bytes32
-    r: Bytes32
-    vs: Bytes32
-
-
-def hpke_key_hash(public_key: bytes) -> Bytes32:
-    """How the committee contract names a member's HPKE key."""
-    return keccak(public_key)
-
-
-def members_of(committee: Committee, removed: frozenset[int] = NONE_REMOVED) -> Members:
-    """The list of a committee's members as the contracts take it. ``removed``: places, as the chain has them."""
-    signers = tuple(member.signer for member in committee.members)
-    hashes = (hpke_key_hash(member.hpke_public_key) for member in committee.members)
-    return Members(signers, keccak(b"".join(hashes)), sum(1 << place for place in removed))
-
-
-@lru_cache(maxsize=64)
-def members_hash(committee: Committee, removed: frozenset[int] = NONE_REMOVED) -> Bytes32:
-    """What the chain stores of a committee, with :meth:`View.removed_members`: compare with its ``committee_hash``."""
-    members = members_of(committee, removed)
-    offset = 3 * 32  # of the signers, behind the three words that abi.encode puts first
-    return keccak(words(offset, members.keys_digest, members.removed, len(members.signers), *members.signers))
-
-
-def compact(signature: bytes) -> tuple[Bytes32, Bytes32]:
-    """A 65-byte signature as ``r, vs`` (EIP-2098). Raises :class:`AbiMismatch` for another form."""
-    if len(signature) != 65 or signature[64] not in (27, 28):
-        raise AbiMismatch("signature", f"expected 65 bytes with v 27 or 28, found {len(signature)} bytes")
-    s = int.from_bytes(signature[32:64]) | (signature[64] - 27) << 255
-    return Bytes32(signature[:32]), Bytes32(s.to_bytes(32))
-
-
-def _signature(index: int, detail: Bytes32, signature: bytes) -> _NodeSignature:
-    r, vs = compact(signature)
-    return _NodeSignature(index, detail, r, vs)
-
-
-def _evidence(signed: SignedDecision) -> _Evidence:
-    return _Evidence(signed.decision, *compact(signed.signature))
-
-
-class _Placed(Protocol):
-    @property
-    def index(self) -> int: ...
-
-
-_T = TypeVar("_T", bound=_Placed)
-
-
-def _chosen(signed: Sequence[_T], removed: frozenset[int], needed: int) -> list[_T]:
-    """The first signatures by place, one of each member that was not removed."""
-    by_place = {one.index: one for one in signed if one.index not in removed}
-    return [one for _, one in sorted(by_place.items())][:needed]
-
-
-def core_of(decision: Decision) -> tuple[object, ...]:
-    """Everything that honest nodes sign alike: all but ``detail``."""
-    return tuple(getattr(decision, name) for name in decision.__struct_fields__ if name != "detail")
-
-
-def _common_core(decisions: Sequence[SignedDecision]) -> Decision:
-    cores = {core_of(signed.decision) for signed in decisions}
-    if len(cores) != 1:
-        raise AbiMismatch("Market.decide", f"the decisions have {len(cores)} cores, expected one")
-    return decisions[0].decision
 
 
 _NO_ORDER = AssetOrder(

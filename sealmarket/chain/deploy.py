@@ -23,11 +23,12 @@ from msgspec.structs import replace
 
 from sealmarket.chain import abi
 from sealmarket.chain.chain import Chain
-from sealmarket.chain.contracts import hpke_key_hash, members_hash
+from sealmarket.chain.committees import hpke_key_hash, members_hash
 from sealmarket.chain.errors import DeploymentFailed, WrongChain
 from sealmarket.chain.model import Block
+from sealmarket.chain.outcomes import Mined
 from sealmarket.chain.rpc import Rpc, quantity
-from sealmarket.chain.sender import IN_MEMORY, Mined, Sender, Sending
+from sealmarket.chain.sender import IN_MEMORY, Sender, Sending
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Timing, Windows
 from sealmarket.protocol.timing import HOLD_RATE, minimum_windows, too_short
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Shape, Uint64, Wei, decode

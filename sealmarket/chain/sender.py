@@ -7,6 +7,9 @@
 4. Its receipt is waited for, in a block that the chain still has; meanwhile it is handed in again where a node forgot
    it, replaced by one that offers more where it is stuck, and what its nonce waits for is filled.
 5. A transaction that reverts in its block is simulated there again, for its reason.
+
+What is signed stands in :mod:`signing`, what nodes answer in :mod:`handing_in`, what a transaction needs while no block
+has it in :mod:`tending`, and what one did in its block in :mod:`outcomes`.
 """
 
 from __future__ import annotations
@@ -16,31 +19,20 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sealmarket.chain.calls import Call
-from sealmarket.chain.errors import (
-    ChainError,
-    ChainUnavailable,
-    FeeAboveLimit,
-    NodeDistrusted,
-    NotEnoughCoin,
-    NotMined,
-    Replaced,
-    Reverted,
-    RpcRefused,
-    SendRefused,
-)
-from sealmarket.chain.events import ChainEvent
-from sealmarket.chain.fees import FeeLimits, Fees, raised, suggest
+from sealmarket.chain.errors import ChainError, NotMined, Replaced, Reverted, RpcRefused, SendRefused
+from sealmarket.chain.fees import FeeLimits
+from sealmarket.chain.handing_in import NonceTaken
 from sealmarket.chain.keys import DEVELOPMENT_CHAIN_IDS, TransactionSigner, refuse_publicly_known
-from sealmarket.chain.landing import Landed, Taken, count, known, landed, taken
-from sealmarket.chain.model import Block
+from sealmarket.chain.landing import Landed, count, known, landed, taken
 from sealmarket.chain.outbox import Entry, Outbox, State, open_outbox
-from sealmarket.chain.reverts import revert_of
-from sealmarket.chain.rpc import quantity
+from sealmarket.chain.outcomes import Mined, outcome
+from sealmarket.chain.signing import Signing, body_of, intent_of
+from sealmarket.chain.tending import Tending
+from sealmarket.chain.watch import Watch
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.hashing import keccak
 
@@ -50,19 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECEIPT_TIMEOUT_SECONDS = 120.0
-POLL_SECONDS = 0.1
-SLOWEST_POLL_SECONDS = 0.5
-RELOOK_SECONDS = 2.0
-"""How often a transaction without a receipt is looked up: nodes forget what is in no block when they restart."""
-STUCK_SECONDS = 30.0
-"""After which a transaction that the node holds, while blocks go by without it, is replaced by one that offers more."""
-HEAL_SECONDS = 30.0
-_GAS_MARGIN_PERCENT = 25
 _NONCE_TRIES = 3
-_HELD_ALREADY = ("already known", "known transaction", "already imported", "already exists", "alreadyknown")
-_TOO_POOR = ("insufficient funds", "insufficient balance", "exceeds allowance")
-_LATER = ("in-flight transaction limit", "pool is full", "replacement")
-"""The node has no room now (a delegated account, EIP-7702, has one place), or holds another of that nonce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +54,6 @@ class Sending:
 
 
 IN_MEMORY = Sending()
-
-
-@dataclass(frozen=True, slots=True)
-class Mined:
-    """A transaction in a block. ``cost`` is what its gas cost, in wei.
-
-    ``resumed``: it was sent by an earlier call that never reported its end, and nothing was sent now.
-    """
-
-    transaction: Bytes32
-    block: Block
-    gas_used: int
-    cost: int
-    events: tuple[ChainEvent, ...]
-    created: Address | None = None
-    resumed: bool = False
-
-
-class _NonceTaken(Exception):
-    """Another program's transaction has the nonce of one that no node took."""
 
 
 class Sender:
@@ -114,24 +74,27 @@ class Sender:
         self.address = Address.parse(account.address.lower())
         refuse_publicly_known(self.address, chain_id=chain.chain_id, url=chain.rpc.url, development=development)
         self._chain = chain
-        self._account = account
+        self._signing = Signing(chain, account, sending.limits)
         self._timeout = timeout
         self._pause = pause
         self._sending = sending
-        self._healed = float("-inf")
-        self._watches: dict[Bytes32, _Watch] = {}
-        self._opened: Outbox | None = None
+        self._watches: dict[Bytes32, Watch] = {}
+        self._opened: Tending | None = None
         self._opening = threading.Lock()
 
     @property
-    def _outbox(self) -> Outbox:
+    def _tending(self) -> Tending:
         """Opened when something is sent, so that those who only read leave no file."""
         with self._opening:
             if self._opened is None:
                 outbox = open_outbox(self._sending.state, chain_id=self._chain.chain_id, account=self.address)
                 self._bind(outbox)
-                self._opened = outbox
+                self._opened = Tending(self._chain, self._signing, outbox)
             return self._opened
+
+    @property
+    def _outbox(self) -> Outbox:
+        return self._tending.outbox
 
     def _bind(self, outbox: Outbox) -> None:
         try:
@@ -179,7 +142,9 @@ class Sender:
         finally:
             for entry in entries:
                 self._end(entry)
-        return tuple(self._mined(entry, landed) for entry, landed in zip(entries, found, strict=True))
+        return tuple(
+            outcome(self._chain, self.address, entry, landed) for entry, landed in zip(entries, found, strict=True)
+        )
 
     def _land_unreported(self, entry: Entry) -> Landed:
         found = self._land(entry, False)
@@ -193,11 +158,11 @@ class Sender:
 
     def gas_of(self, call: Call) -> int:
         """Simulate a call: the gas that it takes now, without a margin. Raises :class:`Reverted`; nothing is sent."""
-        return self._simulate({**_asked(_body_of(call)), "from": self.address.checksum})
+        return self._signing.simulate(body_of(call))
 
     def price(self) -> int:
         """The most that one gas of a new transaction may cost now, in wei. Raises :class:`FeeAboveLimit`."""
-        return max(suggest(self._chain.rpc, self._sending.limits).values())
+        return self._signing.price()
 
     def submit(self, call: Call) -> Bytes32:
         """Simulate, sign, write down and hand in; returns the transaction's hash at once."""
@@ -225,7 +190,7 @@ class Sender:
             Replaced: another transaction of this account took its nonce.
         """
         entry = self._submitted(transaction)
-        watch = self._watches.setdefault(transaction, _Watch(self._timeout))
+        watch = self._watches.setdefault(transaction, Watch(self._timeout))
         try:
             found = self._glance(entry, watch)
         except Replaced:
@@ -241,11 +206,10 @@ class Sender:
         """
         for entry in self._outbox.pending():
             # Of another process that lives and shares the outbox nothing is given up.
-            if entry.what in perishable and not self._outbox.awaited(entry) and not self._has(entry):
+            if entry.what in perishable and not self._outbox.awaited(entry) and not self._tending.handing.has(entry):
                 log.warning("%s: transaction %s of before is given up, no node has it", entry.what, entry.hash)
                 self._outbox.mark(entry, State.REFUSED)
-        self._healed = float("-inf")
-        self._heal()
+        self._tending.heal(at_once=True)
 
     def _submitted(self, transaction: Bytes32) -> Entry:
         entry = self._outbox.find(transaction)
@@ -254,20 +218,20 @@ class Sender:
         return entry
 
     def _call(self, call: Call, together: bytes = b"") -> Entry:
-        return self._submit(_body_of(call), call.describe(), call.least_gas, together)
+        return self._submit(body_of(call), call.describe(), call.least_gas, together)
 
     # --- submitting ---------------------------------------------------------------------------------------------
 
     def _submit(self, body: dict[str, Any], what: str, least_gas: int = 0, together: bytes = b"") -> Entry:
-        intent = _intent(body, together)
-        self._heal()
+        intent = intent_of(body, together)
+        self._tending.heal()
         for _ in range(_NONCE_TRIES):
             entry = self._outbox.adopt(intent) or self._fresh(body, intent, what, least_gas)
             if entry.resumed:
                 log.warning("%s: transaction %s was sent before and is gone on with", what, entry.hash)
             try:
-                self._hand_in(entry)
-            except _NonceTaken:
+                self._tending.handing.hand_in(entry)
+            except NonceTaken:
                 continue
             except BaseException:
                 self._outbox.release(entry)
@@ -279,12 +243,12 @@ class Sender:
         """Signed and written down; no node has seen it. An earlier one of the same intent may come instead."""
         if found := self._refused_before(intent):
             return found
-        gas = max(least_gas, self._estimate({**_asked(body), "from": self.address.checksum}))
-        fees = suggest(self._chain.rpc, self._sending.limits)
+        gas = max(least_gas, self._signing.estimate(body))
+        fees = self._signing.fees()
         mined, free_from = (count(self._chain, self.address, tag) for tag in ("latest", "pending"))
 
         def sign(nonce: int) -> Entry:
-            return self._sign({**body, **fees, "gas": gas}, nonce, intent, what)
+            return self._signing.sign({**body, **fees, "gas": gas}, nonce, intent, what)
 
         return self._outbox.reserve(intent, mined, max(mined, free_from), sign)
 
@@ -297,75 +261,6 @@ class Sender:
                 ours = str(entry.hash) in gone.contents
                 self._outbox.mark(entry, State.PENDING if ours else State.REPLACED)
         return self._outbox.adopt(intent)
-
-    def _sign(self, fields: dict[str, Any], nonce: int, intent: Bytes32, what: str) -> Entry:
-        signed = self._account.sign_transaction({**fields, "nonce": nonce, "chainId": self._chain.chain_id})
-        raw = "0x" + bytes(signed.raw_transaction).hex()
-        return Entry(hash=Bytes32(bytes(signed.hash)), nonce=nonce, intent=intent, what=what, fields=fields, raw=raw)
-
-    def _estimate(self, asked: dict[str, Any]) -> int:
-        gas = self._simulate(asked)
-        return gas + gas * _GAS_MARGIN_PERCENT // 100
-
-    def _simulate(self, asked: dict[str, Any]) -> int:
-        try:
-            return quantity(self._chain.rpc.call("eth_estimateGas", asked), "gas estimate")
-        except RpcRefused as error:
-            if any(words in error.detail.lower() for words in _TOO_POOR):
-                raise NotEnoughCoin(self.address.checksum, error.detail[:200]) from error
-            # Simulation says no: say why in the contract's words.
-            raise revert_of(error) or error from error
-
-    # --- handing in ---------------------------------------------------------------------------------------------
-
-    def _hand_in(self, entry: Entry) -> None:
-        """Give it to the node. Returns also where the answer leaves open whether the node has it."""
-        try:
-            said = self._chain.rpc.call("eth_sendRawTransaction", entry.raw)
-        except RpcRefused as error:
-            self._not_taken(entry, error)
-        except ChainUnavailable as error:
-            log.warning("%s: no clear answer about transaction %s, waiting for it: %s", entry.what, entry.hash, error)
-        else:
-            if str(said).lower() != str(entry.hash):
-                wrong = NodeDistrusted("transaction hash", entry.hash, str(said)[:80])
-                wrong.about(entry.hash)
-                raise wrong
-
-    def _not_taken(self, entry: Entry, error: RpcRefused) -> None:
-        """Tell a refusal from an answer that only sounds like one."""
-        said = error.detail.lower()
-        if any(words in said for words in _HELD_ALREADY) or self._has(entry):
-            return
-        if _nonce_taken(said):
-            gone = None if entry.resumed else self._taken(entry.nonce)
-            if gone is not None and not self._ours(entry, gone):
-                self._outbox.mark(entry, State.REPLACED)
-                raise _NonceTaken from error
-            return
-        if any(words in said for words in _LATER):
-            return
-        self._outbox.mark(entry, State.REFUSED)
-        refusal = revert_of(error) or SendRefused(str(entry.hash), error.detail)
-        refusal.about(entry.hash)
-        raise refusal from error
-
-    def _has(self, entry: Entry) -> bool:
-        """Whether the node has it; yes where that cannot be learnt."""
-        try:
-            return known(self._chain, entry.hash)
-        except ChainError:
-            return True
-
-    def _taken(self, nonce: int) -> Taken | None:
-        try:
-            return taken(self._chain, self.address, nonce)
-        except ChainError as error:
-            log.info("who took nonce %d cannot be read: %s", nonce, error)
-            return None
-
-    def _ours(self, entry: Entry, gone: Taken) -> bool:
-        return any(str(one.hash) in gone.contents for one in self._outbox.family(entry))
 
     # --- waiting ------------------------------------------------------------------------------------------------
 
@@ -386,7 +281,7 @@ class Sender:
         if entry.resumed:
             log.warning("transaction %s of before is in block %d; nothing was sent now", entry.hash, found.block.number)
         try:
-            return self._mined(entry, found)
+            return outcome(self._chain, self.address, entry, found)
         except ChainError as error:
             error.about(found.transaction)
             raise
@@ -398,7 +293,7 @@ class Sender:
 
     def _land(self, entry: Entry, final: bool) -> Landed:
         """The one of its family that is in a block."""
-        watch = _Watch(self._timeout)
+        watch = Watch(self._timeout)
         while (found := self._glance(entry, watch, final)) is None:
             if watch.over():
                 last = watch.last.message if watch.last else ""
@@ -406,14 +301,14 @@ class Sender:
             self._pause(watch.next_pause())
         return found
 
-    def _glance(self, entry: Entry, watch: _Watch, final: bool = False) -> Landed | None:
+    def _glance(self, entry: Entry, watch: Watch, final: bool = False) -> Landed | None:
         """Look once, and do what it needs where no block has it. A node's trouble ends no transaction."""
         try:
             found = self._look(entry)
             if found and (not final or self._chain.final().number >= found.block.number):
                 return found
             if not found and watch.due():
-                self._tend(entry, watch)
+                self._tending.tend(entry, watch)
         except Replaced:
             raise
         except ChainError as error:
@@ -428,214 +323,3 @@ class Sender:
 
     def _member(self, entry: Entry, found: Landed) -> Entry:
         return next(one for one in self._outbox.family(entry) if one.hash == found.transaction)
-
-    def _tend(self, entry: Entry, watch: _Watch) -> None:
-        """What a transaction without a block needs."""
-        mined = count(self._chain, self.address, "latest")
-        if mined > entry.nonce:
-            self._require_not_replaced(entry)
-            return
-        self._look_after(range(mined, entry.nonce), mined)
-        newest = self._outbox.family(entry)[-1]
-        held = known(self._chain, newest.hash)
-        refused = not held and not self._remind(newest)
-        if not watch.stuck(self._chain.head().number):
-            return
-        if mined < entry.nonce:
-            self._fill(mined)
-        elif held or (refused and count(self._chain, self.address, "pending") <= entry.nonce):
-            self._offer_more(newest)  # never over a transaction of another program, which would be lost
-
-    def _require_not_replaced(self, entry: Entry) -> None:
-        gone = self._taken(entry.nonce)
-        if gone is None or self._ours(entry, gone) or gone.block.number > self._chain.final().number:
-            return
-        for one in self._outbox.family(entry):
-            self._outbox.mark(one, State.REPLACED)
-        raise Replaced(str(entry.hash), entry.nonce, gone.by or f"an authorisation in block {gone.block.number}")
-
-    def _remind(self, entry: Entry) -> bool:
-        """Hand it in again: its nonce lets it count once. Whether the node takes it."""
-        try:
-            self._chain.rpc.call("eth_sendRawTransaction", entry.raw)
-        except RpcRefused as error:
-            log.info("the node does not take transaction %s again: %s", entry.hash, error.detail)
-            return False
-        return True
-
-    def _offer_more(self, entry: Entry) -> None:
-        """Replace a stuck transaction, within the limit; the first of the two to be mined counts."""
-        offered = {name: value for name, value in entry.fields.items() if name in _FEES}
-        fees = raised(offered, self._present(), self._sending.limits)
-        if fees is None:
-            log.warning("transaction %s is stuck, and offering more would pass the limit", entry.hash)
-            return
-        more = self._sign({**entry.fields, **fees}, entry.nonce, entry.intent, entry.what)
-        self._outbox.add(more)
-        log.warning("transaction %s is stuck; %s offers more in its place", entry.hash, more.hash)
-        self._remind(more)
-
-    def _present(self) -> Fees:
-        try:
-            return suggest(self._chain.rpc, self._sending.limits)
-        except FeeAboveLimit:
-            return {}
-
-    def _fill(self, nonce: int) -> None:
-        """Take a nonce that nothing has, and that later ones wait for, by sending nothing to ourselves."""
-        if count(self._chain, self.address, "pending") > nonce:
-            return
-        body = {"to": self.address.checksum, "value": 0}
-        fees, gas = suggest(self._chain.rpc, self._sending.limits), self._estimate({**_asked(body)})
-
-        def sign(free: int) -> Entry:
-            return self._sign({**body, **fees, "gas": gas}, free, keccak(b"fill %d" % free), "a filled gap")
-
-        if entry := self._outbox.fill(nonce, sign):
-            log.warning("nonce %d is missing; transaction %s fills it", nonce, entry.hash)
-            self._remind(entry)
-            self._outbox.release(entry)
-
-    # --- healing ------------------------------------------------------------------------------------------------
-
-    def _heal(self) -> None:
-        """Look after what no block has, of other processes too; now and then."""
-        now = time.monotonic()
-        if now < self._healed + HEAL_SECONDS:
-            return
-        self._healed = now
-        try:
-            mined = count(self._chain, self.address, "latest")
-        except ChainError as error:
-            log.info("what was sent before is looked after later: %s", error)
-            return
-        self._look_after(range(1 << 64), mined)
-
-    def _look_after(self, nonces: range, mined: int) -> None:
-        """Hand in again what of these nonces lost its block, or was forgotten by the node; ``mined`` have one there.
-
-        A reorganisation may go deeper than what counts as final: the account's count tells, whatever was noted.
-        """
-        for step, rows in (
-            (self._recheck, partial(self._outbox.unsettled, mined)),
-            (self._settle, self._outbox.pending),
-        ):
-            for entry in (row for row in rows() if row.nonce in nonces):
-                try:
-                    step(entry)
-                except Replaced as error:
-                    log.warning("%s: %s", entry.what, error.message)
-                except ChainError as error:
-                    log.info("transaction %s is looked after later: %s", entry.hash, error)
-
-    def _recheck(self, entry: Entry) -> None:
-        """What was mined and is not final may have lost its block."""
-        found = landed(self._chain, entry.hash)
-        if found is None:
-            self._outbox.mark(entry, State.PENDING)
-        elif found.block.number <= self._chain.final().number:
-            self._outbox.mined(entry, final=True, reported=False)
-
-    def _settle(self, entry: Entry) -> None:
-        if not known(self._chain, entry.hash):
-            log.warning("%s: handing transaction %s in again", entry.what, entry.hash)
-            self._remind(entry)
-            self._require_not_replaced(entry)
-        elif landed(self._chain, entry.hash):
-            self._outbox.mined(entry, final=False, reported=False)
-
-    # --- reading ------------------------------------------------------------------------------------------------
-
-    def _mined(self, entry: Entry, found: Landed) -> Mined:
-        receipt, block = found.receipt, found.block
-        gas = quantity(receipt.get("gasUsed"), "gas used")
-        price = receipt.get("effectiveGasPrice")
-        cost = gas * (0 if price is None else quantity(price, "gas price"))
-        if not found.succeeded:
-            error = self._reason(entry, block.number)
-            if isinstance(error, Reverted):
-                error.cost = cost
-            raise error
-        made = receipt.get("contractAddress")
-        return Mined(
-            transaction=found.transaction,
-            block=block,
-            gas_used=gas,
-            cost=cost,
-            events=tuple(self._chain.decode_logs(receipt.get("logs", []), block)),
-            created=Address.parse(made.lower()) if isinstance(made, str) else None,
-            resumed=entry.resumed,
-        )
-
-    def _reason(self, entry: Entry, number: int) -> ChainError:
-        asked = {**_asked({name: value for name, value in entry.fields.items() if name in _BODY})}
-        if "to" not in asked or "data" not in asked:
-            said = "the contract could not be created, or the receiver refused the coin"
-            return Reverted("", {}, said, "read the constructor's requirements; send coin to an account that takes it")
-        try:
-            self._chain.rpc.call("eth_call", {**asked, "from": self.address.checksum}, hex(number))
-        except RpcRefused as error:
-            return revert_of(error) or error
-        return Reverted(
-            "",
-            {},
-            f"{entry.what} was refused in its block, and no longer says why",
-            "another transaction came first; read the present state and try again if it still makes sense",
-        )
-
-
-_BODY = ("to", "data", "value")
-_FEES = ("gasPrice", "maxFeePerGas", "maxPriorityFeePerGas")
-
-
-class _Watch:
-    """The times of one wait."""
-
-    def __init__(self, timeout: float) -> None:
-        self._begun = self._looked = time.monotonic()
-        self._end = self._begun + timeout
-        self._every = POLL_SECONDS / 1.5
-        self._since: tuple[float, int] | None = None
-        self.last: ChainError | None = None
-
-    def over(self) -> bool:
-        return time.monotonic() > self._end
-
-    def next_pause(self) -> float:
-        self._every = min(SLOWEST_POLL_SECONDS, self._every * 1.5)
-        return self._every
-
-    def due(self) -> bool:
-        """Whether to look beyond the receipt."""
-        if time.monotonic() < self._looked + RELOOK_SECONDS:
-            return False
-        self._looked = time.monotonic()
-        return True
-
-    def stuck(self, head: int) -> bool:
-        """Whether it has been long, and blocks went by; asked again, only after as long again."""
-        now = time.monotonic()
-        if self._since is None:
-            self._since = (now, head)
-        since, seen = self._since
-        if now < since + STUCK_SECONDS or head <= seen + 1:
-            return False
-        self._since = (now, head)
-        return True
-
-
-def _body_of(call: Call) -> dict[str, Any]:
-    return {"to": call.to.checksum, "data": "0x" + call.data.hex(), "value": call.value}
-
-
-def _asked(body: dict[str, Any]) -> dict[str, Any]:
-    return {key: hex(value) if isinstance(value, int) else value for key, value in body.items()}
-
-
-def _intent(body: dict[str, Any], together: bytes) -> Bytes32:
-    """What a transaction does, as a hash; ``together`` names the calls of which it is one."""
-    return keccak(repr([(name, body.get(name)) for name in _BODY]).encode() + together)
-
-
-def _nonce_taken(said: str) -> bool:
-    return "nonce" in said and any(word in said for word in ("too low", "already", "used", "expected"))

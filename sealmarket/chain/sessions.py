@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sealmarket.chain import abi
 from sealmarket.chain.calls import Call, Contract
-from sealmarket.chain.contracts import NONE_REMOVED, MarketContract, Proof, compact, members_of
+from sealmarket.chain.committees import NONE_REMOVED, compact, members_of
+from sealmarket.chain.contracts import MarketContract, Proof
 from sealmarket.chain.errors import AbiMismatch
 from sealmarket.chain.model import Enclave
 from sealmarket.protocol.book import Committee

@@ -40,7 +40,7 @@ def status(book: BookFile, rpc: RpcUrl, as_json: AsJson = False) -> None:
 
     Example: sealmarket chain status --book market.json --rpc http://127.0.0.1:8545
     """
-    from sealmarket.chain.contracts import members_hash
+    from sealmarket.chain.committees import members_hash
 
     with market(book, rpc) as (chain, *_):
         head, final = chain.head(), chain.final()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sealmarket.chain import ChainReader
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.client.errors import CommitteeEnding, CommitteeMismatch
 from sealmarket.protocol.book import Committee
 

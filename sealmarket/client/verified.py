@@ -21,8 +21,8 @@ from weakref import WeakKeyDictionary
 
 from sealmarket.chain import ChainReader
 from sealmarket.chain.bytecode import CONTRACTS, carried
+from sealmarket.chain.committees import members_hash
 from sealmarket.chain.comparison import CodeReader, Finding, codes_of, compare, places_of
-from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.errors import BlockGone, NodeDistrusted, WrongChain
 from sealmarket.chain.model import Block
 from sealmarket.client.errors import MarketNotVerified

@@ -23,8 +23,8 @@ from typing import Literal
 
 from sealmarket.chain.bytecode import Compiled, carried
 from sealmarket.chain.chain import Chain
+from sealmarket.chain.committees import members_hash
 from sealmarket.chain.comparison import Finding, codes_of, compare
-from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.deploy import read_book
 from sealmarket.chain.model import Block
 from sealmarket.protocol.book import Timing

@@ -10,7 +10,7 @@ from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.core.model import AppraisalResult, CompositeResult
 from sealmarket.attestation.policy.verify import Expected, demands_devices, verify
 from sealmarket.attestation.raw import parse_endorsements, parse_machine, parse_raw
-from sealmarket.chain.contracts import core_of
+from sealmarket.chain.committees import core_of
 from sealmarket.protocol.book import Committee
 from sealmarket.protocol.capability import Capability
 from sealmarket.protocol.wire import EvidencePackage, SignedDecision

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sealmarket.chain.bargain import commitment
-from sealmarket.chain.contracts import core_of, members_hash
+from sealmarket.chain.committees import core_of, members_hash
 from sealmarket.chain.events import JobChallenged
 from sealmarket.client.draft import allow_root
 from sealmarket.client.jobs import JobRecord

@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sealmarket.chain.sender.RELOOK_SECONDS", 0.0)
+    monkeypatch.setattr("sealmarket.chain.watch.RELOOK_SECONDS", 0.0)
 
 
 def deposit(ledger: Ledger, folder: Path, amount: int = 5, **options: Any) -> Mined:

@@ -13,8 +13,7 @@ import rlp
 from eth_account import Account
 from msgspec.structs import replace
 
-from sealmarket.chain import NodeDistrusted, NotMined, Reverted, Sender
-from sealmarket.chain import sender as sender_module
+from sealmarket.chain import NodeDistrusted, NotMined, Reverted, Sender, tending, watch
 from sealmarket.chain.calls import Call
 from sealmarket.chain.errors import FeeAboveLimit, Replaced, SendRefused
 from sealmarket.chain.fees import FeeLimits
@@ -29,8 +28,8 @@ from tests.chain.test_reverts import payload
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks beyond the receipt come with each poll, and what is in no block is stuck after a moment."""
-    for name in ("RELOOK_SECONDS", "STUCK_SECONDS", "HEAL_SECONDS"):
-        monkeypatch.setattr(f"sealmarket.chain.sender.{name}", 0.0)
+    for name in ("watch.RELOOK_SECONDS", "watch.STUCK_SECONDS", "tending.HEAL_SECONDS"):
+        monkeypatch.setattr(f"sealmarket.chain.{name}", 0.0)
 
 
 def staking(ledger: Ledger, **options: Any) -> tuple[Sender, Call]:
@@ -267,7 +266,7 @@ def test_a_transaction_that_comes_behind_one_that_lost_its_block_is_mined_behind
     sending, call = staking(ledger)
     sending.send(call)
     ledger.reorganise(1)
-    monkeypatch.setattr("sealmarket.chain.sender.HEAL_SECONDS", 30.0)
+    monkeypatch.setattr("sealmarket.chain.tending.HEAL_SECONDS", 30.0)
     sending.send(call)
     assert ledger.paid() == [FIRST_NONCE, FIRST_NONCE + 1]
 
@@ -434,7 +433,8 @@ def test_a_transaction_that_the_pool_dropped_for_its_fee_offers_more() -> None:
 def passing(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The sender's clock: its last entry is now."""
     now = [0.0]
-    monkeypatch.setattr(sender_module, "time", SimpleNamespace(monotonic=lambda: now[-1]))
+    for module in (tending, watch):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[-1]))
     return now
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.chain import Block, JobSlot
 from sealmarket.chain.bargain import commitment
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.chain.events import JobDecided, JobMatched, JobQuoted, JobSettled
 from sealmarket.chain.model import AssetState, EventRef
 from sealmarket.client.draft import DraftTerms, PolicyDraft, policy_document

@@ -10,7 +10,7 @@ import pytest
 from eth_account import Account
 from msgspec.structs import replace
 
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Account as Balances
 from sealmarket.client import AssetWish, Consumer, JobLimits, create_result_key, load_result_key

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from scripts.toolchain import ROOT
 from sealmarket.attestation.core.errors import InvalidRules
 from sealmarket.attestation.policy.rules import AppraisalPolicy
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.chain.interface import ProvableView
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Block

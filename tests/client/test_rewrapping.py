@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from sealmarket.attestation.core.errors import InvalidRules
 from sealmarket.attestation.policy.rules import AppraisalPolicy
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.client import Owner, SealedAsset
 from sealmarket.client.approvals import Allowed, ListUnknown, pairs_in_force

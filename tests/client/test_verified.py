@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 import sealmarket.client
 from sealmarket.chain.bytecode import CONTRACTS
+from sealmarket.chain.committees import members_hash
 from sealmarket.chain.comparison import codes_of, genuine, places_of
-from sealmarket.chain.contracts import RegistryContract, members_hash
+from sealmarket.chain.contracts import RegistryContract
 from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.client import Offer, Owner, Provider, party

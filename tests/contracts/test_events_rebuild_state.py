@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from scripts.benchmarks._gas_world import NO_DETAIL, Job, World
 from sealmarket.chain import Chain, abi
 from sealmarket.chain.bargain import commitment
-from sealmarket.chain.contracts import CommitteeContract, SettledResult, members_hash
+from sealmarket.chain.committees import members_hash
+from sealmarket.chain.contracts import CommitteeContract, SettledResult
 from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.interface import ChainReader
 from sealmarket.chain.layout import variable

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.chain import Block, JobSlot
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.chain.events import JobDecided, JobMatched, JobQuoted
 from sealmarket.chain.model import EventRef
 from sealmarket.client.draft import DraftTerms

@@ -10,7 +10,7 @@ import pytest
 from sealmarket.chain import AbiMismatch, Fault, Reverted, Sender
 from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.events import ChallengeAnswered, JobChallenged, JobEnded
-from sealmarket.chain.sender import Mined
+from sealmarket.chain.outcomes import Mined
 from sealmarket.client import SealedAsset, read_job
 from sealmarket.protocol.decisions import ChallengeAnswer
 from sealmarket.protocol.transitions import Status

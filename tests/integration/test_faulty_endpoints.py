@@ -37,8 +37,8 @@ def sealed(market: Market) -> SealedAsset:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("HEAL_SECONDS", 0.5), ("RELOOK_SECONDS", 0.3)):
-        monkeypatch.setattr(f"sealmarket.chain.sender.{name}", seconds)
+    for name, seconds in (("tending.HEAL_SECONDS", 0.5), ("watch.RELOOK_SECONDS", 0.3)):
+        monkeypatch.setattr(f"sealmarket.chain.{name}", seconds)
 
 
 @pytest.mark.parametrize("name", CASES)

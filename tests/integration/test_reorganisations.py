@@ -51,7 +51,7 @@ def sealed(market: Market) -> SealedAsset:
 
 @pytest.fixture
 def keeping(market: Market, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keeping]:
-    monkeypatch.setattr("sealmarket.chain.sender.HEAL_SECONDS", 0.5)
+    monkeypatch.setattr("sealmarket.chain.tending.HEAL_SECONDS", 0.5)
     with Keeping(market, market.rpc_url, tmp_path) as made:
         yield made
 

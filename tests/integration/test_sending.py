@@ -152,7 +152,7 @@ def test_a_stuck_transaction_gets_through_and_counts_once(
     chain: Chain, account: LocalAccount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("RELOOK_SECONDS", "STUCK_SECONDS"):
-        monkeypatch.setattr(f"sealmarket.chain.sender.{name}", 0.3)
+        monkeypatch.setattr(f"sealmarket.chain.watch.{name}", 0.3)
     to = receiver()
     risen = iter([True])
 

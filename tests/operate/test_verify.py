@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from sealmarket.chain import bytecode
 from sealmarket.chain.bytecode import CONTRACTS, Code, Compiled, Immutable
+from sealmarket.chain.committees import members_hash
 from sealmarket.chain.comparison import places_of
-from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.model import Block
 from sealmarket.operate import verify
 from sealmarket.protocol.book import AddressBook, Timing

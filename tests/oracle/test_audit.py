@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from sealmarket.chain import abi
 from sealmarket.chain.anchors import _calls, _detail
-from sealmarket.chain.contracts import compact
+from sealmarket.chain.committees import compact
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.wire import LogHead
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32

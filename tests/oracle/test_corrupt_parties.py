@@ -12,7 +12,7 @@ import coincurve
 import pytest
 from msgspec.structs import replace
 
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.protocol.book import Committee, Member
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.reasons import JobReason, reason_codes

@@ -611,7 +611,7 @@ def test_after_a_quorum_missing_documents_are_awaited_for_good(world: World) -> 
 
 @pytest.mark.parametrize("what", ["another committee on chain", "another key of this node", "a stranger's node"])
 def test_a_node_decides_nothing_for_a_committee_with(what: str, world: World) -> None:
-    from sealmarket.chain.contracts import members_hash
+    from sealmarket.chain.committees import members_hash
     from sealmarket_oracle.keys import NodeKeys, Signer
 
     world.match(world.publish())

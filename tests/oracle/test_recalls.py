@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from sealmarket.advisory_file import AdvisoryRefused, read_advisory
 from sealmarket.attestation.amd.report import SnpTcbVersion
-from sealmarket.chain.contracts import core_of
+from sealmarket.chain.committees import core_of
 from sealmarket.chain.errors import ChainUnavailable
 from sealmarket.chain.memory import MemoryView
 from sealmarket.chain.proof import ProofRefused

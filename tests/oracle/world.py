@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from sealmarket.attestation.collateral.trust_anchors import TrustAnchors
 from sealmarket.attestation.policy.rules import AppraisalPolicy
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.chain.model import Block
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from sealmarket.chain import ChainUnavailable
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.protocol.decisions import Outcome, Stop
 from sealmarket.protocol.limits import MAXIMUM_POLICY, MAXIMUM_SHARE_SET
 from sealmarket.protocol.reasons import JobReason, reason_bits

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from sealmarket.chain import Enclave, Fault, Reverted
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.chain.events import JobQuoted
 from sealmarket.chain.memory import MemoryChain
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from sealmarket.chain.bargain import commitment
-from sealmarket.chain.contracts import compact
+from sealmarket.chain.committees import compact
 from sealmarket.chain.events import (
     AdvisoryAnchored,
     AllowListReplaced,
