@@ -14,6 +14,7 @@ from sealmarket.chain import Chain, ChainError, Sender
 from sealmarket.chain.erc1271 import contract_accepts
 from sealmarket.client.nodes import POLL_PATIENCE_SECONDS, Nodes
 from sealmarket.client.rules import rules_of
+from sealmarket.protocol.fitting import Rules
 from sealmarket.protocol.orders import ComputeOrder, EvidenceSeal, Request
 from sealmarket.protocol.proposals import SignedProposal
 from sealmarket.protocol.salts import generations_of
@@ -119,8 +120,20 @@ class Backend:
         self.expiring = Expiring(self._database, self.blobs, rules.ends_of, platforms)
         self.ending: dict[str, int] = {}
         self.spending = Spending(self._database, keeping, sender, self.clock)
-        self._keeper = Keeper(
-            chain,
+        self._keeper = self._keeper_of(sender, rules)
+        self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
+        self._pause = pause
+        self._due, self._stopped = threading.Event(), threading.Event()
+        self._trouble, self._next_sweep = "", 0.0
+        self._orphans = None if bucket is None else Orphans(self.blobs.ledger, bucket)
+        self._term = 0
+        self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self.notices.subscribe(self._hear)
+        self._leads()
+
+    def _keeper_of(self, sender: Sender, rules: Rules) -> Keeper:
+        return Keeper(
+            self.chain,
             sender,
             self._database,
             self.orders,
@@ -133,15 +146,6 @@ class Backend:
             require_lead=self._leadership.require,
             spending=self.spending,
         )
-        self._looks = Rates(LOOKS_PER_SECOND, LOOK_BURST)
-        self._pause = pause
-        self._due, self._stopped = threading.Event(), threading.Event()
-        self._trouble, self._next_sweep = "", 0.0
-        self._orphans = None if bucket is None else Orphans(self.blobs.ledger, bucket)
-        self._term = 0
-        self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
-        self.notices.subscribe(self._hear)
-        self._leads()
 
     def start(self) -> None:
         """Begin to keep: match, decide, settle, close."""

@@ -103,16 +103,14 @@ class Node:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        book = chain.book
-        self.market = MarketRef(chain_id=book.chain_id, address=book.market, registry=book.registry)
-        self._chain, self._journal, self._keys, self._grade_floor = chain, journal, keys, policy.grade_floor
-        self._witnesses = witnesses
+        self.market = MarketRef(chain_id=chain.book.chain_id, address=chain.book.market, registry=chain.book.registry)
+        self._chain, self._journal, self._witnesses = chain, journal, witnesses
+        self._keys, self._grade_floor = keys, policy.grade_floor
         self._start: Start | None = None
-        self._committees = {committee.epoch: committee for committee in book.committees}
+        self._committees = {committee.epoch: committee for committee in chain.book.committees}
         self.answers = Answers(chain.book, journal, keys.signer, witnesses, self._held)
-        self._follower = Follower(
-            chain, JournalReader(journal, _place_in(self._committees.get(journal.identity.epoch), keys))
-        )
+        place = _place_in(self._committees.get(journal.identity.epoch), keys)
+        self._follower = Follower(chain, JournalReader(journal, place))
         documents = DocumentCache(store)
         self._releasing = Releasing(
             chain, journal, documents, keys, self.market, lambda case: self._timing(case.at), self._held

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import coincurve
-
+from scripts.benchmarks._gas_accounts import ETHER, Accounts, Party
 from sealmarket.chain import abi
 from sealmarket.chain.calls import Call
 from sealmarket.chain.contracts import (
@@ -20,7 +18,6 @@ from sealmarket.chain.contracts import (
 )
 from sealmarket.chain.deploy import contract_address
 from sealmarket.chain.model import Enclave
-from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.chain.sessions import SessionsContract
 from sealmarket.protocol.book import Committee, Member, Windows
 from sealmarket.protocol.decisions import Decision, Outcome
@@ -46,11 +43,10 @@ from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.job import AssetUse, JobSpec, Settlement
 from sealmarket_enclave.protocol.numbers import U8, U32, AssetId, Grade, JobId, Timestamp
-from sealmarket_enclave.protocol.signing import address_of, sign
+from sealmarket_enclave.protocol.signing import sign
 from sealmarket_enclave.protocol.terms import Seal, Terms
 from tests import samples
 
-ETHER = 10**18
 DEPOSIT, STAKE = 100 * ETHER, 60 * ETHER
 PRICE = Wei(1_234_567_890_123_456_789)
 COMPUTE = Wei(345_678_901_234_567_890)
@@ -65,21 +61,12 @@ FEE_FACTOR = 3
 HOLD_RATE = 10**10
 LOCATION = "s3://north-hospital/cohort-2031"
 EVERY_USE = 2**32 - 1
-RECEIPT_SECONDS = 10.0
 
 
 def _hold_fee(owners: int, seconds: int) -> Wei:
     """What the payer sets aside for a job whose owners' prices are ``owners``, as the market computes it."""
     held = 2 * owners * seconds * HOLD_RATE
     return Wei(FEE * FEE_FACTOR + -(-held // 10**18))
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """A party with a key."""
-
-    key: coincurve.PrivateKey
-    address: Address
 
 
 @dataclass(slots=True)
@@ -99,7 +86,7 @@ class Job:
     uses: tuple[AssetUse, ...] = field(default=())
 
 
-class World:
+class World(Accounts):
     """Contracts, committee, parties. Every method that sends returns the gas that it took."""
 
     units = UNITS
@@ -108,14 +95,7 @@ class World:
 
     def __init__(self, url: str, *, members: int = 3, threshold: int = 2) -> None:
         """Deploy to an Anvil that no other program uses."""
-        self.url, self._rpc = url, Rpc(url)
-        self._count = 0
-        self._rpc.call("evm_setIntervalMining", 0)
-        self._rpc.call("evm_setAutomine", True)
-        self._rpc.call("anvil_autoImpersonateAccount", True)
-        self.sender = self._party().address
-        self._give(self.sender)
-        self.chain_id = quantity(self._rpc.call("eth_chainId"), "chain id")
+        super().__init__(url)
         self.nodes = tuple(self._party() for _ in range(members))
         named = tuple(
             Member(signer=node.address, hpke_public_key=HexBytes(self._word() * 38), url="http://127.0.0.1")
@@ -163,10 +143,6 @@ class World:
         """The consumer withdraws."""
         return self._send(self.market.cancel(self._spec(job)), job.consumer)
 
-    def disconnect(self) -> None:
-        """Close the connections to the chain."""
-        self._rpc.close()
-
     def close(self, job: Job) -> int:
         """Close an overdue job, accepted or never quoted."""
         spec = self._spec(job)
@@ -205,11 +181,6 @@ class World:
         self.match(job)
         self.quote(job)
         self.decide(job, Outcome.PLATFORM_REFUSED)
-
-    def pass_time(self, seconds: int) -> None:
-        """Let the chain's clock run, from its newest block's time on: many blocks a second are ahead of the wall's."""
-        self._rpc.call("evm_setNextBlockTimestamp", self._time() + seconds)
-        self._rpc.call("evm_mine")
 
     def work(self) -> None:
         """Let as much time pass as the units of a job take."""
@@ -469,51 +440,8 @@ class World:
         answer = str(self._rpc.call("eth_call", {"to": self.market.address.checksum, "data": data}, "latest"))
         return int(answer[2:66], 16)
 
-    def _send(self, call: Call, sender: Party | None = None, *, value: int = 0) -> int:
-        who = sender.address if sender else self.sender
-        data = "0x" + call.data.hex()
-        return self._transact({"from": who.checksum, "to": call.to.checksum, "data": data, "value": hex(value)})
-
-    def _transact(self, fields: dict[str, str]) -> int:
-        sent = self._rpc.call("eth_sendTransaction", fields | {"gas": hex(29_000_000)})
-        deadline = time.monotonic() + RECEIPT_SECONDS
-        while (receipt := self._rpc.call("eth_getTransactionReceipt", str(sent))) is None:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"no receipt of {sent} within {RECEIPT_SECONDS} s")
-            time.sleep(0.01)
-        if not isinstance(receipt, dict) or receipt["status"] != "0x1":
-            raise ValueError(f"transaction refused: {receipt}")
-        if any(log["topics"][0] == _BATCH_ENTRY_FAILED for log in receipt["logs"]):
-            raise ValueError("an entry of the batch failed")
-        return quantity(receipt["gasUsed"], "gas used")
-
-    def _time(self) -> int:
-        block = self._rpc.call("eth_getBlockByNumber", "latest", False)
-        if not isinstance(block, dict):
-            raise ValueError("no block")
-        return quantity(block["timestamp"], "block time")
-
-    def _later(self) -> Timestamp:
-        return Timestamp(4_102_444_799)
-
-    def _give(self, address: Address) -> None:
-        self._rpc.call("anvil_setBalance", address.checksum, hex(1_000_000 * ETHER))
-
-    def _party(self) -> Party:
-        key = coincurve.PrivateKey(self._word())
-        party = Party(key, address_of(key.public_key))
-        self._give(party.address)
-        return party
-
     def _sign(self, party: Party, document: TypedShape) -> HexBytes:
         return sign(document.digest(self.chain_id, self.market.address), party.key)
-
-    def _word(self) -> Bytes32:
-        self._count += 1
-        return keccak(b"sealmarket gas" + self._count.to_bytes(8))
-
-    def _salt(self) -> Uint:
-        return Uint(int.from_bytes(self._word()) >> 64)
 
 
 NO_DETAIL = DecisionDetail(
@@ -525,4 +453,3 @@ NO_DETAIL = DecisionDetail(
     findings=(),
     warnings=(),
 )
-_BATCH_ENTRY_FAILED = str(next(t for t, e in abi.load("Market").events.items() if e.name == "BatchEntryFailed"))

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from scripts.benchmarks._gas_world import ETHER, Job, Party, World
+from scripts.benchmarks._gas_accounts import ETHER, Party
+from scripts.benchmarks._gas_world import Job, World
 from sealmarket.chain.sessions import KIND
 from sealmarket.protocol.decisions import Outcome
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, HexBytes, Uint64, Wei

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -79,16 +79,10 @@ def quote(
     raise typer.Exit(0 if found.taken else REFUSED)
 
 
-@takes(RequestOptions)
-def request(
-    options: RequestOptions,
-    book: BookFile,
-    rpc: RpcUrl,
-    key_file: KeyFile,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for the match; 0 does not wait.")] = 120,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave a request in the book that no match used in time; else it is voided.")
-    ] = False,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretOptions:
+    """The options of `consumer request` about parameters that no host sees."""
+
     secret_parameter: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,14 +90,27 @@ def request(
             help="NAME=@FILE: a value that no host sees, for the workload's input NAME; it is sealed and published as"
             " an asset of yours for one use. Repeat for each.",
         ),
-    ] = None,
+    ] = None
     evidence: Annotated[
         Path | None,
         typer.Option(
             help="With --secret-parameter: the enclaves that may read it, as `worker image measure` writes them, or an"
             " appraisal policy."
         ),
-    ] = None,
+    ] = None
+
+
+@takes(RequestOptions, SecretOptions)
+def request(
+    options: RequestOptions,
+    hidden: SecretOptions,
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the match; 0 does not wait.")] = 120,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave a request in the book that no match used in time; else it is voided.")
+    ] = False,
     yes: Yes = False,
     accept_code: AcceptCode = None,
     development: OwnChain = False,
@@ -117,8 +124,8 @@ def request(
     --parameter target=mdvis --max-compute-price 1coin --result-key result.key --book market.json --rpc URL
     --key-file consumer.json
     """
-    values = secret_values(secret_parameter)
-    rules = _own_rules(evidence, options.allow_simulated) if values else None
+    values = secret_values(hidden.secret_parameter)
+    rules = _own_rules(hidden.evidence, options.allow_simulated) if values else None
     secret, asked = result_key_of(options), wanted(options, len(values))
     with market(book, rpc, accept_code) as (chain, store, api):
         require_cards_of(chain.book, options.asset)

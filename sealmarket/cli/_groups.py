@@ -6,28 +6,30 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from functools import wraps
-from typing import Any, TypeVar, get_type_hints
-
-T = TypeVar("T")
+from typing import Any, get_type_hints
 
 
-def takes(kind: type[T]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a command of a function whose first parameter is a ``kind``: its fields become options of the command.
+def takes(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function whose first parameters are of these ``kinds``: their fields become its options.
 
-    ``kind`` is a dataclass whose fields are annotated as parameters of commands are.
+    Each is a dataclass whose fields are annotated as parameters of commands are. No two share a field.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(kind, include_extras=True)
-        own = list(inspect.signature(command).parameters.values())[1:]
+        hints = [get_type_hints(kind, include_extras=True) for kind in kinds]
+        own = list(inspect.signature(command).parameters.values())[len(kinds) :]
         types = get_type_hints(command, include_extras=True)
-        grouped = [_parameter(field.name, hints[field.name], _default(field)) for field in fields(kind)]  # type: ignore[arg-type]
+        grouped = [
+            _parameter(field.name, found[field.name], _default(field))
+            for kind, found in zip(kinds, hints, strict=True)
+            for field in fields(kind)
+        ]
         rest = [_parameter(one.name, types[one.name], one.default) for one in own]
 
         @wraps(command)
         def whole(**given: Any) -> None:
-            values = {name: given.pop(name) for name in hints}
-            command(kind(**values), **given)
+            groups = [{name: given.pop(name) for name in found} for found in hints]
+            command(*(kind(**values) for kind, values in zip(kinds, groups, strict=True)), **given)
 
         parameters = [*grouped, *rest]
         whole.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

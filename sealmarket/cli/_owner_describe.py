@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, get_args
@@ -10,6 +11,7 @@ import msgspec
 import typer
 
 from sealmarket.cli._asking import progress
+from sealmarket.cli._groups import takes
 from sealmarket.cli._options import AsJson, Usage, answer, written
 from sealmarket.cli._plain import harmless
 from sealmarket.client.describing import (
@@ -47,30 +49,59 @@ Describe = Annotated[
 _Text = Annotated[str, typer.Option(help="Public words about the data.")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingOptions:
+    """The options of `owner describe` about what the file leaves open: how it is read."""
+
+    kind: Annotated[str | None, typer.Option("--format", help=f"{', '.join(_FORMATS)}; else by its bytes.")] = None
+    types: Annotated[list[str] | None, typer.Option("--as", help="COLUMN=TYPE; repeat.")] = None
+    encoding: Annotated[str | None, typer.Option(help="Of a CSV file: utf-8, utf-16, windows-1252.")] = None
+    delimiter: Annotated[str | None, typer.Option(help=f"{', '.join(_DELIMITERS)}.")] = None
+    decimal: Annotated[str | None, typer.Option(help="The decimal mark: point, comma.")] = None
+    thousands: Annotated[str | None, typer.Option(help=f"The mark of thousands: {', '.join(_THOUSANDS)}.")] = None
+    skip_lines: Annotated[int | None, typer.Option(help="Titles above the header.", min=0, max=100)] = None
+    comment: Annotated[str | None, typer.Option(help="What begins a line that is no row: #.")] = None
+    missing: Annotated[list[str] | None, typer.Option(help="A spelling of a missing cell; repeat.")] = None
+    manifest: Annotated[
+        str | None, typer.Option(help="The member of an archive that lists the others, as sha256sum writes it.")
+    ] = None
+
+    def stated(self) -> dict[str, Any]:
+        """What is named, as readers take it. Raises :class:`Usage` for a word that is none."""
+        dialect = {
+            "encoding": self.encoding,
+            "delimiter": _chosen("--delimiter", self.delimiter, _DELIMITERS),
+            "decimal": _chosen("--decimal", self.decimal, _DECIMALS),
+            "thousands": _chosen("--thousands", self.thousands, _THOUSANDS),
+            "skipLines": self.skip_lines,
+            "comment": self.comment,
+            "missing": self.missing,
+        }
+        return {
+            "mediaType": _chosen("--format", self.kind, _FORMATS),
+            "dialect": {name: value for name, value in dialect.items() if value is not None},
+            "types": {
+                column: _chosen("--as", word, {one: one for one in get_args(ColumnType)})
+                for column, word in _pairs("--as", self.types).items()
+            },
+            "manifest": self.manifest,
+        }
+
+
 @app.command("describe")
+@takes(ReadingOptions)
 def describe_command(
+    reading: ReadingOptions,
     file: Annotated[
         Path,
         typer.Argument(help="CSV, Parquet, Arrow, JSON lines, or a zip or tar of files.", exists=True, dir_okay=False),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="The new data card. Without it nothing is written.")] = None,
-    kind: Annotated[str | None, typer.Option("--format", help=f"{', '.join(_FORMATS)}; else by its bytes.")] = None,
-    types: Annotated[list[str] | None, typer.Option("--as", help="COLUMN=TYPE; repeat.")] = None,
     units: Annotated[list[str] | None, typer.Option("--unit", help="COLUMN=UNIT; repeat.")] = None,
     show: Annotated[list[str] | None, typer.Option(help=f"A statistic to publish: {', '.join(STATISTICS)}.")] = None,
     title: _Text = "",
     description: _Text = "",
     label: Annotated[list[str] | None, typer.Option(help="A declared purpose: a DPV term or a DUO code.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="Of a CSV file: utf-8, utf-16, windows-1252.")] = None,
-    delimiter: Annotated[str | None, typer.Option(help=f"{', '.join(_DELIMITERS)}.")] = None,
-    decimal: Annotated[str | None, typer.Option(help="The decimal mark: point, comma.")] = None,
-    thousands: Annotated[str | None, typer.Option(help=f"The mark of thousands: {', '.join(_THOUSANDS)}.")] = None,
-    skip_lines: Annotated[int | None, typer.Option(help="Titles above the header.", min=0, max=100)] = None,
-    comment: Annotated[str | None, typer.Option(help="What begins a line that is no row: #.")] = None,
-    missing: Annotated[list[str] | None, typer.Option(help="A spelling of a missing cell; repeat.")] = None,
-    manifest: Annotated[
-        str | None, typer.Option(help="The member of an archive that lists the others, as sha256sum writes it.")
-    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Look through a table or an archive, say how it is read and what is odd, and write its card. The data stays here.
@@ -79,29 +110,11 @@ def describe_command(
     """
     if out is not None and out.exists():
         raise Usage(f"{out} exists", remedy="name a new file")
-    dialect = {
-        "encoding": encoding,
-        "delimiter": _chosen("--delimiter", delimiter, _DELIMITERS),
-        "decimal": _chosen("--decimal", decimal, _DECIMALS),
-        "thousands": _chosen("--thousands", thousands, _THOUSANDS),
-        "skipLines": skip_lines,
-        "comment": comment,
-        "missing": missing,
-    }
-    stated = {
-        "mediaType": _chosen("--format", kind, _FORMATS),
-        "dialect": {name: value for name, value in dialect.items() if value is not None},
-        "types": {
-            column: _chosen("--as", word, {one: one for one in get_args(ColumnType)})
-            for column, word in _pairs("--as", types).items()
-        },
-        "manifest": manifest,
-    }
     labels = [written(label_of, text) for text in label or ()]
     wishes = Wishes(
         title=title, description=description, units=_pairs("--unit", units), show=show or (), purposes=labels
     )
-    made = _look_through(file, stated, wishes)
+    made = _look_through(file, reading.stated(), wishes)
     if out is not None:
         out.write_bytes(msgspec.json.format(made.card.canonical(), indent=2) + b"\n")
     answer({"card": to_builtins(made.card), "warnings": made.warnings}, _lines(made, file, out), as_json)

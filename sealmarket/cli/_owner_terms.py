@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from sealmarket.chain import AssetState, Chain
 from sealmarket.cli._asking import Yes, confirm
+from sealmarket.cli._groups import takes
 from sealmarket.cli._options import (
     AcceptCode,
     AsJson,
@@ -51,23 +53,49 @@ def version_of(asset: str, version: int | None) -> tuple[AssetId, int]:
     return asset_id, version or named or 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TighterTerms:
+    """The options of `owner tighten` that name a change."""
+
+    price: Annotated[str | None, typer.Option(help="A higher price: 0.5coin, or 1500 in the smallest unit.")] = None
+    expiry: Annotated[str | None, typer.Option(help="An earlier end: 2027-01-31, in 90 days, or seconds.")] = None
+    max_uses: Annotated[int | None, typer.Option(help="Fewer uses.", min=0)] = None
+    purposes: Annotated[
+        str | None, typer.Option(help="Fewer purposes, with commas: train, fine_tune, infer, query.")
+    ] = None
+    max_hold: Annotated[int | None, typer.Option(help="Fewer seconds for which a job may hold a use.", min=0)] = None
+    timeout_share: Annotated[
+        int | None, typer.Option(help="A higher percentage of the price for a use whose job ran out of time.", max=100)
+    ] = None
+
+    def changes(self) -> dict[str, Any]:
+        """What is named, as fields of :class:`Terms`. Raises :class:`Usage` where nothing is."""
+        named: dict[str, Any] = {
+            "price": amount(self.price) if self.price else None,
+            "expiry": written(lambda text: moment_of(text, 0), self.expiry) if self.expiry else None,
+            "max_uses": self.max_uses,
+            "purposes": written(purpose_bits, self.purposes) if self.purposes else None,
+            "max_hold": self.max_hold,
+            "timeout_share": self.timeout_share,
+        }
+        changes = {name: value for name, value in named.items() if value is not None}
+        if not changes:
+            raise Usage(
+                "nothing to tighten was named",
+                remedy="name --price, --expiry, --max-uses, --purposes, --max-hold or --timeout-share",
+            )
+        return changes
+
+
 @app.command()
+@takes(TighterTerms)
 def tighten(
+    wanted: TighterTerms,
     asset: AssetArgument,
     book: BookFile,
     rpc: RpcUrl,
     key_file: KeyFile,
     version: VersionArgument = None,
-    price: Annotated[str | None, typer.Option(help="A higher price: 0.5coin, or 1500 in the smallest unit.")] = None,
-    expiry: Annotated[str | None, typer.Option(help="An earlier end: 2027-01-31, in 90 days, or seconds.")] = None,
-    max_uses: Annotated[int | None, typer.Option(help="Fewer uses.", min=0)] = None,
-    purposes: Annotated[
-        str | None, typer.Option(help="Fewer purposes, with commas: train, fine_tune, infer, query.")
-    ] = None,
-    max_hold: Annotated[int | None, typer.Option(help="Fewer seconds for which a job may hold a use.", min=0)] = None,
-    timeout_share: Annotated[
-        int | None, typer.Option(help="A higher percentage of the price for a use whose job ran out of time.", max=100)
-    ] = None,
     yes: Yes = False,
     accept_code: AcceptCode = None,
     max_fee: MaxFee = None,
@@ -82,28 +110,15 @@ def tighten(
     Example: sealmarket owner tighten 0xASSET --max-uses 10 --book market.json --rpc URL --key-file owner.key
     """
     asset_id, number = version_of(asset, version)
-    wanted: dict[str, Any] = {
-        "price": amount(price) if price else None,
-        "expiry": written(lambda text: moment_of(text, 0), expiry) if expiry else None,
-        "max_uses": max_uses,
-        "purposes": written(purpose_bits, purposes) if purposes else None,
-        "max_hold": max_hold,
-        "timeout_share": timeout_share,
-    }
-    changes = {name: value for name, value in wanted.items() if value is not None}
-    if not changes:
-        raise Usage(
-            "nothing to tighten was named",
-            remedy="name --price, --expiry, --max-uses, --purposes, --max-hold or --timeout-share",
-        )
+    changes = wanted.changes()
     with market(book, rpc, accept_code) as (chain, store, api):
         require_cards_of(chain.book, (asset,))
         account = load_key(key_file)
         owner = Owner(chain, account, store, api, development=development, sending=sending(max_fee, priority_fee))
         VerifiedMarket(chain).require()
         state, now = _own(chain, owner, asset_id, number), chain.head().timestamp
-        if expiry and expiry.startswith("in "):
-            changes["expiry"] = written(lambda text: moment_of(text, now), expiry)
+        if wanted.expiry and wanted.expiry.startswith("in "):
+            changes["expiry"] = written(lambda text: moment_of(text, now), wanted.expiry)
         _require_tighter(state, changes, now)
         confirm(_consequence(state, changes, now), yes=yes)
         mined = owner.tighten(asset_id, number, **changes)

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from sealmarket.cli._options import Usage
+from sealmarket.cli._policy_options import OutputOptions
 from sealmarket.workloads.cache import WorkloadCache
 
 
-def add_validators(document: dict[str, Any], *, wanted: bool, smallest_group: int | None, withhold: int | None) -> None:
+def add_validators(document: dict[str, Any], wanted: OutputOptions) -> None:
     """Put the default validators of the draft's media types into ``document``, if they are wanted.
 
-    ``smallest_group``: the rows behind each leaf of a tree. ``withhold``: the rows of a thousand that a workload does
-    not get, for a test of membership. Both need a card that its reader makes tables of, and workloads that take them.
+    Rows behind each leaf of a tree and rows that a workload does not get both need a card that its reader makes tables
+    of, and workloads that take them.
     """
-    if not wanted and smallest_group is None and withhold is None:
+    smallest_group, withhold = wanted.smallest_group, wanted.withhold
+    if not wanted.validators and smallest_group is None and withhold is None:
         return
     from sealmarket.workloads.validators import ONNX, default_validators
 

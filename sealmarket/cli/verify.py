@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from sealmarket.advisory_file import read_advisory
 from sealmarket.chain.errors import ChainError
 from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
-from sealmarket.cli._options import RPC_HELP, AsJson, PassphraseFile, Usage, hash_option
+from sealmarket.cli._groups import takes
+from sealmarket.cli._options import RPC_HELP, AsJson, PassphraseFile, Usage, answer, hash_option
 from sealmarket.client.books import load_book
 from sealmarket.files import read_file
 from sealmarket.protocol.wire import EvidencePackage
@@ -47,41 +48,56 @@ _MARKS = {
 }
 
 
-@app.command("verify")
-def verify(
-    receipt: Annotated[
-        str, typer.Argument(help="A proof file (*.sealproof.json), or a job's id with --rpc and --book.")
-    ],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainOptions:
+    """The options of `verify` about the market that is asked."""
+
     book: Annotated[
         Path | None,
         typer.Option("--book", envvar="SEALMARKET_BOOK", help="The address book of the market that you know."),
-    ] = None,
+    ] = None
     rpc: Annotated[
         str | None,
         typer.Option(
             "--rpc", envvar="SEALMARKET_RPC", help=RPC_HELP + " Of several, more than half must agree. Offline without."
         ),
-    ] = None,
+    ] = None
     at: Annotated[
         str | None, typer.Option("--at", help="A block hash that you trust: the job's slot is proven under it.")
-    ] = None,
-    evidence: Annotated[Path | None, typer.Option(help="The evidence package, if you are one of the parties.")] = None,
-    evidence_key: Annotated[
-        Path | None, typer.Option(help="The file of a result key or an auditor's key: the evidence is read with it.")
-    ] = None,
-    passphrase_file: PassphraseFile = None,
-    advisory: Annotated[
-        list[Path] | None, typer.Option(help="A statement about platforms: does it name the machine of this job?")
-    ] = None,
-    development_root: Annotated[
-        list[Path] | None, typer.Option(help="A development root (DER) to accept: evidence is then SIMULATED.")
-    ] = None,
+    ] = None
     max_head_ahead: Annotated[
         int,
         typer.Option(
             min=0, help="Seconds by which an endpoint's newest block may be ahead of this machine's clock, of several."
         ),
-    ] = MOST_AHEAD,
+    ] = MOST_AHEAD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceOptions:
+    """The options of `verify` about evidence: what was kept of it, what opens it, and what is believed of it."""
+
+    evidence: Annotated[Path | None, typer.Option(help="The evidence package, if you are one of the parties.")] = None
+    evidence_key: Annotated[
+        Path | None, typer.Option(help="The file of a result key or an auditor's key: the evidence is read with it.")
+    ] = None
+    passphrase_file: PassphraseFile = None
+    advisory: Annotated[
+        list[Path] | None, typer.Option(help="A statement about platforms: does it name the machine of this job?")
+    ] = None
+    development_root: Annotated[
+        list[Path] | None, typer.Option(help="A development root (DER) to accept: evidence is then SIMULATED.")
+    ] = None
+
+
+@app.command("verify")
+@takes(ChainOptions, EvidenceOptions)
+def verify(
+    asked: ChainOptions,
+    shown: EvidenceOptions,
+    receipt: Annotated[
+        str, typer.Argument(help="A proof file (*.sealproof.json), or a job's id with --rpc and --book.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Walk a whole job and explain each step.
@@ -94,27 +110,26 @@ def verify(
 
     Example: sealmarket verify result/0123456789ab.sealproof.json --book market.json --rpc URL
     """
-    if at is not None and (rpc is None or book is None):
-        raise Usage("--at needs a chain to ask", remedy="give --rpc and --book as well")
-    if evidence_key is not None and (rpc is None or book is None):
-        raise Usage("--evidence-key needs a store to ask", remedy="give --rpc and --book as well")
-    key, advisories = _key(evidence_key, passphrase_file), tuple(map(read_advisory, advisory or []))
+    bundle, trusted = _gathered(receipt, asked, shown)
+    report = verify_receipt(bundle, trusted)
+    answer(_payload(report), _lines(report), as_json)
+    raise typer.Exit(_code(report.conclusion, asked_for_proof=asked.at is not None))
+
+
+def _gathered(receipt: str, asked: ChainOptions, shown: EvidenceOptions) -> tuple[ProofBundle, Trusted]:
+    """What there is of a job, and what it is held against. Raises :class:`Usage` or :class:`NotAsked`."""
+    for option, given, place in (("--at", asked.at, "chain"), ("--evidence-key", shown.evidence_key, "store")):
+        if given is not None and (asked.rpc is None or asked.book is None):
+            raise Usage(f"{option} needs a {place} to ask", remedy="give --rpc and --book as well")
+    key, advisories = _key(shown), tuple(map(read_advisory, shown.advisory or []))
     try:
-        names = [one.name() for one in advisories]
-        bundle, facts, content = _read(receipt, book, rpc, at, key, ChainTrust(ahead=max_head_ahead), names)
+        bundle, facts, content = _read(receipt, asked, key, [one.name() for one in advisories])
     except (ChainError, ServiceError) as error:
         raise NotAsked(error.message, remedy=error.remedy) from error
-    if evidence is not None:
-        bundle, content = replace(bundle, evidence=decode(EvidencePackage, read_file(evidence))), None
-    known, roots = load_book(book) if book else None, _roots(development_root or [])
-    trusted = Trusted(book=known, facts=facts, roots=roots, evidence_content=content, advisories=advisories)
-    report = verify_receipt(bundle, trusted)
-    if as_json:
-        typer.echo(json.dumps(_payload(report), indent=2))
-    else:
-        for line in _lines(report):
-            typer.echo(line)
-    raise typer.Exit(_code(report.conclusion, asked_for_proof=at is not None))
+    if shown.evidence is not None:
+        bundle, content = replace(bundle, evidence=decode(EvidencePackage, read_file(shown.evidence))), None
+    book, roots = load_book(asked.book) if asked.book else None, _roots(shown.development_root or [])
+    return bundle, Trusted(book=book, facts=facts, roots=roots, evidence_content=content, advisories=advisories)
 
 
 def _code(conclusion: Conclusion, *, asked_for_proof: bool) -> int:
@@ -129,20 +144,14 @@ def _code(conclusion: Conclusion, *, asked_for_proof: bool) -> int:
             return INCOMPLETE
 
 
-def _key(path: Path | None, passphrase_file: Path | None) -> PrivateKey | None:
+def _key(shown: EvidenceOptions) -> PrivateKey | None:
     from sealmarket.cli._request_options import open_result_key
 
-    return open_result_key(path, passphrase_file) if path is not None else None
+    return open_result_key(shown.evidence_key, shown.passphrase_file) if shown.evidence_key is not None else None
 
 
 def _read(
-    receipt: str,
-    book: Path | None,
-    rpc: str | None,
-    at: str | None,
-    key: PrivateKey | None,
-    trust: ChainTrust,
-    advisories: list[Bytes32],
+    receipt: str, asked: ChainOptions, key: PrivateKey | None, advisories: list[Bytes32]
 ) -> tuple[ProofBundle, ChainFacts | None, Bytes32 | None]:
     """The bundle, what the chain says, and the content hash of the sealed evidence, where it was opened."""
     from sealmarket.chain import Chain
@@ -155,20 +164,20 @@ def _read(
     if not receipt.startswith("0x") and not path.is_file():
         raise Usage(f"there is no proof {receipt}", remedy="name a *.sealproof.json file, or a job's id")
     bundle = read_proof(path) if path.is_file() else None
-    if rpc is None or book is None:
+    if asked.rpc is None or asked.book is None:
         if bundle is None:
             raise Usage("a job's id alone proves nothing", remedy="give --rpc and --book, or a proof file")
         return bundle, None, None
-    addresses = load_book(book)
-    several = len(endpoints_of(rpc)) > 1
-    chain, store = Chain(addresses, rpc, trust=trust if several else None), Store(addresses.store)
+    addresses = load_book(asked.book)
+    trust = ChainTrust(ahead=asked.max_head_ahead) if len(endpoints_of(asked.rpc)) > 1 else None
+    chain, store = Chain(addresses, asked.rpc, trust=trust), Store(addresses.store)
     try:
         bundle = bundle or gather_proof(chain, store, JobId(hash_option(receipt)))
         content = None
         if key is not None:
             opened = fetch_evidence(chain, store, bundle.job_id, key)
             bundle, content = replace(bundle, evidence=opened.package), opened.content
-        named = hash_option(at) if at else None
+        named = hash_option(asked.at) if asked.at else None
         return bundle, chain_facts(chain, bundle.job_id, at=named, advisories=advisories), content
     finally:
         store.close()

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from scripts.benchmarks._gas_world import ETHER, Job
+from scripts.benchmarks._gas_accounts import ETHER
+from scripts.benchmarks._gas_world import Job
 from scripts.benchmarks._session_gas import SERVES, WINDOW, SessionWorld
 from sealmarket.chain import Chain, abi
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, ZERO_HASH, Address, HexBytes, Uint64, Wei

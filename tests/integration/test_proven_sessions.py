@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from scripts.benchmarks._gas_world import ETHER, Job
+from scripts.benchmarks._gas_accounts import ETHER
+from scripts.benchmarks._gas_world import Job
 from scripts.benchmarks._session_gas import LEASE, PER_UNIT, WINDOW, SessionWorld
 from sealmarket.chain import Chain, NodeDistrusted
 from sealmarket.chain.deploy import contract_address

@@ -11,7 +11,8 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from msgspec.structs import replace
 
-from scripts.benchmarks._gas_world import ETHER, NO_DETAIL, Job
+from scripts.benchmarks._gas_accounts import ETHER
+from scripts.benchmarks._gas_world import NO_DETAIL, Job
 from scripts.benchmarks._session_gas import LEASE, PER_UNIT, UNIT_PRICE, SessionWorld
 from sealmarket.chain import Chain, Reverted
 from sealmarket.chain.contracts import CommitteeContract

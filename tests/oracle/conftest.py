@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from sealmarket_devices.tdx import VirtualTdx
+from tests.oracle.operators import Operator
 from tests.oracle.world import World, clock
 
 
@@ -29,3 +30,10 @@ def world(device: VirtualTdx, tmp_path: Path) -> Iterator[World]:
     """A fresh market."""
     with closing(World(device, tmp_path)) as made:
         yield made
+
+
+@pytest.fixture
+def operator(world: World) -> Iterator[Operator]:
+    """The operator of a node of that market."""
+    with ExitStack() as stack:
+        yield Operator(world, stack)

@@ -12,27 +12,22 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from msgspec import structs
 
 from sealmarket.http import HttpError
 from sealmarket.protocol.book import Member
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes
-from sealmarket_enclave.protocol.eip712 import TypedShape
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import JournalLost
 from sealmarket_oracle.journal import Journal
-from sealmarket_oracle.keys import NodeKeys, NodeSigner
 from sealmarket_oracle.log.entries import EntryKind, HeldTail, JournalTail, SignedTail, TailStep
-from sealmarket_oracle.log.tree import Frontier, leaf_hash, root_of
 from sealmarket_oracle.mark import Tail, TailMark
 from sealmarket_oracle.peers import Peers, take_tail
 from sealmarket_oracle.service import Node
 from sealmarket_oracle.tail_slots import TailSlots
-from tests.oracle.world import Agreeing, World
+from tests.oracle.signers import Counting
+from tests.oracle.world import World
 
 JOB = JobId(keccak(b"job"))
 
@@ -461,21 +456,6 @@ def test_peers_that_follow_are_told_of_new_entries_without_a_pass_over_the_log(
         assert peers.holders(size) == 2
 
 
-class Counting:
-    """A signer that counts what it signs."""
-
-    def __init__(self, signer: NodeSigner) -> None:
-        self._signer, self.address, self.count = signer, signer.address, 0
-
-    def sign_statement(self, statement: TypedShape, chain_id: int, market: Address) -> HexBytes:
-        self.count += 1
-        return self._signer.sign_statement(statement, chain_id, market)
-
-    def sign_text(self, message: bytes) -> HexBytes:
-        self.count += 1
-        return self._signer.sign_text(message)
-
-
 def test_a_tail_is_signed_once_for_all_peers(world: World) -> None:
     journal, committee, signer = _journal(world), Committee(world), Counting(world.keys[0].signer)
     peers = Peers(world.book, world.committee, journal, signer, committee.tell)
@@ -517,38 +497,6 @@ def test_a_peer_that_was_away_for_thousands_of_entries_is_brought_to_hold_the_ta
         peers.tell_all()
         assert peers.holders(journal.head().size) == 2
     assert committee.peers(journal).holders(0) == 0
-
-
-LEAVES = [leaf_hash(bytes([n])) for n in range(20)]
-
-
-def _tail(size: int, leaves: list[Bytes32], name: Bytes32 = JOB) -> JournalTail:
-    return JournalTail(journal=name, epoch=1, size=size, root=root_of(leaves[:size]))
-
-
-def _steps(old: int, new: int) -> TailStep:
-    frontier = Frontier()
-    for leaf in LEAVES[:old]:
-        frontier = frontier.append(leaf)
-    signed = SignedTail(tail=_tail(new, LEAVES), signature=HexBytes(bytes(65)))
-    return TailStep(tail=signed, old=old, peaks=frontier.peaks, leaves=tuple(LEAVES[old:new]))
-
-
-@given(st.integers(0, 20), st.integers(0, 20), st.data())
-def test_a_tail_grows_out_of_its_own_beginning_and_out_of_no_other(one: int, two: int, data: st.DataObject) -> None:
-    old, new = min(one, two), max(one, two)
-    step, held = _steps(old, new), _tail(old, LEAVES)
-    assert step.grows_from(held)
-    assert not step.grows_from(structs.replace(held, journal=ZERO_HASH))
-    assert not step.grows_from(structs.replace(held, root=ZERO_HASH))
-    assert not structs.replace(step, leaves=(*step.leaves, ZERO_HASH)).grows_from(held)
-    assert not structs.replace(step, peaks=(*step.peaks, ZERO_HASH)).grows_from(held)
-    other = data.draw(st.integers(0, 20).filter(lambda size: size != old))
-    assert not step.grows_from(_tail(other, LEAVES))
-    if old:
-        place = data.draw(st.integers(0, old - 1))
-        forked = [*LEAVES[:place], ZERO_HASH, *LEAVES[place + 1 :]]
-        assert not step.grows_from(_tail(old, forked))
 
 
 def test_a_journal_of_another_name_is_noticed_by_a_peer(world: World, tmp_path: Path) -> None:
@@ -653,56 +601,3 @@ def test_a_job_that_is_accepted_after_the_start_needs_no_peers_word(world: World
     committee.away = {1}
     peers.tell_all()
     assert node.status(world.job_id).state == "released"
-
-
-def test_what_clients_ask_again_is_not_signed_again(world: World) -> None:
-    signer = Counting(world.keys[0].signer)
-    world.keys[0] = NodeKeys(signer, world.keys[0].hpke)
-    world.match(world.publish())
-    world.quote()
-    node = world.node()
-    world.decided(node)
-    signed = signer.count
-    first = node.status(world.job_id)
-    assert node.status(world.job_id) == first
-    assert signer.count == signed
-
-
-def test_a_refusal_to_act_is_recorded_once_for_each_reason_and_16_times_for_a_job(world: World) -> None:
-    journal = world.journal()
-    for number in range(20):
-        reason = f"the store has no document {number // 2}"
-        journal.defer(JOB, reason, keccak(reason.encode()), (1, ZERO_HASH))
-    assert journal.head().size == 10
-    for number in range(40):
-        journal.defer(JOB, str(number), keccak(b"%d" % number), (1, ZERO_HASH))
-    entries = journal.entries(0, 100)
-    assert [entry.kind for entry in entries] == [EntryKind.DEFERRED] * 16
-    assert b"document" not in b"".join(entry.canonical() for entry in entries)
-
-
-def test_a_job_that_waits_for_a_document_is_a_refusal_in_the_log(world: World) -> None:
-    world.match(world.publish(keep_policy=False))
-    world.quote()
-    node = world.node()
-    node.tick()
-    node.tick()
-    assert node.status(world.job_id).state == "waiting"
-    kinds = [(entry.kind, entry.job_id) for entry in world.journal().entries(0, 10)]
-    assert kinds == [(EntryKind.START, JobId(ZERO_HASH)), (EntryKind.DEFERRED, world.job_id)]
-
-
-def test_a_decision_names_the_log_before_it_and_an_entry_records_it(world: World) -> None:
-    world.match(world.publish())
-    world.quote()
-    node = world.node()
-    world.decided(node)
-    signed = node.status(world.job_id).decision
-    assert signed is not None
-    assert signed.detail.log is not None
-    journal = world.journal()
-    entry = journal.entries(signed.detail.log.size, 1)[0]
-    assert (entry.kind, entry.job_id, entry.rules) == (EntryKind.DECISION, world.job_id, signed.decision.detail)
-    assert journal.root_at(signed.detail.log.size) == signed.detail.log.root
-    assert node.status(world.job_id).state == "decided"
-    assert Agreeing().confirmed == 255

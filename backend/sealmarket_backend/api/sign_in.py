@@ -25,7 +25,11 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 def add_routes(app: FastAPI, sessions: Sessions) -> None:
     """The routes of nonces and sessions."""
+    _add_beginnings(app, sessions)
+    _add_ends(app, sessions)
 
+
+def _add_beginnings(app: FastAPI, sessions: Sessions) -> None:
     @app.post(
         ROUTE + "/nonces",
         status_code=201,
@@ -54,6 +58,8 @@ def add_routes(app: FastAPI, sessions: Sessions) -> None:
 
         return _private(answer(await run_in_threadpool(sign_in), 201))
 
+
+def _add_ends(app: FastAPI, sessions: Sessions) -> None:
     @app.delete(
         ROUTE,
         status_code=204,

@@ -49,7 +49,6 @@ def init(
     Example: sealmarket worker init session.toml --kind session --state session --url https://models.example.org
     """
     from sealmarket_worker.config import read_book, require_reached
-    from sealmarket_worker.errors import ConfigInvalid
     from sealmarket_worker.template import written
 
     if book is not None:
@@ -62,7 +61,16 @@ def init(
         others["listen"] = LISTEN
     require_reached(path, kind or "batch", others["listen"] or "", url or "")
     given |= {name: value for name, value in others.items() if value is not None}
-    text = written(**given, development_chain=development)
+    _write_new(path, written(**given, development_chain=development))
+    typer.echo(json.dumps({"written": str(path)}) if as_json else f"{path} is written")
+    if not as_json:
+        typer.echo(f"next: sealmarket worker doctor --config {quote(str(path))}")
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet. Raises :class:`ConfigInvalid`."""
+    from sealmarket_worker.errors import ConfigInvalid
+
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -71,9 +79,6 @@ def init(
         raise ConfigInvalid(path, str(error), "name a file in a folder that you may write to") from error
     with os.fdopen(handle, "w", encoding="utf-8") as out:
         out.write(text)
-    typer.echo(json.dumps({"written": str(path)}) if as_json else f"{path} is written")
-    if not as_json:
-        typer.echo(f"next: sealmarket worker doctor --config {quote(str(path))}")
 
 
 def _seen_from(file: Path, named: str) -> str:

@@ -183,13 +183,10 @@ class MaterialFetcher:
         def document(name: Bytes32) -> bytes | None:
             return had("document", name, lambda: store.document(name))
 
-        def workload(digest: Bytes32) -> Bundle | None:
-            return had("workload", digest, lambda: store.workload(digest))
-
         def container(root: Bytes32) -> Path | None:
             return had("container", root, lambda: self._held.container(root))
 
-        bundle = workload(spec.workload_digest)
+        bundle = had("workload", spec.workload_digest, lambda: store.workload(spec.workload_digest))
         parameters = had(
             "parameters", spec.parameters_digest, lambda: store.parameters(spec.request_hash, spec.parameters_digest)
         )
