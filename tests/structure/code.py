@@ -33,6 +33,16 @@ def modules() -> dict[str, Module]:
     return found
 
 
+def scripts_and_tests() -> dict[str, Module]:
+    """Every Python file of `scripts` and `tests`, by its path."""
+    found = {}
+    for folder in ("scripts", "tests"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = str(path.relative_to(ROOT))
+            found[name] = Module(name, path, ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
 def imports(module: Module) -> set[str]:
     """The modules of ours that this one imports when it runs, inside functions too; not for types alone."""
     known = modules()
@@ -48,11 +58,14 @@ def imports(module: Module) -> set[str]:
 
 
 def functions(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Each function's name and the number of its lines, without its docstring."""
+    """Each function's name and the number of its lines: signature and body, without decorators and docstring."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-            yield node.name, body[-1].end_lineno - body[0].lineno + 1 if body and body[-1].end_lineno else 0
+            yield node.name, _lines(node) - (_lines(node.body[0]) if ast.get_docstring(node) is not None else 0)
+
+
+def _lines(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def _at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
