@@ -39,7 +39,7 @@ class AccountOptions:
         str | None, typer.Option(help="The tip for one gas; without it, what recent blocks paid.")
     ] = None
     development_chain: Annotated[
-        bool, typer.Option(help="This chain was started by us: publicly known keys are allowed.")
+        bool, typer.Option(help="You started this chain on this machine: well-known keys may be used.")
     ] = False
 
 

@@ -18,7 +18,9 @@ from sealmarket.cli._options import (
     AsJson,
     BookFile,
     KeyFile,
+    MaxFee,
     OwnChain,
+    PriorityFee,
     RpcUrl,
     Usage,
     answer,
@@ -81,7 +83,7 @@ def quote(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretOptions:
-    """The options of `consumer request` about parameters that no host sees."""
+    """The options of `consumer request` about parameters that no host sees: publishing them is what costs gas."""
 
     secret_parameter: Annotated[
         list[str] | None,
@@ -98,6 +100,8 @@ class SecretOptions:
             " appraisal policy."
         ),
     ] = None
+    max_fee: MaxFee = None
+    priority_fee: PriorityFee = None
 
 
 @takes(RequestOptions, SecretOptions)
@@ -129,7 +133,7 @@ def request(
     secret, asked = result_key_of(options), wanted(options, len(values))
     with market(book, rpc, accept_code) as (chain, store, api):
         require_cards_of(chain.book, options.asset)
-        account, limits = load_key(key_file), sending(None, None)
+        account, limits = load_key(key_file), sending(hidden.max_fee, hidden.priority_fee)
         consumer = Consumer(chain, account, store, api, development=development, sending=limits)
         consumer.require_market()
         if rules is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,9 +19,14 @@ from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.attestation.parse import parse
 from sealmarket.attestation.registry import MODULES, CollateralDocument, module_of
+from sealmarket.cli._options import AsJson, Usage, answer
 from sealmarket.cli.evidence import read_time
 from sealmarket.files import read_file
 from sealmarket_enclave.protocol.numbers import Tee
+
+if TYPE_CHECKING:
+    from sealmarket.attestation.core.model import Tcb
+    from sealmarket.attestation.policy.forecast import Outlook
 
 MAXIMUM_COLLATERAL = 256 << 20
 """Bytes of a file that holds a whole store of collateral."""
@@ -40,7 +45,7 @@ def _open(folder: Path | None) -> CollateralStore:
 def status(
     store: _Store = None,
     at: _At = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """What is kept, until when it holds, and what is due. Exit 1 if anything is due, expired without a successor, or
     does not hold.
@@ -109,7 +114,10 @@ def fetch(
             kinds = [kind]
         elif fmspc is not None:
             if ca not in ("platform", "processor") or tee not in _BY_KIND:
-                raise typer.BadParameter(f"--ca is platform or processor, --tee is {' or '.join(_BY_KIND)}")
+                raise Usage(
+                    f"there is no collateral of --tee {tee} and --ca {ca}",
+                    remedy=f"--ca is platform or processor, --tee is {' or '.join(_BY_KIND)}",
+                )
             kinds = [PlatformKind(Tee.from_slug(tee), fmspc.lower(), "platform" if ca == "platform" else "processor")]
         problems = kept.refresh(fetcher.collateral, datetime.now(UTC), kinds)
     for kind in kinds:
@@ -153,6 +161,7 @@ def import_command(
     store: _Store = None,
     development_root: Annotated[Path | None, typer.Option(help="Also trust this DER root (simulated).")] = None,
     tee: Annotated[str | None, typer.Option(help="The TEE whose documents, certificates or CRLs these are.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Prove and store the contents of a file, all of it or nothing.
 
@@ -172,7 +181,7 @@ def import_command(
     else:
         kept.put(CollateralDocument.from_json(raw))
         taken = 1
-    typer.echo(f"{taken} kept")
+    answer({"kept": taken}, [f"{taken} kept"], as_json)
 
 
 @app.command()
@@ -184,6 +193,7 @@ def forecast(
     ] = None,
     at: _At = None,
     store: _Store = None,
+    as_json: AsJson = False,
 ) -> None:
     """Which running platforms will newer collateral refuse, by which rule, and from when? Exit 1 if any.
 
@@ -204,11 +214,27 @@ def forecast(
     outlooks = look_ahead(
         running, CollateralDocument.from_json(read_file(newer)), TrustAnchors.production(), now, rules
     )
-    for outlook in outlooks:
-        before = outlook.before.status.value if outlook.before else "not authentic"
-        after = outlook.after.status.value if outlook.after else "not authentic"
-        change = "falls out" if outlook.falls_out else "stays as it is"
-        until = f", at the latest on {outlook.last_day.isoformat()}" if outlook.last_day else ""
-        reasons = ", ".join(reason.value for reason in outlook.reasons)
-        typer.echo(f"{outlook.name}: {before} -> {after}, {change}{until} {reasons}".rstrip())
+    answer([_foreseen(one) for one in outlooks], [_sentence(one) for one in outlooks], as_json)
     raise typer.Exit(1 if any(outlook.falls_out for outlook in outlooks) else 0)
+
+
+def _foreseen(outlook: Outlook) -> dict[str, object]:
+    return {
+        "name": outlook.name,
+        "before": _status(outlook.before),
+        "after": _status(outlook.after),
+        "fallsOut": outlook.falls_out,
+        "lastDay": outlook.last_day.isoformat() if outlook.last_day else None,
+        "reasons": [reason.value for reason in outlook.reasons],
+    }
+
+
+def _sentence(outlook: Outlook) -> str:
+    change = "falls out" if outlook.falls_out else "stays as it is"
+    until = f", at the latest on {outlook.last_day.isoformat()}" if outlook.last_day else ""
+    reasons = ", ".join(reason.value for reason in outlook.reasons)
+    return f"{outlook.name}: {_status(outlook.before)} -> {_status(outlook.after)}, {change}{until} {reasons}".rstrip()
+
+
+def _status(level: Tcb | None) -> str:
+    return level.status.value if level else "not authentic"

@@ -51,6 +51,7 @@ def key(
     path: Annotated[Path, typer.Argument(help="Where the new key file goes.")],
     passphrase_file: PassphraseFile = None,
     plain: Annotated[bool, typer.Option("--plain", help="Keep it unencrypted in its file (mode 0600).")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a result key: results are sealed to it, and only its file opens them.
 
@@ -58,7 +59,7 @@ def key(
     """
     passphrase = None if plain else read_passphrase(passphrase_file, "Passphrase for the result key", confirm=True)
     create_result_key(path, passphrase=passphrase, confirm_unencrypted=plain)
-    typer.echo(f"{path} written: keep it, a result cannot be opened without it")
+    answer({"file": str(path)}, [f"{path} written: keep it, a result cannot be opened without it"], as_json)
 
 
 @app.command()

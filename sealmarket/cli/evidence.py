@@ -26,6 +26,7 @@ from sealmarket.attestation.policy.composite import verify_composite
 from sealmarket.attestation.policy.rules import AppraisalPolicy, read_rules
 from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
 from sealmarket.attestation.registry import MODULES, module_of
+from sealmarket.cli._options import Usage
 from sealmarket.files import read_file
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 
@@ -62,7 +63,7 @@ def read_time(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not an ISO 8601 time") from error
+        raise Usage(f"{text!r} is not an ISO 8601 time", remedy="write 2027-01-31T12:00:00Z, or 2027-01-31") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -70,7 +71,7 @@ def _read_hex(text: str | None, option: str) -> bytes | None:
     if text is None:
         return None
     if not re.fullmatch(r"(0x)?([0-9a-fA-F]{2}){1,64}", text):
-        raise typer.BadParameter(f"{option} takes 1 to 64 bytes of hex")
+        raise Usage(f"{option} takes 1 to 64 bytes of hex", remedy="write two digits for each byte, with 0x or without")
     return bytes.fromhex(text.removeprefix("0x")).ljust(64, b"\0")
 
 
@@ -143,7 +144,7 @@ def verify_command(
     """
     wanted = _read_hex(report_data, "--report-data") or _read_hex(nonce, "--nonce")
     if report_data is not None and nonce is not None:
-        raise typer.BadParameter("give --nonce or --report-data, not both")
+        raise Usage("--nonce and --report-data say the same thing", remedy="give one of them")
     now = read_time(at) if at else datetime.now(UTC)
     evidence = _parse(file, tee, as_json)
     if event_log is not None:
@@ -169,7 +170,7 @@ def _with_log(evidence: Evidence | CompositeEvidence, log: bytes) -> Evidence | 
     if isinstance(evidence, Evidence):
         return replace(evidence, event_log=log)
     if evidence.cpu is None:
-        raise typer.BadParameter("--event-log belongs to the evidence of a CPU; these are devices alone")
+        raise Usage("--event-log belongs to the evidence of a CPU; these are devices alone", remedy="leave it out")
     return replace(evidence, cpu=replace(evidence.cpu, event_log=log))
 
 
@@ -263,7 +264,7 @@ def _write_ear(
     from sealmarket.attestation.policy.ear import load_key, sign_ear
 
     if key is None:
-        raise typer.BadParameter("--ear needs --ear-key, the verifier's P-256 key in PEM")
+        raise Usage("--ear needs a key that signs it", remedy="give --ear-key, the verifier's P-256 key in PEM")
     path.write_text(sign_ear(result, load_key(_read(key)), now, rules) + "\n")
 
 

@@ -13,7 +13,7 @@ import typer
 from sealmarket.attestation.policy.explain import explain
 from sealmarket.attestation.policy.rules import read_rules, rules_schema
 from sealmarket.attestation.policy.simulate import read_cases, simulate
-from sealmarket.cli._options import written
+from sealmarket.cli._options import AsJson, answer, written
 from sealmarket.client.draft import PolicyDraft
 from sealmarket.client.draft_file import whole_policy
 from sealmarket.client.policy_words import explain_draft
@@ -31,6 +31,7 @@ _PolicyFile = Annotated[Path, typer.Argument(help="An appraisal policy, a policy
 def check(
     file: _PolicyFile,
     now: Annotated[str | None, typer.Option("--now", help="When terms are over; without it, this moment.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Is this policy usable, now and by any job at all? Exit 0, or 1 with what is wrong and what to do.
 
@@ -38,15 +39,21 @@ def check(
     """
     raw = read_file(file)
     rules, whole = read_rules(raw), whole_policy(raw)
+    lines = [f"usable: {len(rules.measurements)} measurement(s), lowest grade {rules.lowest_grade}"]
     if whole is not None:
         when = written(lambda text: moment_of(text, int(time.time())), now) if now else int(time.time())
         require_meetable(whole, when)
-        typer.echo(f"terms until {moment(whole.terms.expiry, when)}")
-    typer.echo(f"usable: {len(rules.measurements)} measurement(s), lowest grade {rules.lowest_grade}")
+        lines.insert(0, f"terms until {moment(whole.terms.expiry, when)}")
+    payload = {
+        "measurements": len(rules.measurements),
+        "lowestGrade": rules.lowest_grade,
+        "expiry": whole.terms.expiry if whole is not None else None,
+    }
+    answer(payload, lines, as_json)
 
 
 @app.command("explain")
-def explain_command(file: _PolicyFile) -> None:
+def explain_command(file: _PolicyFile, as_json: AsJson = False) -> None:
     """Print as sentences what the policy requires, and what it leaves open.
 
     Example: sealmarket policy explain policy.json
@@ -54,15 +61,15 @@ def explain_command(file: _PolicyFile) -> None:
     raw = read_file(file)
     rules, whole = read_rules(raw), whole_policy(raw)
     draft = whole if isinstance(whole, PolicyDraft) else None
-    for line in explain_draft(draft, int(time.time())) if draft else explain(rules):
-        typer.echo(f"- {line}")
+    sentences = list(explain_draft(draft, int(time.time())) if draft else explain(rules))
+    answer({"says": sentences}, [f"- {line}" for line in sentences], as_json)
 
 
 @app.command("simulate")
 def simulate_command(
     file: _PolicyFile,
     cases: Annotated[list[Path], typer.Argument(help="JSON lists of past evidence (see the documentation).")],
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a policy over past evidence: what would it have refused, and by which rule? Exit 0 if nothing.
 
@@ -73,13 +80,13 @@ def simulate_command(
     refused = [outcome for outcome in outcomes if not outcome.result.accepted]
     by_rule = Counter(reason.value for o in refused for reason in o.result.reasons)
     if as_json:
-        answer = {
+        found = {
             "evidence": len(outcomes),
             "refused": len(refused),
             "by_rule": dict(by_rule.most_common()),
             "outcomes": [{"name": o.name, **o.result.as_json()} for o in outcomes],
         }
-        typer.echo(json.dumps(answer, indent=2))
+        typer.echo(json.dumps(found, indent=2))
     else:
         typer.echo(f"{len(refused)} of {len(outcomes)} pieces of evidence would have been refused")
         for rule, count in by_rule.most_common():

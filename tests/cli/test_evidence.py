@@ -227,6 +227,18 @@ def test_newer_collateral_foretells_who_falls_out(capsys: pytest.CaptureFixture[
 
     assert code == 0
     assert "stays as it is" in out
+    at = ("--at", "2025-07-01T00:00:00Z", "--json")
+    _, out, _ = run(capsys, "collateral", "forecast", files / "used.json", files / "real", *at)
+    [found] = json.loads(out)
+    assert (found["name"], found["fallsOut"], found["before"]) == ("real", False, found["after"])
+
+
+def test_options_that_exclude_each_other_are_a_wrong_call_with_a_next_step(
+    capsys: pytest.CaptureFixture[str], files: Path
+) -> None:
+    (files / "any").write_bytes(b"any")
+    code, _, said = run(capsys, "evidence", "verify", files / "any", "--nonce", "00", "--report-data", "00")
+    assert (code, "what to do: give one of them" in said) == (2, True)
 
 
 def test_rules_are_explained(capsys: pytest.CaptureFixture[str]) -> None:

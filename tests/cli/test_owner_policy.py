@@ -296,6 +296,9 @@ def test_a_policy_that_expired_is_not_usable(
         main(["policy", "check", "policy.json", "--now", "2026-11-29"])
     assert ended.value.code == 0
     assert "usable" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["policy", "check", "policy.json", "--now", "2026-11-29", "--json"])
+    assert json.loads(capsys.readouterr().out)["expiry"] == 1_796_083_199
 
 
 @pytest.mark.parametrize(

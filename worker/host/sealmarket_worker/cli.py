@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from sealmarket.cli._options import AsJson
 from sealmarket_worker.cli_setup import attest, doctor, init, prepare
 
 app = typer.Typer(help="Run enclaves for jobs, as a provider's host.", no_args_is_help=True)
@@ -24,7 +25,6 @@ for command in (init, doctor, prepare, attest):
     app.command()(command)
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The worker's TOML file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 KindName = Annotated[str, typer.Option("--kind", help="The kind of job that the image is for.")]
 TeeName = Annotated[str, typer.Option("--tee", help="The kind of TEE: sgx, tdx, snp, cca or nitro.")]
 

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+from sealmarket.cli._options import AsJson
+
 LISTEN = "127.0.0.1:8600"
 
 
@@ -21,7 +22,9 @@ def init(
     rpc: Annotated[str | None, typer.Option("--rpc", help="A node of the chain.", envvar="SEALMARKET_RPC")] = None,
     book: Annotated[str | None, typer.Option("--book", help="The market's address book.")] = None,
     key: Annotated[str | None, typer.Option("--key", help="The provider's account file.")] = None,
-    passphrase_file: Annotated[str | None, typer.Option("--passphrase-in", help="A file with its passphrase.")] = None,
+    passphrase_file: Annotated[
+        str | None, typer.Option("--passphrase-file", help="A file with its passphrase.")
+    ] = None,
     state: Annotated[str | None, typer.Option("--state", help="The state folder.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="How the driver reaches the TEE.")] = None,
     outbox: Annotated[
@@ -38,7 +41,10 @@ def init(
         str | None, typer.Option("--url", help="Of kind session: the address that the market lists; none by default.")
     ] = None,
     development: Annotated[
-        bool, typer.Option("--development-chain", help="This machine started the chain itself.")
+        bool,
+        typer.Option(
+            "--development-chain", help="You started this chain on this machine: well-known keys may be used."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
