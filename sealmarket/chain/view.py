@@ -213,10 +213,6 @@ class View:
         committee = self._chain.book.committee
         return {one: int(self._one("OracleCommittee", committee, "advisoryAnchoredAt", one)) for one in statements}
 
-    def latest_epoch(self) -> int:
-        """The newest announced epoch, active or not."""
-        return int(self._one("OracleCommittee", self._chain.book.committee, "latestEpoch"))
-
     # --- inside -----------------------------------------------------------------------------------------------
 
     def _market(self, function: str, *arguments: object) -> abi.Fields:

@@ -13,7 +13,7 @@ import typer
 
 from sealmarket.cli._asking import Asker
 from sealmarket.cli._groups import takes
-from sealmarket.cli._options import Usage, account_option, amount, answer, hash_option, written
+from sealmarket.cli._options import AsJson, Usage, account_option, amount, answer, hash_option, written
 from sealmarket.cli._owner_serving import ServingOptions, count, serves, serving_terms
 from sealmarket.cli._owner_validators import add_validators
 from sealmarket.cli._policy_options import DataOptions, EnclaveOptions, OutputOptions, TermsOptions
@@ -48,7 +48,7 @@ def new(
     title: Annotated[str | None, typer.Option(help="A public title.")] = None,
     defaults: Annotated[bool, typer.Option("--defaults", help="Ask nothing: take defaults.")] = False,
     now: Annotated[str | None, typer.Option(help="The moment that dates count from; without it, this one.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a policy draft, question by question, and say in plain language what it allows and what not.
 

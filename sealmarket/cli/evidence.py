@@ -26,7 +26,7 @@ from sealmarket.attestation.policy.composite import verify_composite
 from sealmarket.attestation.policy.rules import AppraisalPolicy, read_rules
 from sealmarket.attestation.policy.verify import UNCHECKED, Expected, verify
 from sealmarket.attestation.registry import MODULES, module_of
-from sealmarket.cli._options import Usage
+from sealmarket.cli._options import AsJson, Usage
 from sealmarket.files import read_file
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 
@@ -134,7 +134,7 @@ def verify_command(
     event_log: Annotated[Path | None, typer.Option(help="An event log to replay against the RTMRs.")] = None,
     collected_at: Annotated[str | None, typer.Option(help="When the evidence was collected.")] = None,
     store: Annotated[Path | None, typer.Option(help="The collateral store to look in.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_json: AsJson = False,
     ear: Annotated[Path | None, typer.Option(help="Write the result as a signed EAR (JWT) here.")] = None,
     ear_key: Annotated[Path | None, typer.Option(help="The P-256 key (PEM) that signs the EAR.")] = None,
 ) -> None:

@@ -166,10 +166,6 @@ class Store:
             raise ContentMismatch(STORE, "parameters", digest, actual)
         return found
 
-    def has_parameters(self, request_hash: Bytes32, digest: Bytes32) -> bool:
-        """Whether a request's parameters were posted. Raises as :meth:`parameters`, but for absent ones."""
-        return self.find_parameters(request_hash, digest) is not None
-
     def find_parameters(self, request_hash: Bytes32, digest: Bytes32) -> Parameters | None:
         """A request's parameters, or None when they were not posted. Raises as :meth:`parameters`, but for that."""
         try:

@@ -134,5 +134,5 @@ def test_request_and_parameters_are_posted_in_one_body(asker: Asker) -> None:
     (posted,) = asker.posted()
     assert (posted.request, posted.parameters) == (handle.signed, handle.parameters)
     store = asker.stage.backend.store()
-    assert store.has_parameters(handle.request_hash, handle.request.parameters_digest)
+    assert store.find_parameters(handle.request_hash, handle.request.parameters_digest)
     assert replace(posted, parameters=handle.parameters) == posted

@@ -111,16 +111,16 @@ def test_parameters_of_another_digest_are_no_answer() -> None:
     document = Parameters(salt=NAME, values={"target": "cost"})
     digest = parameters_digest(NAME, canonical_json(document.values))
     store = _store(lambda _: httpx.Response(200, content=canonical_json(document)))
-    assert store.has_parameters(NAME, digest)
+    assert store.find_parameters(NAME, digest)
     with pytest.raises(ServiceError):
-        store.has_parameters(NAME, NAME)
+        store.find_parameters(NAME, NAME)
     with pytest.raises(ServiceError):
-        _store(lambda _: httpx.Response(200, content=b"{}")).has_parameters(NAME, digest)
-    assert not _store(lambda _: httpx.Response(404)).has_parameters(NAME, digest)
+        _store(lambda _: httpx.Response(200, content=b"{}")).find_parameters(NAME, digest)
+    assert not _store(lambda _: httpx.Response(404)).find_parameters(NAME, digest)
 
 
 def test_parameters_longer_than_a_node_reads_are_told_from_absent_ones() -> None:
     with pytest.raises(AnswerTooLong, match=str(MAXIMUM_PARAMETERS)):
-        _store(lambda _: httpx.Response(200, content=b" " * (MAXIMUM_PARAMETERS + 1))).has_parameters(
+        _store(lambda _: httpx.Response(200, content=b" " * (MAXIMUM_PARAMETERS + 1))).find_parameters(
             ZERO_HASH, ZERO_HASH
         )

@@ -23,8 +23,6 @@ from sealmarket_enclave.protocol.codec import Bytes64, HexBytes
 
 MAXIMUM_BYTES = 64 << 10
 TAG_COLLECTION, TAG_CMW = 399, 907
-HEADS = (b"\xd9\x01\x8f", b"\xd9\x03\x8b")
-"""How a collection starts: the two tags."""
 _PLATFORM, _REALM = 44234, 44241
 _EAT_CWT = 263
 """CoAP content format of ``application/eat+cwt``."""

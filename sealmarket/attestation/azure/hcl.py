@@ -14,7 +14,6 @@ from sealmarket.attestation.core.errors import NotEvidence
 MAGIC = b"HCLA"
 SNP, TDX = 2, 4
 """Kinds of hardware report: an SNP report, or a TDREPORT, which only its own machine can check."""
-TDREPORT_SIZE = 1024
 _HEADER = struct.Struct("<4sIIII12x")
 _RUNTIME = struct.Struct("<IIIII")
 _HARDWARE = 1184

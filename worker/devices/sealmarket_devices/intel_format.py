@@ -18,8 +18,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from sealmarket_devices import der
 
 INTEL_QE_VENDOR_ID = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
-TEE_TYPE_SGX = 0
-TEE_TYPE_TDX = 0x81
 SGX_EXTENSION_OID = "1.2.840.113741.1.13.1"
 
 _CERT_TYPE_PEM_CHAIN = 5
