@@ -312,10 +312,15 @@ class Node:
         self._promise(candidates, heads, final)
 
     def _promise(self, candidates: Sequence[Candidate], heads: Heads, final: Block) -> None:
-        prepared = []
-        for place, one in enumerate(candidates):
-            prepare = partial(self._releasing.prepare, one, place, heads)
-            prepared.append(self._attend(one.record, final, prepare))
+        judged = [
+            self._attend(one.record, final, partial(self._releasing.judge, one, place, heads))
+            for place, one in enumerate(candidates)
+        ]
+        prepared = [
+            self._attend(one.candidate.record, final, partial(self._releasing.prepare, one))
+            for one in judged
+            if one is not None
+        ]
         if promises := [one for one in prepared if one is not None]:
             self._releasing.keep(promises)
             for promise in promises:
