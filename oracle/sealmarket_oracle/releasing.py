@@ -10,14 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from sealmarket.chain.interface import ChainReader, ProvableView
-from sealmarket.chain.model import AssetState
 from sealmarket.chain.quorum import AtEndpoint
 from sealmarket.protocol.wire import FindingNote
 from sealmarket_enclave.protocol.job import JobSpec
-from sealmarket_enclave.protocol.numbers import AssetId, JobId
+from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.answers import StopRecord
 from sealmarket_oracle.chain_record import JobRecord
 from sealmarket_oracle.documents import DocumentCache
@@ -91,8 +89,7 @@ class Releasing:
 
         def read(view: ProvableView) -> tuple[AtHead, ...]:
             view.prepare(specs)
-            asset = cache(view.asset)  # several jobs use one
-            return tuple(_at_head(spec, view, asset) for spec in specs)
+            return tuple(_at_head(spec, view) for spec in specs)
 
         return self._chain.heads(read)
 
@@ -144,8 +141,8 @@ class Releasing:
             _log.info("job %s: %s", one.candidate.record.job_id, one.words)
 
 
-def _at_head(spec: JobSpec, view: ProvableView, asset: Callable[[AssetId, int], AssetState]) -> AtHead:
-    states = tuple(asset(use.asset_id, use.version) for use in spec.assets)
+def _at_head(spec: JobSpec, view: ProvableView) -> AtHead:
+    states = tuple(view.asset(use.asset_id, use.version) for use in spec.assets)
     return AtHead(block=view.block, slot=view.job(spec.request_hash), states=states)
 
 
