@@ -34,7 +34,7 @@ class HexBytes(bytes):
     def __new__(cls, value: bytes = b"") -> Self:
         if cls.length is not None and len(value) != cls.length:
             raise MalformedDocument(f"{cls.__name__} takes {cls.length} bytes, found {len(value)}")
-        return super().__new__(cls, value)
+        return bytes.__new__(cls, value)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -149,7 +149,7 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, 
 
 def _to_wire(value: object) -> object:
     if isinstance(value, HexBytes):
-        return str(value)
+        return "0x" + value.hex()
     if isinstance(value, Uint):
         return str(int(value))
     raise NotImplementedError(f"no spelling on the wire for {type(value).__name__}")
