@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -31,25 +30,24 @@ from msgspec.structs import replace
 from sealmarket.chain.model import Block
 from sealmarket.protocol.decisions import ChallengeAnswer, Decision
 from sealmarket.protocol.wire import DecisionDetail
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, decode
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_oracle.chain_record import ChainRecord, decision_of
+from sealmarket_oracle.chain_record import DECISIONS, ChainRecord
 from sealmarket_oracle.errors import DecisionConflict, JournalLost, JournalMismatch, PromiseConflict
 from sealmarket_oracle.gate.inputs import Decided
 from sealmarket_oracle.log.entries import EntryKind
 from sealmarket_oracle.log.store import Beside
 from sealmarket_oracle.mark import TailMark
 from sealmarket_oracle.storage.databases import Database, SqliteDatabase
-from sealmarket_oracle.storage.facts import Facts
+from sealmarket_oracle.storage.facts import Documents, Facts
 from sealmarket_oracle.storage.tables import SCHEMA
 from sealmarket_oracle.tail_slots import TailSlots
 
 Promise = Literal["release", "stop"]
 _ENTRY: dict[Promise, EntryKind] = {"release": EntryKind.RELEASE, "stop": EntryKind.STOP}
 _NO_RULES = keccak(b"")
-_DECODED = 1024
-"""Details of decisions that stay decoded."""
+_DETAILS = Documents(DecisionDetail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,15 +174,16 @@ class Journal(ChainRecord):
                     raise DecisionConflict(decision.job_id)
                 return held
             detail = replace(detail, log=self.head())
-            decision = replace(decision, detail=keccak(detail.canonical()))
+            rules = _DETAILS.bytes_of(detail)
+            decision = replace(decision, detail=keccak(rules))
             self._run(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     bytes(decision.job_id),
                     bytes(decision.evidence_hash),
                     decision.epoch,
-                    decision.canonical(),
-                    detail.canonical(),
+                    DECISIONS.bytes_of(decision),
+                    rules,
                     bytes(enclave_key),
                 ),
             )
@@ -207,6 +206,11 @@ class Journal(ChainRecord):
         key = (job_id, evidence_hash, epoch)
         return self._known(self._decisions, key, lambda: self._read_decision(*key))
 
+    def decided(self, job_ids: Sequence[JobId]) -> set[tuple[JobId, Bytes32, int]]:
+        """The own decisions about these jobs, each by its job, evidence and epoch."""
+        rows = self._rows_of("SELECT job_id, evidence_hash, epoch FROM decisions WHERE job_id", job_ids)
+        return {(JobId(Bytes32(row[0])), Bytes32(row[1]), int(row[2])) for row in rows}
+
     def _read_decision(self, job_id: JobId, evidence_hash: Bytes32, epoch: int) -> OwnDecision | None:
         row = self._one(
             "SELECT decision, detail, enclave_key FROM decisions WHERE job_id = ? AND evidence_hash = ? AND epoch = ?",
@@ -216,7 +220,7 @@ class Journal(ChainRecord):
         )
         if row is None:
             return None
-        return OwnDecision(decision_of(row[0]), _detail(row[1]), HexBytes(row[2]))
+        return OwnDecision(DECISIONS.read(row[0]), _DETAILS.read(row[1]), HexBytes(row[2]))
 
     def promise(self, job_id: JobId, kind: Promise, body: bytes, *, block: Block, rules: bytes = b"") -> bytes:
         """Release or stop, once for each job and never both. Returns the body that counts: the first one, on disk.
@@ -250,7 +254,7 @@ class Journal(ChainRecord):
             "SELECT d.detail, j.quorum_number FROM decisions d JOIN jobs j ON j.job_id = d.job_id"
             " AND j.evidence_hash = d.evidence_hash WHERE j.quorum_number IS NOT NULL ORDER BY d.rowid DESC LIMIT 1"
         )
-        log = _detail(row[0]).log if row else None
+        log = _DETAILS.read(row[0]).log if row else None
         return (log.size, int(row[1])) if log is not None else (0, 0)
 
     def counts(self) -> dict[EntryKind, int]:
@@ -307,11 +311,6 @@ class Journal(ChainRecord):
                 )
             held = self._one("SELECT available FROM challenges WHERE job_id = ?", bytes(answer.job_id))
             return bool(held[0])
-
-
-@lru_cache(maxsize=_DECODED)
-def _detail(raw: bytes) -> DecisionDetail:
-    return decode(DecisionDetail, raw)
 
 
 def _kind(kept: tuple[JobId, OwnDecision | Promised]) -> EntryKind:
