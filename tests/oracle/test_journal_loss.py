@@ -26,7 +26,7 @@ from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import JournalLost
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeKeys, NodeSigner
-from sealmarket_oracle.log.entries import EntryKind, HeldTail, JournalTail, SignedTail, TailStep
+from sealmarket_oracle.log.entries import EntryKind, HeldTail, JournalTail, NewEntry, SignedTail, TailStep
 from sealmarket_oracle.log.tree import Frontier, leaf_hash, root_of
 from sealmarket_oracle.mark import Tail, TailMark
 from sealmarket_oracle.peers import Peers, take_tail
@@ -51,7 +51,7 @@ def _journal(world: World, folder: Path | None = None) -> Journal:
 
 
 def _append(journal: Journal, count: int = 1) -> int:
-    return [journal.append(EntryKind.START, JobId(ZERO_HASH), block=(1, ZERO_HASH)) for _ in range(count)][-1]
+    return [journal.append(NewEntry(EntryKind.START, block=(1, ZERO_HASH))) for _ in range(count)][-1]
 
 
 def _copy(world: World, to: Path) -> Path:
@@ -166,7 +166,7 @@ from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket.chain.model import Block
 from sealmarket_oracle import mark
-from sealmarket_oracle.journal import Journal, JournalIdentity
+from sealmarket_oracle.journal import Journal, JournalIdentity, NewPromise
 folder, step = Path(sys.argv[1]), sys.argv[2]
 one = Bytes32(b"\\x01" * 32)
 identity = JournalIdentity(chain_id=1, market=Address(bytes(20)), signer=Address(bytes(20)), hpke_key=one, epoch=1,
@@ -185,7 +185,7 @@ elif step == "before the mark":
     mark.TailMark.keep = die
 elif step == "inside the mark":
     os.fdatasync = die
-journal.promise(JobId(one), "release", b"{}", block=block)
+journal.promise(NewPromise(JobId(one), "release", b"{}", block))
 die()
 """
 STEPS = {
@@ -325,7 +325,7 @@ def test_two_copies_of_a_node_do_not_both_sign(world: World, tmp_path: Path) -> 
     copy = _journal(world, _copy(world, tmp_path / "copy"))
     _append(journal)
     committee.peers(journal).tell_all()
-    copy.append(EntryKind.START, JobId(ZERO_HASH), block=(2, ZERO_HASH))
+    copy.append(NewEntry(EntryKind.START, block=(2, ZERO_HASH)))
     peers = committee.peers(copy)
     peers.tell_all()
     with pytest.raises(JournalLost, match="other entries"):
@@ -343,7 +343,7 @@ def test_a_copy_that_has_grown_further_than_the_node_stops_itself_and_not_the_no
     _append(journal, 2)
     peers.tell_all()
     for number in range(5):
-        copy.append(EntryKind.START, JOB, block=(number, ZERO_HASH))
+        copy.append(NewEntry(EntryKind.START, JOB, block=(number, ZERO_HASH)))
     of_copy.tell_all()
     with pytest.raises(JournalLost):
         of_copy.require_sound()

@@ -15,7 +15,7 @@ from sealmarket.chain.follow import Cursor
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.gate.inputs import EventBlock
-from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.journal import Journal, NewPromise
 from sealmarket_oracle.log.store import _RECENT
 from sealmarket_oracle.log.tree import Frontier, leaf_hash
 from sealmarket_oracle.mark import TailMark
@@ -49,7 +49,7 @@ def _quote(journal: Journal, number: int) -> None:
 
 def _stop(journal: Journal, number: int) -> None:
     if journal.promised(job(number)) is None:
-        journal.promise(job(number), "stop", b"{}", block=BLOCK)
+        journal.promise(NewPromise(job(number), "stop", b"{}", BLOCK))
 
 
 def _release(journal: Journal, number: int) -> None:

@@ -21,7 +21,7 @@ from sealmarket_enclave.protocol.numbers import BlockNumber, JobId, Tee
 from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_oracle.errors import PromiseConflict
-from sealmarket_oracle.journal import Journal, JournalIdentity
+from sealmarket_oracle.journal import Journal, JournalIdentity, NewPromise
 from sealmarket_oracle.mark import TailMark
 from tests.oracle.world import CHAIN_ID, LAUNCH, MARKET, OTHER_LAUNCH, rules, terms
 
@@ -56,7 +56,7 @@ def test_the_first_promise_for_a_job_stands_under_every_order_and_crash(
                 journal = opened.enter_context(_journal(Path(folder) / "journal"))
                 continue
             try:
-                held = journal.promise(job, "release" if kind == "release" else "stop", body, block=BLOCK)
+                (held,) = journal.promise(NewPromise(job, "release" if kind == "release" else "stop", body, BLOCK))
             except PromiseConflict:
                 assert first[job][0] != kind
             else:

@@ -75,6 +75,13 @@ class JournalStore:
         with translated(self._database):
             return self._writer.execute(query, values)
 
+    def _run_all(self, query: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run one statement for each of these rows of values, inside of :meth:`writing`."""
+        if self._writer is None:
+            raise AssertionError("a statement that writes is inside of a transaction")
+        with translated(self._database):
+            self._writer.executemany(query, rows)
+
     def _one(self, query: str, *values: object) -> Any:
         """The first row, or None."""
         found = self._rows(query, *values)
