@@ -292,6 +292,26 @@ def test_a_node_without_its_journal_is_stopped_by_its_own_decision_on_chain_what
     assert (lost.status(world.job_id).decision, lost.status(world.job_id).stop) == (None, None)
 
 
+def test_one_decision_on_chain_that_a_journal_lacks_stops_the_node_though_it_has_the_others_of_that_look(
+    world: World, tmp_path: Path
+) -> None:
+    asset, node, other = world.publish(), world.node(), world.node(journal_of=_journal(world, tmp_path))
+    decisions = []
+    for decides in (node, node, other):
+        world.match(asset)
+        world.quote()
+        decisions.append(world.decided(decides))
+    lacking = decisions[2]
+    for decision in (decisions[0], lacking, decisions[1]):
+        world.chain.decide(decision, (0, 1))
+    world.chain.finalise()
+    before = world.journal().cursor()
+    with pytest.raises(JournalLost, match=f"no decision on job {lacking.job_id}"):
+        node.tick()
+    assert world.journal().cursor() == before
+    assert [node.status(one.job_id).release for one in decisions] == [None] * 3
+
+
 def test_a_decision_that_other_nodes_signed_says_nothing_about_this_nodes_journal(world: World) -> None:
     world.match(world.publish())
     world.quote()
