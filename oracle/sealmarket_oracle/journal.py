@@ -190,16 +190,15 @@ class Journal(ChainRecord):
                     raise DecisionConflict(decision.job_id)
                 return held
             detail = replace(detail, log=self.head())
-            rules = _DETAILS.bytes_of(detail)
-            decision = replace(decision, detail=keccak(rules))
+            decision = replace(decision, detail=keccak(detail.canonical()))
             self._run(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     bytes(decision.job_id),
                     bytes(decision.evidence_hash),
                     decision.epoch,
-                    DECISIONS.bytes_of(decision),
-                    rules,
+                    decision.canonical(),
+                    detail.canonical(),
                     bytes(enclave_key),
                 ),
             )
@@ -251,7 +250,8 @@ class Journal(ChainRecord):
             held: dict[JobId, NewPromise | Promised] = {JobId(Bytes32(row[0])): Promised(*row[1:]) for row in rows}
             new = []
             for one in promises:
-                if (first := held.setdefault(one.job_id, one)) is one:
+                if (first := held.get(one.job_id)) is None:
+                    held[one.job_id] = one
                     new.append(one)
                 elif first.kind != one.kind:
                     raise PromiseConflict(one.job_id, first.kind, one.kind)

@@ -62,8 +62,8 @@ def test_the_first_promise_for_a_job_stands_under_every_order_and_crash(
                 with pytest.raises(PromiseConflict):
                     journal.promise(*together)
                 continue
-            first = then
-            assert journal.promise(*together) == [first[one.job_id].body for one in together]
+            first, again = then, [*together, together[0]]
+            assert journal.promise(*again) == [first[one.job_id].body for one in again]
         for job in JOBS:
             held = first.get(job)
             assert journal.promised(job) == ((held.kind, held.body) if held else None)
