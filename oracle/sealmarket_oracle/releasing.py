@@ -20,7 +20,7 @@ from sealmarket_oracle.answers import StopRecord
 from sealmarket_oracle.chain_record import JobRecord
 from sealmarket_oracle.documents import DocumentCache
 from sealmarket_oracle.gate.inputs import AppraisalInput, Defer, MarketRef
-from sealmarket_oracle.journal import Journal, OwnDecision, Promise
+from sealmarket_oracle.journal import Journal, NewPromise, OwnDecision, Promise
 from sealmarket_oracle.keys import NodeKeys
 from sealmarket_oracle.release import (
     Allow,
@@ -134,9 +134,9 @@ class Releasing:
         Raises:
             JournalError: none is written.
         """
-        with self._journal.writing():
-            for one in promises:
-                self._journal.promise(one.candidate.record.job_id, one.kind, one.body, block=one.candidate.case.at)
+        self._journal.promise(
+            *(NewPromise(one.candidate.record.job_id, one.kind, one.body, one.candidate.case.at) for one in promises)
+        )
         for one in promises:
             _log.info("job %s: %s", one.candidate.record.job_id, one.words)
 

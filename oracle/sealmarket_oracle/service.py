@@ -33,7 +33,7 @@ from sealmarket.protocol.wire import (
 )
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.interface import NodeStore
-from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes
+from sealmarket_enclave.protocol.codec import HexBytes
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.answers import Answers
@@ -56,7 +56,7 @@ from sealmarket_oracle.handed import HandedEvidence
 from sealmarket_oracle.head_clock import HeadClock
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeKeys
-from sealmarket_oracle.log.entries import EntryKind
+from sealmarket_oracle.log.entries import EntryKind, NewEntry
 from sealmarket_oracle.recalls import Recalls
 from sealmarket_oracle.release import MarketTiming, time_to_release
 from sealmarket_oracle.releasing import MOST_AT_ONCE, Candidate, Heads, Releasing
@@ -178,7 +178,7 @@ class Node:
 
     def _begin(self, head: Block, final: Block) -> None:
         """Note when this process began: what it may sign depends on it (:mod:`witnesses`)."""
-        self._journal.append(EntryKind.START, JobId(ZERO_HASH), block=(final.number, final.hash))
+        self._journal.append(NewEntry(EntryKind.START, block=(final.number, final.hash)))
         self._start = Start(head.number, int(self._present.now()))
 
     def _unproven(self, what: str, at: tuple[int, int], confirmations: int) -> Defer | None:

@@ -22,7 +22,6 @@ from sha3 import keccak_256
 
 from sealmarket_enclave.protocol.errors import MalformedDocument, NotCanonical
 
-_HEX = re.compile(r"0x[0-9a-f]*")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}")
 
 
@@ -39,9 +38,13 @@ class HexBytes(bytes):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the one spelling: ``0x`` and lower-case digits."""
-        if len(text) % 2 or not _HEX.fullmatch(text):
+        try:
+            raw = bytes.fromhex(text[2:])
+        except ValueError:
+            raw = None
+        if raw is None or text != "0x" + raw.hex():
             raise MalformedDocument(f"expected lower-case 0x hex, found {text[:80]!r}")
-        return cls(bytes.fromhex(text[2:]))
+        return cls(raw)
 
     def __str__(self) -> str:
         return "0x" + self.hex()
