@@ -17,7 +17,7 @@ from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.errors import MalformedDocument
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+    from sealmarket.eth import LocalAccount
 
 
 class AccountFileRefused(ClientError):
