@@ -82,7 +82,7 @@ class RpcNode:
         self._timeout = timeout
         self._http = HttpClient(seconds=timeout)
 
-    # web3 takes a second to import: a program that only reads types, files or proofs does without it.
+    # web3 takes a while to import: a program that only reads types, files or proofs does without it.
 
     @cached_property
     def _json_rpc(self) -> JSONBaseProvider:
