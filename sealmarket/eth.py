@@ -1,8 +1,8 @@
 """eth-account and web3, loaded without the curve BLS12-381, which costs half of their time to import.
 
 Keystores of validators (version 4) need that curve, and no account of a market is one. eth-keyfile imports it from
-py-ecc, which computes tables of pairings as it is imported. Whoever needs either library imports this module first:
-eth-keyfile then gets the order of the curve as a number, and its keys when it first asks for one. Everyone else who
+py-ecc, which computes tables of pairings as it is imported. A module that needs either library imports this one first:
+eth-keyfile then gets the order of the curve as a number, and its keys when it first asks for one. Any other module that
 imports py-ecc gets py-ecc. An eth-keyfile that wants more than these two loads as it does without this module.
 """
 
