@@ -16,11 +16,14 @@ whenever a source changed: what it writes depends on the tree alone.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +100,34 @@ def write(wanted: dict[str, str], folder: Path = EXPORTED) -> None:
 
 def build() -> None:
     """Compile everything, unless the last build was of the same sources; the compiler says what is wrong."""
-    sources = _digest_of_sources()
-    if BUILT_FROM.exists() and BUILT_FROM.read_text() == sources:
-        return
-    shutil.rmtree(BUILT, ignore_errors=True)
-    if _hardhat("build", "--quiet", "--no-tests") != 0:
-        raise SystemExit("the contracts do not compile; nothing was exported or compared")
-    # Sources edited while the compiler ran are for the next build.
-    BUILT_FROM.write_text(sources)
+    with _alone():
+        sources = _digest_of_sources()
+        if BUILT_FROM.exists() and BUILT_FROM.read_text() == sources:
+            return
+        shutil.rmtree(BUILT, ignore_errors=True)
+        if _hardhat("build", "--quiet", "--no-tests") != 0:
+            raise SystemExit("the contracts do not compile; nothing was exported or compared")
+        # Sources edited while the compiler ran are for the next build.
+        BUILT_FROM.write_text(sources)
+
+
+def built(source: str, name: str) -> dict[str, Any] | None:
+    """The artifact of one contract (``source``: its file under `contracts`), once a build that runs has ended.
+
+    None where none was built: this builds nothing.
+    """
+    with _alone():
+        path = ARTIFACTS / source / f"{name}.json"
+        return json.loads(path.read_text()) if BUILT_FROM.exists() and path.is_file() else None
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process builds at a time, and none reads what is half built; a process that ends lets the others in."""
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "export.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _hardhat(*arguments: str) -> int:

@@ -42,8 +42,6 @@ class Check:
     """Whether its output is shown as it comes, or only when it fails."""
     beside: bool = False
     """Whether it runs beside the others: it uses one core for long."""
-    after: str = ""
-    """The check that builds what this one reads, and that it waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +100,6 @@ def checks(*, long: bool, pytest_arguments: Sequence[str]) -> list[Check]:
             command=[sys.executable, "-P", "-m", "pytest", *pytest_options(long), *pytest_arguments],
             fast=False,
             shown=True,
-            after="abi",
         ),
     ]
 
@@ -184,7 +181,7 @@ def run_all(chosen: Sequence[Check]) -> list[Outcome]:
     runner, outcomes = Runner(), []
     with runner.beside(beside):
         for check in [check for check in chosen if not check.beside]:
-            while beside and (runner.is_over(beside[0]) or check.after in [waiting.name for waiting in beside]):
+            while beside and runner.is_over(beside[0]):
                 outcomes.append(runner.run(beside[0], headlines[beside.pop(0).name]))
             outcomes.append(runner.run(check, headlines[check.name]))
         outcomes += [runner.run(check, headlines[check.name]) for check in beside]

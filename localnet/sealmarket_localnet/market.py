@@ -24,12 +24,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-
 from sealmarket.chain import Chain, Sender
 from sealmarket.chain.deploy import FINAL_SECONDS, Deployed, Settings, deploy, timing, write_book
 from sealmarket.client.accounts import create_account, load_account
+from sealmarket.eth import Account, LocalAccount
 from sealmarket.private_files import write_private
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member, Timing
 from sealmarket.protocol.timing import minimum_windows

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.follow import Cursor
 from sealmarket.protocol.decisions import Decision
-from sealmarket_enclave.protocol.codec import Address, Bytes32, decode
+from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import AssetId, JobId
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_oracle.gate.inputs import EventBlock
 from sealmarket_oracle.log.store import AuditLog, Beside
 from sealmarket_oracle.storage.databases import Database
-from sealmarket_oracle.storage.facts import Facts
+from sealmarket_oracle.storage.facts import Documents, Facts
 
-_DECODED = 1024
-"""Specifications and decisions, of each so many, that stay decoded."""
+# Every look at the chain reads all open jobs: their bytes are decoded once.
+SPECS, DECISIONS, SEALS = Documents(JobSpec), Documents(Decision), Documents(Seal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +91,7 @@ class ChainRecord(AuditLog):
 
     def _completed(self) -> None:
         super()._completed()
-        rows = (self._run(f"{_SELECT_JOB} WHERE job_id = ?", (bytes(job),)).fetchone() for job in self._changed)
-        self._changes = [_record(row) for row in rows if row is not None]
+        self._changes = [_record(row) for row in self._rows_of(f"{_SELECT_JOB} WHERE job_id", tuple(self._changed))]
 
     def _committed(self) -> None:
         super()._committed()
@@ -129,7 +127,7 @@ class ChainRecord(AuditLog):
         with self.writing():
             self._run(
                 "INSERT INTO seals VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (bytes(asset_id), version, seal.canonical()),
+                (bytes(asset_id), version, SEALS.bytes_of(seal)),
             )
 
     def seal(self, asset_id: AssetId, version: int) -> Seal | None:
@@ -138,7 +136,7 @@ class ChainRecord(AuditLog):
 
     def _read_seal(self, asset_id: AssetId, version: int) -> Seal | None:
         row = self._one("SELECT seal FROM seals WHERE asset_id = ? AND version = ?", bytes(asset_id), version)
-        return decode(Seal, row[0]) if row else None
+        return SEALS.read(row[0]) if row else None
 
     def add_job(self, job_id: JobId, spec: JobSpec, matched: EventBlock) -> None:
         """A job was matched."""
@@ -146,7 +144,7 @@ class ChainRecord(AuditLog):
             self._run(
                 "INSERT INTO jobs (job_id, spec, matched_number, matched_hash, matched_time) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
-                (bytes(job_id), spec.canonical(), matched.number, bytes(matched.hash), matched.timestamp),
+                (bytes(job_id), SPECS.bytes_of(spec), matched.number, bytes(matched.hash), matched.timestamp),
             )
             self._changed.add(job_id)
 
@@ -165,7 +163,7 @@ class ChainRecord(AuditLog):
         with self.writing():
             self._run(
                 "UPDATE jobs SET quorum = ?, quorum_number = ?, quorum_time = ? WHERE job_id = ? AND quorum IS NULL",
-                (core.canonical(), decided.number, decided.timestamp, bytes(job_id)),
+                (DECISIONS.bytes_of(core), decided.number, decided.timestamp, bytes(job_id)),
             )
             self._changed.add(job_id)
 
@@ -265,21 +263,10 @@ _SELECT_JOB = (
 )
 
 
-# What the journal holds does not change, and every look at the chain reads all open jobs: bytes are decoded once.
-@lru_cache(maxsize=_DECODED)
-def _spec(raw: bytes) -> JobSpec:
-    return decode(JobSpec, raw)
-
-
-@lru_cache(maxsize=_DECODED)
-def decision_of(raw: bytes) -> Decision:
-    return decode(Decision, raw)
-
-
 def _challenge(row: Any) -> ChallengeRecord:
     return ChallengeRecord(
         job_id=JobId(Bytes32(row[0])),
-        spec=_spec(row[1]),
+        spec=SPECS.read(row[1]),
         result=SettledResult(Bytes32(row[2]), Bytes32(row[3]), row[4]),
         challenger=Address(row[5]),
         since=row[6],
@@ -293,12 +280,12 @@ def _record(row: Any) -> JobRecord:
     quoted = EventBlock(number=row[6], hash=Bytes32(row[7]), timestamp=row[8]) if row[5] is not None else None
     return JobRecord(
         job_id=JobId(Bytes32(row[0])),
-        spec=_spec(row[1]),
+        spec=SPECS.read(row[1]),
         matched=EventBlock(number=row[2], hash=Bytes32(row[3]), timestamp=row[4]),
         evidence_hash=Bytes32(row[5]) if row[5] is not None else None,
         quoted=quoted,
         decide_by=row[9] or 0,
-        quorum=decision_of(row[10]) if row[10] is not None else None,
+        quorum=DECISIONS.read(row[10]) if row[10] is not None else None,
         accepted=(row[11], row[12]) if row[11] is not None else None,
         ended=bool(row[13]),
         promised=bool(row[14]),

@@ -83,8 +83,6 @@ class DocumentCache:
             ServiceError: the store gave no usable answer, which is not the same as "it is not there".
         """
         policies: dict[Bytes32, bytes] = {}
-        share_sets: dict[Bytes32, bytes] = {}
-        sealed: dict[Bytes32, bytes] = {}
         lists: dict[Bytes32, frozenset[Bytes32]] = {}
         cards: dict[Bytes32, bytes] = {}
         for asset in assets:
@@ -92,10 +90,30 @@ class DocumentCache:
                 policies[asset.seal.policy_hash] = raw
                 lists |= self._lists(asset, raw)
                 cards |= self._card(raw)
-            if (raw := self._document(asset.seal.share_root)) is not None:
-                share_sets[asset.seal.share_root] = raw
-                sealed |= self._own_share(market, committee, index, asset, raw)
-        return JobDocuments(policies=policies, share_sets=share_sets, sealed_shares=sealed, lists=lists, cards=cards)
+        shares = self.fetch_shares(market, committee, index, assets)
+        return replace(shares, policies=policies, lists=lists, cards=cards)
+
+    def fetch_shares(
+        self, market: MarketRef, committee: Committee, index: int, assets: Sequence[AssetFacts]
+    ) -> JobDocuments:
+        """Of the same documents, the share sets and this node's sealed shares: all that a release takes.
+
+        Raises:
+            ServiceError: as :meth:`fetch`.
+        """
+        share_sets: dict[Bytes32, bytes] = {}
+        sealed: dict[Bytes32, bytes] = {}
+        for asset in assets:
+            if (raw := self._document(asset.seal.share_root)) is None:
+                continue
+            share_sets[asset.seal.share_root] = raw
+            try:
+                name = load_share_set(market, asset, committee, raw).members[index].sealed
+            except ShareMisdealt:
+                continue  # the gate refuses the share set and names the difference
+            if (found := self._document(name)) is not None:
+                sealed[name] = found
+        return JobDocuments(share_sets=share_sets, sealed_shares=sealed)
 
     def with_materials(self, documents: JobDocuments, spec: JobSpec, assets: Sequence[AssetFacts]) -> JobDocuments:
         """The same documents, with what else the job names and the store has. What was present once is assumed to stay.
@@ -149,16 +167,6 @@ class DocumentCache:
         while len(self._present) > _CACHED_NAMES:
             self._present.popitem(last=False)
         return True
-
-    def _own_share(
-        self, market: MarketRef, committee: Committee, index: int, asset: AssetFacts, raw: bytes
-    ) -> dict[Bytes32, bytes]:
-        try:
-            name = load_share_set(market, asset, committee, raw).members[index].sealed
-        except ShareMisdealt:
-            return {}  # the gate refuses the share set and names the difference
-        found = self._document(name)
-        return {name: found} if found is not None else {}
 
     def _lists(self, asset: AssetFacts, raw: bytes) -> dict[Bytes32, frozenset[Bytes32]]:
         try:

@@ -7,6 +7,7 @@ Final blocks do not change. When one does, this chain node lies or the chain was
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from sealmarket.chain.contracts import SettledResult
 from sealmarket.chain.errors import NodeDistrusted
@@ -48,6 +49,7 @@ class JournalReader:
         with self._journal.writing(durable=False):
             for event in read.events:
                 self._keep(event, _event_block(read.block_of(event)))
+            self._require_known([event for event in read.events if isinstance(event, JobDecided)])
             self._journal.advance(read.end)
 
     def earlier(self) -> tuple[Cursor, ...]:
@@ -71,7 +73,6 @@ class JournalReader:
             case JobQuoted():
                 self._keep_quote(event, block)
             case JobDecided():
-                self._require_known(event)
                 self._journal.add_quorum(event.job_id, event.core, block)
             case JobSettled():
                 self._journal.end_job(event.job_id)
@@ -88,16 +89,21 @@ class JournalReader:
             case _:
                 pass  # terms and revocations are read from the state at a block, never from events
 
-    def _require_known(self, event: JobDecided) -> None:
+    def _require_known(self, events: Sequence[JobDecided]) -> None:
         """A decision that took effect with this node's signature stands in its journal, or this is another journal.
 
         Raises:
             JournalLost: it does not.
         """
-        record, epoch = self._journal.job(event.job_id), self._journal.identity.epoch
-        if record is None or record.spec.epoch != epoch or self._place not in event.signers:
-            return
-        if self._journal.own_decision(event.job_id, event.core.evidence_hash, epoch) is None:
+        epoch = self._journal.identity.epoch
+        signed = [event for event in events if self._place in event.signers]
+        known = self._journal.decided([event.job_id for event in signed])
+        for event in signed:
+            if (event.job_id, event.core.evidence_hash, epoch) in known:
+                continue
+            record = self._journal.job(event.job_id)
+            if record is None or record.spec.epoch != epoch:
+                continue  # what was signed under other keys is in another journal
             raise JournalLost(
                 f"it has no decision on job {event.job_id}",
                 f"the one that block {event.at.block_number} has with this node's signature",

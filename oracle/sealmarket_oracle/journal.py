@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -31,25 +30,25 @@ from msgspec.structs import replace
 from sealmarket.chain.model import Block
 from sealmarket.protocol.decisions import ChallengeAnswer, Decision
 from sealmarket.protocol.wire import DecisionDetail
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, decode
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
-from sealmarket_oracle.chain_record import ChainRecord, decision_of
+from sealmarket_oracle.chain_record import DECISIONS, ChainRecord
 from sealmarket_oracle.errors import DecisionConflict, JournalLost, JournalMismatch, PromiseConflict
 from sealmarket_oracle.gate.inputs import Decided
-from sealmarket_oracle.log.entries import EntryKind
+from sealmarket_oracle.log.entries import EntryKind, NewEntry
 from sealmarket_oracle.log.store import Beside
 from sealmarket_oracle.mark import TailMark
 from sealmarket_oracle.storage.databases import Database, SqliteDatabase
-from sealmarket_oracle.storage.facts import Facts
+from sealmarket_oracle.storage.facts import Documents, Facts
 from sealmarket_oracle.storage.tables import SCHEMA
 from sealmarket_oracle.tail_slots import TailSlots
 
 Promise = Literal["release", "stop"]
 _ENTRY: dict[Promise, EntryKind] = {"release": EntryKind.RELEASE, "stop": EntryKind.STOP}
 _NO_RULES = keccak(b"")
-_DECODED = 1024
-"""Details of decisions that stay decoded."""
+_DETAILS = Documents(DecisionDetail)
+_SELECT_PROMISE = "SELECT job_id, kind, body, size FROM promises"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,21 @@ class Promised:
     kind: Promise
     body: bytes
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewPromise:
+    """A promise that is to be made about a job; ``block`` is what the node stands on."""
+
+    job_id: JobId
+    kind: Promise
+    body: bytes
+    block: Block
+
+    def entry(self) -> NewEntry:
+        """Its entry in the audit log."""
+        at, statement = (self.block.number, self.block.hash), keccak(self.body)
+        return NewEntry(_ENTRY[self.kind], self.job_id, statement=statement, rules=_NO_RULES, block=at)
 
 
 class Journal(ChainRecord):
@@ -189,14 +203,16 @@ class Journal(ChainRecord):
                 ),
             )
             self.append(
-                EntryKind.DECISION,
-                decision.job_id,
-                inputs=decision.evidence_hash,
-                statement=decision.struct_hash(),
-                rules=decision.detail,
-                reasons=tuple(sorted({finding.code for finding in detail.findings})[:64]),
-                block=(detail.block_number, detail.block_hash),
-                words=decision.outcome.name.lower(),
+                NewEntry(
+                    EntryKind.DECISION,
+                    decision.job_id,
+                    inputs=decision.evidence_hash,
+                    statement=decision.struct_hash(),
+                    rules=decision.detail,
+                    reasons=tuple(sorted({finding.code for finding in detail.findings})[:64]),
+                    block=(detail.block_number, detail.block_hash),
+                    words=decision.outcome.name.lower(),
+                )
             )
             own = OwnDecision(decision, detail, HexBytes(enclave_key))
             self._kept.append((decision.job_id, own))
@@ -207,6 +223,11 @@ class Journal(ChainRecord):
         key = (job_id, evidence_hash, epoch)
         return self._known(self._decisions, key, lambda: self._read_decision(*key))
 
+    def decided(self, job_ids: Sequence[JobId]) -> set[tuple[JobId, Bytes32, int]]:
+        """The own decisions about these jobs, each by its job, evidence and epoch."""
+        rows = self._rows_of("SELECT job_id, evidence_hash, epoch FROM decisions WHERE job_id", job_ids)
+        return {(JobId(Bytes32(row[0])), Bytes32(row[1]), int(row[2])) for row in rows}
+
     def _read_decision(self, job_id: JobId, evidence_hash: Bytes32, epoch: int) -> OwnDecision | None:
         row = self._one(
             "SELECT decision, detail, enclave_key FROM decisions WHERE job_id = ? AND evidence_hash = ? AND epoch = ?",
@@ -216,33 +237,35 @@ class Journal(ChainRecord):
         )
         if row is None:
             return None
-        return OwnDecision(decision_of(row[0]), _detail(row[1]), HexBytes(row[2]))
+        return OwnDecision(DECISIONS.read(row[0]), _DETAILS.read(row[1]), HexBytes(row[2]))
 
-    def promise(self, job_id: JobId, kind: Promise, body: bytes, *, block: Block, rules: bytes = b"") -> bytes:
-        """Release or stop, once for each job and never both. Returns the body that counts: the first one, on disk.
-
-        ``block`` is what the node stood on, ``rules`` what spoke for the promise.
+    def promise(self, *promises: NewPromise) -> list[bytes]:
+        """Release or stop, once for each job and never both. Returns the body that counts for each: the first, on disk.
 
         Raises:
-            PromiseConflict: the other promise was made.
+            PromiseConflict: the other promise was made for a job; none of these is written.
         """
         with self.writing():
-            held = self.promised(job_id)
-            if held is None:
-                size = self.append(
-                    _ENTRY[kind],
-                    job_id,
-                    statement=keccak(body),
-                    rules=keccak(rules) if rules else _NO_RULES,
-                    block=(block.number, block.hash),
-                )
-                self._run("INSERT INTO promises VALUES (?, ?, ?, ?)", (bytes(job_id), kind, body, size))
-                self._changed.add(job_id)
-                self._kept.append((job_id, Promised(kind, body, size)))
-                return body
-            if held[0] != kind:
-                raise PromiseConflict(job_id, held[0], kind)
-            return held[1]
+            rows = self._rows_of(f"{_SELECT_PROMISE} WHERE job_id", [one.job_id for one in promises])
+            held: dict[JobId, NewPromise | Promised] = {JobId(Bytes32(row[0])): Promised(*row[1:]) for row in rows}
+            new = []
+            for one in promises:
+                if (first := held.get(one.job_id)) is None:
+                    held[one.job_id] = one
+                    new.append(one)
+                elif first.kind != one.kind:
+                    raise PromiseConflict(one.job_id, first.kind, one.kind)
+            if new:
+                self._write(new)
+        return [held[one.job_id].body for one in promises]
+
+    def _write(self, promises: Sequence[NewPromise]) -> None:
+        size = self.append(*(one.entry() for one in promises)) - len(promises)
+        made = [(one.job_id, Promised(one.kind, one.body, size + place)) for place, one in enumerate(promises, 1)]
+        rows = [(bytes(job_id), one.kind, one.body, one.size) for job_id, one in made]
+        self._run_all("INSERT INTO promises VALUES (?, ?, ?, ?)", rows)
+        self._changed.update(job_id for job_id, _ in made)
+        self._kept += made
 
     def last_anchor(self) -> tuple[int, int]:
         """The log's size before the last own decision with which a quorum's took effect, and the block; or zeros."""
@@ -250,7 +273,7 @@ class Journal(ChainRecord):
             "SELECT d.detail, j.quorum_number FROM decisions d JOIN jobs j ON j.job_id = d.job_id"
             " AND j.evidence_hash = d.evidence_hash WHERE j.quorum_number IS NOT NULL ORDER BY d.rowid DESC LIMIT 1"
         )
-        log = _detail(row[0]).log if row else None
+        log = _DETAILS.read(row[0]).log if row else None
         return (log.size, int(row[1])) if log is not None else (0, 0)
 
     def counts(self) -> dict[EntryKind, int]:
@@ -283,8 +306,8 @@ class Journal(ChainRecord):
         return self._known(self._promises, job_id, lambda: self._read_promise(job_id))
 
     def _read_promise(self, job_id: JobId) -> Promised | None:
-        row = self._one("SELECT kind, body, size FROM promises WHERE job_id = ?", bytes(job_id))
-        return Promised(row[0], row[1], int(row[2])) if row else None
+        row = self._one(f"{_SELECT_PROMISE} WHERE job_id = ?", bytes(job_id))
+        return Promised(*row[1:]) if row else None
 
     def answer_challenge(self, answer: ChallengeAnswer, block: Block) -> bool:
         """Journal an answer, before it is signed. Returns the one that counts: the first.
@@ -298,20 +321,17 @@ class Journal(ChainRecord):
             )
             if changed.rowcount:
                 self.append(
-                    EntryKind.ANSWER,
-                    answer.job_id,
-                    inputs=answer.result_hash,
-                    statement=answer.struct_hash(),
-                    block=(block.number, block.hash),
-                    words="available" if answer.available else "not available",
+                    NewEntry(
+                        EntryKind.ANSWER,
+                        answer.job_id,
+                        inputs=answer.result_hash,
+                        statement=answer.struct_hash(),
+                        block=(block.number, block.hash),
+                        words="available" if answer.available else "not available",
+                    )
                 )
             held = self._one("SELECT available FROM challenges WHERE job_id = ?", bytes(answer.job_id))
             return bool(held[0])
-
-
-@lru_cache(maxsize=_DECODED)
-def _detail(raw: bytes) -> DecisionDetail:
-    return decode(DecisionDetail, raw)
 
 
 def _kind(kept: tuple[JobId, OwnDecision | Promised]) -> EntryKind:

@@ -16,7 +16,7 @@ from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import KeyFileRefused
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+    from sealmarket.eth import LocalAccount
 
 
 class NodeSigner(Protocol):
@@ -73,8 +73,7 @@ class Signer:
 
 def account(path: Path) -> LocalAccount:
     """An account that sends transactions, from a file with its key in hex. Raises :class:`KeyFileRefused`."""
-    from eth_account import Account
-    from eth_account.signers.local import LocalAccount
+    from sealmarket.eth import Account, LocalAccount
 
     try:
         found = Account.from_key(_hex(path))

@@ -102,7 +102,7 @@ def make(
 
 
 def _new_signer(path: Path, passphrase: str, log_n: int) -> Signer:
-    from eth_account import Account
+    from sealmarket.eth import Account
 
     secret = coincurve.PrivateKey().secret
     keystore = dict(Account.encrypt(secret, normalised(passphrase), kdf="scrypt", iterations=1 << log_n))
@@ -160,7 +160,7 @@ def _require_own(paths: KeyPaths, record: NodeRecord, keys: NodeKeys, about: dic
 
 
 def _signer(path: Path, passphrase: str) -> NodeSigner:
-    from eth_account import Account
+    from sealmarket.eth import Account
 
     raw = read(path)
     if (external := signer_of(raw)) is not None:

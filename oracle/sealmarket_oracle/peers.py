@@ -160,14 +160,14 @@ class Peers:
         base = peer.base or Frontier()
         leaves = () if peer.base is None else self._journal.leaves(base.size + MOST_LEAVES_SHOWN, base.size)
         grown = self._journal.frontier_at(self._journal.head().size) if peer.base is None else base
-        for leaf in leaves:
-            grown = grown.append(leaf)
+        grown = grown.append(*leaves)
         tail = self._signed(grown)
         step = TailStep(tail=tail, old=base.size, peaks=base.peaks, leaves=tuple(leaves))
         before = self._tell(peer.member, step).held
         self._require_own(before, base, peer.announced)
         peer.announced = tail
-        if before is None or before.tail == tail.tail or step.grows_from(before.tail):
+        # What it held is of this journal, so its size tells which tree it is.
+        if before is None or before.tail == tail.tail or (leaves and before.tail.size == base.size):
             peer.base, peer.held = grown, grown.size
             self._keep_witnessed()
             return True

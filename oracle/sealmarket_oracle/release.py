@@ -21,6 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from sealmarket.chain.model import AssetState, Block, JobSlot
 from sealmarket.protocol import decisions
 from sealmarket.protocol.decisions import Decision, Outcome
@@ -83,8 +85,7 @@ def reserve_of(spec: JobSpec, timing: MarketTiming) -> int:
 
 def core_of(decision: Decision) -> Decision:
     """What honest nodes share of a decision: all but the detail."""
-    fields = {name: getattr(decision, name) for name in decision.__struct_fields__}
-    return Decision(**{**fields, "detail": ZERO_HASH})
+    return replace(decision, detail=ZERO_HASH)
 
 
 def judge(
@@ -127,6 +128,8 @@ def unanimous(verdicts: Sequence[Allow | Defer | Stop]) -> Allow | Defer | Stop:
 def outvoted(verdicts: Sequence[Allow | Defer | Stop]) -> tuple[int, ...]:
     """Places of the verdicts that differ from what more than half of them say."""
     kinds = [type(verdict) for verdict in verdicts]
+    if len(set(kinds)) == 1:
+        return ()
     most = max(kinds, key=kinds.count)
     if 2 * kinds.count(most) <= len(kinds):
         return ()

@@ -20,7 +20,7 @@ from sealmarket_oracle.answers import StopRecord
 from sealmarket_oracle.chain_record import JobRecord
 from sealmarket_oracle.documents import DocumentCache
 from sealmarket_oracle.gate.inputs import AppraisalInput, Defer, MarketRef
-from sealmarket_oracle.journal import Journal, OwnDecision, Promise
+from sealmarket_oracle.journal import Journal, NewPromise, OwnDecision, Promise
 from sealmarket_oracle.keys import NodeKeys
 from sealmarket_oracle.release import (
     Allow,
@@ -46,6 +46,14 @@ class Candidate:
     record: JobRecord
     case: AppraisalInput
     own: OwnDecision | None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The promise that is due about a candidate: never to release, where ``stop`` says why, or else its release."""
+
+    candidate: Candidate
+    stop: Stop | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +93,8 @@ class Releasing:
 
         return self._chain.heads(read)
 
-    def prepare(self, candidate: Candidate, place: int, heads: Heads) -> Prepared | Defer:
-        """What to promise about the candidate at a place of the heads, or why not to.
-
-        Raises:
-            SealmarketError: a share does not open or seal; the job waits.
-        """
+    def judge(self, candidate: Candidate, place: int, heads: Heads) -> Due | Defer:
+        """Which promise is due about the candidate at a place of the heads, or why none is."""
         record, own, case = candidate.record, candidate.own, candidate.case
         if record.quorum is None:
             raise AssertionError("a candidate has a quorum")
@@ -101,17 +105,25 @@ class Releasing:
         match unanimous(verdicts):
             case Allow():
                 why = self._held(record.job_id)
-                return self._release(candidate) if why is None else Defer(why)
-            case Stop(findings):
-                return _stop(candidate, findings)
+                return Due(candidate, None) if why is None else Defer(why)
+            case Stop() as stop:
+                return Due(candidate, stop)
             case Defer() as verdict:
                 return verdict
 
-    def _release(self, candidate: Candidate) -> Prepared:
+    def prepare(self, due: Due) -> Prepared:
+        """The promise that is due.
+
+        Raises:
+            SealmarketError: a share does not open or seal; the job waits.
+        """
+        candidate = due.candidate
+        if due.stop is not None:
+            return _stop(candidate, due.stop.findings)
         own, case = candidate.own, candidate.case
         if own is None:
             raise AssertionError("no release without an own decision")
-        documents = self._documents.fetch(self._market, case.committee, case.index, case.assets)
+        documents = self._documents.fetch_shares(self._market, case.committee, case.index, case.assets)
         release = seal_release(case, own.decision, own.enclave_key, documents, self._keys)
         words = f"released {len(release.shares)} shares, sealed to the enclave"
         return Prepared(candidate=candidate, kind="release", body=release.raw, words=words)
@@ -122,9 +134,9 @@ class Releasing:
         Raises:
             JournalError: none is written.
         """
-        with self._journal.writing():
-            for one in promises:
-                self._journal.promise(one.candidate.record.job_id, one.kind, one.body, block=one.candidate.case.at)
+        self._journal.promise(
+            *(NewPromise(one.candidate.record.job_id, one.kind, one.body, one.candidate.case.at) for one in promises)
+        )
         for one in promises:
             _log.info("job %s: %s", one.candidate.record.job_id, one.words)
 

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 from msgspec.structs import replace
@@ -32,11 +33,11 @@ from sealmarket.protocol.wire import (
 )
 from sealmarket.service.errors import ServiceError
 from sealmarket.store.interface import NodeStore
-from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes
+from sealmarket_enclave.protocol.codec import HexBytes
 from sealmarket_enclave.protocol.errors import SealmarketError
 from sealmarket_enclave.protocol.numbers import Grade, JobId
 from sealmarket_oracle.answers import Answers
-from sealmarket_oracle.cases import Cases
+from sealmarket_oracle.cases import Cases, CasesAt
 from sealmarket_oracle.chain_record import JobRecord
 from sealmarket_oracle.challenges import ChallengeAnswers
 from sealmarket_oracle.collateral import CollateralKeeper
@@ -55,10 +56,10 @@ from sealmarket_oracle.handed import HandedEvidence
 from sealmarket_oracle.head_clock import HeadClock
 from sealmarket_oracle.journal import Journal
 from sealmarket_oracle.keys import NodeKeys
-from sealmarket_oracle.log.entries import EntryKind
+from sealmarket_oracle.log.entries import EntryKind, NewEntry
 from sealmarket_oracle.recalls import Recalls
 from sealmarket_oracle.release import MarketTiming, time_to_release
-from sealmarket_oracle.releasing import MOST_AT_ONCE, Candidate, Heads, Prepared, Releasing
+from sealmarket_oracle.releasing import MOST_AT_ONCE, Candidate, Heads, Releasing
 from sealmarket_oracle.renewals import Renewals
 from sealmarket_oracle.results import KeptResults
 from sealmarket_oracle.waiting import NO_EVIDENCE, NO_QUORUM, Waiting
@@ -70,7 +71,7 @@ from sealmarket_oracle.witnesses import (
 )
 
 T = TypeVar("T")
-Step = Callable[[JobRecord, Block], Defer | T | None]
+Step = Callable[[], Defer | T | None]
 _log = logging.getLogger("sealmarket.oracle")
 
 
@@ -154,15 +155,16 @@ class Node:
         head = self._head(final)
         if self._start is None:
             self._begin(head, final)
+        state = self._chain.trusted(final)
         if self.recalls is not None:
-            self.recalls.look(self._chain.trusted(final))
+            self.recalls.look(state)
         records = self._journal.open_jobs()
         due = [record for record in records if self._waiting.is_due(record)]
         if asked := [record.spec for record in due if self._reads_state(record)]:
-            self._chain.trusted(final).prepare(asked)
-        self._attend_all(due, final)
+            state.prepare(asked)
+        self._attend_all(due, self._cases.at(state), final)
         if self._challenges is not None:
-            self._challenges.tick(self._chain.trusted(final))
+            self._challenges.tick(state)
         still_open = {record.job_id for record in records}
         self._waiting.keep_only(still_open)
         self.handed.keep_only(still_open)
@@ -176,7 +178,7 @@ class Node:
 
     def _begin(self, head: Block, final: Block) -> None:
         """Note when this process began: what it may sign depends on it (:mod:`witnesses`)."""
-        self._journal.append(EntryKind.START, JobId(ZERO_HASH), block=(final.number, final.hash))
+        self._journal.append(NewEntry(EntryKind.START, block=(final.number, final.hash)))
         self._start = Start(head.number, int(self._present.now()))
 
     def _unproven(self, what: str, at: tuple[int, int], confirmations: int) -> Defer | None:
@@ -213,20 +215,21 @@ class Node:
     def _reads_state(self, record: JobRecord) -> bool:
         return record.evidence_hash is not None and not record.promised
 
-    def _attend_all(self, due: Sequence[JobRecord], final: Block) -> None:
+    def _attend_all(self, due: Sequence[JobRecord], cases: CasesAt, final: Block) -> None:
         """Jobs that a quorum decided on first, some at once; then the others, whose appraisal may take long."""
         decided = [record for record in due if record.quorum is not None]
         for first in range(0, len(decided), MOST_AT_ONCE):
-            some = [self._attend(record, final, self._step) for record in decided[first : first + MOST_AT_ONCE]]
-            self._release([one for one in some if one is not None], final)
+            some = decided[first : first + MOST_AT_ONCE]
+            candidates = [self._attend(record, final, partial(self._step, record, cases)) for record in some]
+            self._release([one for one in candidates if one is not None], final)
         for record in due:
             if record.quorum is None:
-                self._attend(record, final, self._step)
+                self._attend(record, final, partial(self._step, record, cases))
 
     def _attend(self, record: JobRecord, final: Block, step: Step[T]) -> T | None:
         """Take one step of one job; what the step gives, unless the job waits or has nothing left to do."""
         try:
-            found = step(record, final)
+            found = step()
         except (ChainUnavailable, OSError, JournalUnwritable, JournalTaken):
             raise  # not about this job: the chain is away, or the journal takes no writes
         except SealmarketError as error:
@@ -242,13 +245,13 @@ class Node:
             self._waiting.end(record.job_id)
         return found
 
-    def _step(self, record: JobRecord, final: Block) -> Candidate | Defer | None:
+    def _step(self, record: JobRecord, cases: CasesAt) -> Candidate | Defer | None:
         """Decide. Returns what may be released, what the job waits for, or None when nothing is left to do."""
         if record.evidence_hash is None:
             return Defer(NO_EVIDENCE, lasting=True)
         if record.promised:
             return None
-        case = self._cases.of(record, self._chain.trusted(final))
+        case = cases.of(record)
         own = self._journal.own_decision(record.job_id, case.evidence_hash, record.spec.epoch)
         waits = None
         if own is None:
@@ -302,21 +305,24 @@ class Node:
                     self._release([one], final)
                 return
             wait = Defer(str(error))
-            self._attend(candidates[0].record, final, lambda _record, _final: wait)
+            self._attend(candidates[0].record, final, lambda: wait)
             return
         self._promise(candidates, heads, final)
 
     def _promise(self, candidates: Sequence[Candidate], heads: Heads, final: Block) -> None:
-        prepared = []
-        for place, one in enumerate(candidates):
-            prepared.append(self._attend(one.record, final, self._prepared(one, place, heads)))
+        judged = [
+            self._attend(one.record, final, partial(self._releasing.judge, one, place, heads))
+            for place, one in enumerate(candidates)
+        ]
+        prepared = [
+            self._attend(one.candidate.record, final, partial(self._releasing.prepare, one))
+            for one in judged
+            if one is not None
+        ]
         if promises := [one for one in prepared if one is not None]:
             self._releasing.keep(promises)
             for promise in promises:
                 self._waiting.end(promise.candidate.record.job_id)
-
-    def _prepared(self, candidate: Candidate, place: int, heads: Heads) -> Step[Prepared]:
-        return lambda _record, _final: self._releasing.prepare(candidate, place, heads)
 
     @property
     def alarms(self) -> tuple[str, ...]:

@@ -94,11 +94,15 @@ class TailSlots:
         pair.tail, pair.next = tail, 1 - pair.next
 
     def _write(self, pair: _Pair, slot: int, raw: bytes) -> None:
-        written = None
-        while written is None or not self._is_in_place(written):
+        written = self._descriptor
+        while written is None or not self._is_kept(written, raw, pair.place + slot * _SLOT):
             written = self._opened()
-            os.pwrite(written, raw, pair.place + slot * _SLOT)
-            os.fdatasync(written)
+
+    def _is_kept(self, opened: int, raw: bytes, place: int) -> bool:
+        """Write and flush. Returns whether that is in the file which has the name now."""
+        os.pwrite(opened, raw, place)
+        os.fdatasync(opened)
+        return self._is_in_place(opened)
 
     def _grown(self, signer: Address) -> _Pair:
         """Room for two more slots, after those that are there."""

@@ -87,8 +87,7 @@ class Bargain(TypedShape, frozen=True, kw_only=True):
 
 def commitment(spec: JobSpec, job_id: JobId, stage: Word) -> bytes:
     """What the job's slot holds beside status and deadline; ``stage`` is what the state added (0 when matched)."""
-    key = JobKey.of(spec, job_id)
-    opened = words(key.job_id, key.provider, key.decide_window, _bargain_hash(spec), stage)
+    opened = words(job_id, spec.provider, spec.decide_window, _bargain_hash(spec), stage)
     return bytes(keccak(opened)[-_COMMITMENT_BYTES:])
 
 

@@ -35,7 +35,7 @@ from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Shape, Uint
 from sealmarket_enclave.protocol.hashing import keccak
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+    from sealmarket.eth import LocalAccount
 
 PARTS = ("AssetRegistry", "OracleCommittee", "MarketExtension", "MarketEndings", "Market", "Sessions")
 FIRST_EPOCH = 1

@@ -40,7 +40,7 @@ SMALL_KEYS = 64
 @cache
 def publicly_known() -> frozenset[Address]:
     """The accounts whose private keys are printed in documentation."""
-    from eth_account import Account  # a second to import: only those who send pay it
+    from sealmarket.eth import Account  # takes a while to import: only those who send pay it
 
     Account.enable_unaudited_hdwallet_features()
     known = {

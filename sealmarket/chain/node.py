@@ -11,7 +11,7 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -34,6 +34,7 @@ from sealmarket_enclave.protocol.codec import require_shallow
 if TYPE_CHECKING:
     import httpx
     from web3.providers import JSONBaseProvider
+    from web3.types import RPCEndpoint
 
 TIMEOUT_SECONDS = 20.0
 """For a whole request."""
@@ -81,13 +82,13 @@ class RpcNode:
         self._timeout = timeout
         self._http = HttpClient(seconds=timeout)
 
-    # web3 takes a second to import: a program that only reads types, files or proofs does without it.
+    # web3 takes a while to import: a program that only reads types, files or proofs does without it.
 
     @cached_property
     def _json_rpc(self) -> JSONBaseProvider:
-        from web3.providers import JSONBaseProvider
+        from sealmarket import eth
 
-        return JSONBaseProvider()
+        return eth.json_rpc()
 
     def call(self, method: str, params: list[object]) -> Any:
         """The result of one method.
@@ -98,9 +99,8 @@ class RpcNode:
             RpcRefused: the node answered with an error.
             NodeDistrusted: its answer has half a character, which nothing that keeps or shows it could spell.
         """
-        from web3.types import RPCEndpoint
-
-        return self._result(method, self._post(self._json_rpc.encode_rpc_request(RPCEndpoint(method), params)))
+        request = self._json_rpc.encode_rpc_request(cast("RPCEndpoint", method), params)
+        return self._result(method, self._post(request))
 
     def mount(self, transport: httpx.BaseTransport) -> None:
         """Send requests elsewhere: to a twin of a node."""

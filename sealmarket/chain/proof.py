@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import rlp
-
+from sealmarket.chain import rlp_bytes
 from sealmarket.chain.errors import NodeDistrusted
 from sealmarket.chain.model import Block
 from sealmarket.chain.rpc import Rpc, data, quantity, word
@@ -93,7 +92,7 @@ def proven_header(rpc: Rpc, block_hash: Bytes32) -> StateHeader:
     header = rpc.call("eth_getBlockByHash", str(block_hash), False)
     if not isinstance(header, dict):
         raise ProofRefused("the block", block_hash, "no such block")
-    found = keccak(rlp.encode(_header_fields(header)))
+    found = keccak(rlp_bytes.encode(_header_fields(header)))
     if found != block_hash:
         raise ProofRefused("the block", block_hash, found)
     return StateHeader(
@@ -167,7 +166,7 @@ def prove(root: Bytes32, key: Bytes32, nodes: Sequence[bytes], what: str) -> byt
         ProofRefused: a node that does not hash to what the one before named, or a path that ends early.
     """
     path = [nibble for byte in key for nibble in (byte >> 4, byte & 15)]
-    if not nodes and root == keccak(rlp.encode(b"")):
+    if not nodes and root == keccak(rlp_bytes.encode(b"")):
         return None
     wanted: Any = root
     rest = list(reversed(nodes))
@@ -228,8 +227,8 @@ def _bytes(part: Any, what: str) -> bytes:
 
 def _decoded(raw: bytes, what: str) -> Any:
     try:
-        return rlp.decode(raw)
-    except (rlp.exceptions.RLPException, RecursionError) as error:
+        return rlp_bytes.decode(raw)
+    except rlp_bytes.NotRlp as error:
         raise ProofRefused(what, "a node", "bytes that are none") from error
 
 

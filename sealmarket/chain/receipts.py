@@ -16,8 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import rlp
-
+from sealmarket.chain import rlp_bytes
 from sealmarket.chain.errors import AnswerTooLong, NodeDistrusted, RpcRefused, TooSlow
 from sealmarket.chain.node import MAXIMUM_ANSWER
 from sealmarket.chain.proof import ProofRefused, StateHeader
@@ -77,9 +76,9 @@ def proven_logs(rpc: Rpc, header: StateHeader) -> list[dict[str, Any]]:
 def ordered_root(values: Sequence[bytes]) -> Bytes32:
     """The root of the Merkle Patricia trie that has each value under the RLP of its place."""
     if not values:
-        return keccak(rlp.encode(b""))
-    pairs = sorted((_nibbles(rlp.encode(place)), value) for place, value in enumerate(values))
-    return keccak(rlp.encode(_node(pairs, 0)))
+        return keccak(rlp_bytes.encode(b""))
+    pairs = sorted((_nibbles(rlp_bytes.encode(place)), value) for place, value in enumerate(values))
+    return keccak(rlp_bytes.encode(_node(pairs, 0)))
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
@@ -122,7 +121,7 @@ def _node(pairs: Sequence[Pair], depth: int) -> list[Any]:
 
 
 def _reference(node: list[Any]) -> Any:
-    encoded = rlp.encode(node)
+    encoded = rlp_bytes.encode(node)
     return node if len(encoded) < _HASH_BYTES else bytes(keccak(encoded))
 
 
@@ -152,7 +151,7 @@ def _encoded(receipt: Any, what: str) -> bytes:
     ]
     if kind == _DEPOSIT:
         fields += [_number(receipt[name], name) for name in _DEPOSIT_FIELDS if receipt.get(name) is not None]
-    return (b"" if kind == _LEGACY else bytes([kind])) + bytes(rlp.encode(fields))
+    return (b"" if kind == _LEGACY else bytes([kind])) + rlp_bytes.encode(fields)
 
 
 def _outcome(receipt: dict[str, Any]) -> bytes:

@@ -69,9 +69,8 @@ def import_command(
 
     Example: sealmarket account import exported.key consumer.json
     """
-    from eth_account.signers.local import LocalAccount
-
     from sealmarket.client.accounts import keep_account
+    from sealmarket.eth import LocalAccount
 
     _require_absent(file)
     account = load_key(source, passphrase_file)

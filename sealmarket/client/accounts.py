@@ -17,7 +17,7 @@ from sealmarket_enclave.protocol.codec import Address
 from sealmarket_enclave.protocol.errors import MalformedDocument
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+    from sealmarket.eth import LocalAccount
 
 
 class AccountFileRefused(ClientError):
@@ -84,7 +84,7 @@ def keep_signer(path: Path, signer: RemoteSigner) -> None:
 
 
 def _decrypted(keystore: dict[str, Any], passphrase: str) -> LocalAccount:
-    from eth_account import Account
+    from sealmarket.eth import Account
 
     *earlier, last = passphrase_forms(passphrase)
     for form in earlier:
@@ -110,7 +110,7 @@ def keep_account(path: Path, account: LocalAccount, passphrase: str | None) -> N
     if passphrase is None:
         raw = f"0x{key.hex()}\n".encode()
     else:
-        from eth_account import Account
+        from sealmarket.eth import Account
 
         raw = msgspec.json.encode(dict(Account.encrypt(key, normalised(passphrase), kdf="scrypt")))
     try:
@@ -136,8 +136,7 @@ class _Keystore(msgspec.Struct):
 
 
 def _account(key: bytes) -> LocalAccount:
-    from eth_account import Account
-    from eth_account.signers.local import LocalAccount
+    from sealmarket.eth import Account, LocalAccount
 
     account = Account.from_key(key)
     assert isinstance(account, LocalAccount)

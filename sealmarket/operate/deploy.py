@@ -48,7 +48,7 @@ from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Uint64, Wei
 from sealmarket_enclave.protocol.errors import SealmarketError
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+    from sealmarket.eth import LocalAccount
 
 ETHER = 10**18
 GWEI = 10**9

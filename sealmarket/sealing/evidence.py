@@ -36,14 +36,14 @@ from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketErro
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.sealed.errors import NotOpened
-from sealmarket_enclave.sealed.hpke import PrivateKey, PublicKey
+from sealmarket_enclave.sealed.hpke import OVERHEAD_BYTES, PrivateKey, PublicKey
 
 MAGIC: Final = b"SEALEVD\x00"
 VERSION: Final = 1
 MOST_READERS: Final = 64
 """A committee has at most 11 members, a job at most 8 result keys and two auditors of each of 16 owners."""
-WRAP_BYTES: Final = 1120 + 32 + 16
-"""Encapsulated secret, content key, tag."""
+WRAP_BYTES: Final = OVERHEAD_BYTES + 32
+"""A content key as it is sealed to a reader."""
 SIGNATURE_BYTES: Final = 65
 _FIXED, _COUNT = struct.Struct(">8sHI32s32s32sI"), struct.Struct(">H")
 _KEY_BYTES, _NAME_BYTES, _TAG_BYTES = 32, 32, 16

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = {"web3", "eth_account", "eth_abi", "sklearn", "fastapi", "uvicorn"}
+HEAVY = {"web3", "eth_account", "eth_abi", "eth_utils", "rlp", "sklearn", "fastapi", "uvicorn"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scripts.abi import ARTIFACTS
+from scripts.abi import built
 from scripts.toolchain import ROOT
 from sealmarket.chain import abi
 from sealmarket.chain.rpc import Rpc
@@ -20,7 +20,6 @@ from sealmarket_localnet.processes import Supervisor
 from tests.patience import until
 
 VECTORS = ROOT / "docs/spec/vectors"
-ARTIFACT = ARTIFACTS / "testing/Hashes.sol/Hashes.json"
 WHOLE = {
     "Request": "ofRequest",
     "ComputeOrder": "ofCompute",
@@ -44,7 +43,8 @@ PARTS = {
     "ChallengeAnswer": ("ofChallengeAnswer", ("jobId", "resultHash", "available")),
 }
 
-pytestmark = [pytest.mark.loopback, pytest.mark.timeout(300)]
+# `scripts/test` compiles the contracts beside the tests: the first of these waits for them.
+pytestmark = [pytest.mark.loopback, pytest.mark.timeout(1800)]
 
 
 def cases() -> list[Any]:
@@ -58,9 +58,9 @@ def cases() -> list[Any]:
 class Hashes:
     """The library's functions behind a contract of their own."""
 
-    def __init__(self, rpc: Rpc) -> None:
+    def __init__(self, rpc: Rpc, artifact: dict[str, Any]) -> None:
         self._rpc = rpc
-        self._abi = abi.parse("Hashes", json.loads(ARTIFACT.read_text()))
+        self._abi = abi.parse("Hashes", artifact)
         self._rpc.call("evm_setIntervalMining", 0)
         self._rpc.call("evm_setAutomine", True)
         (sender, *_) = self._rpc.call("eth_accounts")
@@ -79,10 +79,11 @@ class Hashes:
 
 @pytest.fixture(scope="module")
 def hashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hashes]:
-    if not ARTIFACT.is_file():
+    artifact = built("testing/Hashes.sol", "Hashes")
+    if artifact is None:
         pytest.skip("the contracts are not built here: run `scripts/test --only abi` first")
     with Supervisor(tmp_path_factory.mktemp("chain")) as programs, closing(Rpc(chains.anvil(programs).url)) as rpc:
-        yield Hashes(rpc)
+        yield Hashes(rpc, artifact)
 
 
 def _value(value: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from sealmarket.chain.model import Block
 from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.numbers import BlockNumber, JobId
-from sealmarket_oracle.journal import Journal, JournalIdentity
+from sealmarket_oracle.journal import Journal, JournalIdentity, NewPromise
 from sealmarket_oracle.mark import TailMark
 from sealmarket_oracle.storage.databases import Database
 from tests.patience import PATIENCE
@@ -28,7 +28,7 @@ def job(number: int) -> JobId:
 
 def release(journal: Journal, number: int) -> None:
     """Promise the release of a job."""
-    journal.promise(job(number), "release", b'{"job":%d}' % number, block=BLOCK)
+    journal.promise(NewPromise(job(number), "release", b'{"job":%d}' % number, BLOCK))
 
 
 def opened(database: Database, mark: Path | None = None) -> Journal:

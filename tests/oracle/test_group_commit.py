@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sealmarket.chain.follow import Cursor
 from sealmarket_oracle.errors import JournalUnwritable, PromiseConflict
-from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.journal import Journal, NewPromise
 from sealmarket_oracle.storage.databases import Connection, SqliteDatabase
 from sealmarket_oracle.storage.groups import Groups, Session
 from tests.oracle.journals import BLOCK, Member, job, opened, release
@@ -119,7 +119,7 @@ def test_a_member_that_raises_undoes_its_own_writes_and_no_others(disk: SlowDisk
     def conflict() -> None:
         with journal.writing():
             release(journal, 7)
-            journal.promise(job(2), "stop", b"{}", block=BLOCK)
+            journal.promise(NewPromise(job(2), "stop", b"{}", BLOCK))
 
     with busy(disk, journal, 2) as members:
         members.append(Member(conflict))
@@ -133,7 +133,7 @@ def test_a_member_that_raises_undoes_its_own_writes_and_no_others(disk: SlowDisk
 
 def test_the_last_of_a_group_commits_it_though_it_raises_itself(disk: SlowDisk, journal: Journal) -> None:
     with busy(disk, journal, 2) as members:
-        members.append(Member(lambda: journal.promise(job(2), "stop", b"{}", block=BLOCK)))
+        members.append(Member(lambda: journal.promise(NewPromise(job(2), "stop", b"{}", BLOCK))))
         until("it waits", lambda: journal._groups._turn.waiting == 2)
     assert [type(member.end()) for member in members] == [type(None), type(None), PromiseConflict]
     assert promised(journal, 2) == [True]

@@ -21,7 +21,13 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import JournalLost
 from sealmarket_oracle.journal import Journal
+<<<<<<< HEAD
 from sealmarket_oracle.log.entries import EntryKind, HeldTail, JournalTail, SignedTail, TailStep
+=======
+from sealmarket_oracle.keys import NodeKeys, NodeSigner
+from sealmarket_oracle.log.entries import EntryKind, HeldTail, JournalTail, NewEntry, SignedTail, TailStep
+from sealmarket_oracle.log.tree import Frontier, leaf_hash, root_of
+>>>>>>> journal
 from sealmarket_oracle.mark import Tail, TailMark
 from sealmarket_oracle.peers import Peers, take_tail
 from sealmarket_oracle.service import Node
@@ -46,7 +52,7 @@ def _journal(world: World, folder: Path | None = None) -> Journal:
 
 
 def _append(journal: Journal, count: int = 1) -> int:
-    return [journal.append(EntryKind.START, JobId(ZERO_HASH), block=(1, ZERO_HASH)) for _ in range(count)][-1]
+    return [journal.append(NewEntry(EntryKind.START, block=(1, ZERO_HASH))) for _ in range(count)][-1]
 
 
 def _copy(world: World, to: Path) -> Path:
@@ -161,7 +167,7 @@ from sealmarket_enclave.protocol.codec import Address, Bytes32
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket.chain.model import Block
 from sealmarket_oracle import mark
-from sealmarket_oracle.journal import Journal, JournalIdentity
+from sealmarket_oracle.journal import Journal, JournalIdentity, NewPromise
 folder, step = Path(sys.argv[1]), sys.argv[2]
 one = Bytes32(b"\\x01" * 32)
 identity = JournalIdentity(chain_id=1, market=Address(bytes(20)), signer=Address(bytes(20)), hpke_key=one, epoch=1,
@@ -180,7 +186,7 @@ elif step == "before the mark":
     mark.TailMark.keep = die
 elif step == "inside the mark":
     os.fdatasync = die
-journal.promise(JobId(one), "release", b"{}", block=block)
+journal.promise(NewPromise(JobId(one), "release", b"{}", block))
 die()
 """
 STEPS = {
@@ -287,6 +293,26 @@ def test_a_node_without_its_journal_is_stopped_by_its_own_decision_on_chain_what
     assert (lost.status(world.job_id).decision, lost.status(world.job_id).stop) == (None, None)
 
 
+def test_one_decision_on_chain_that_a_journal_lacks_stops_the_node_though_it_has_the_others_of_that_look(
+    world: World, tmp_path: Path
+) -> None:
+    asset, node, other = world.publish(), world.node(), world.node(journal_of=_journal(world, tmp_path))
+    decisions = []
+    for decides in (node, node, other):
+        world.match(asset)
+        world.quote()
+        decisions.append(world.decided(decides))
+    lacking = decisions[2]
+    for decision in (decisions[0], lacking, decisions[1]):
+        world.chain.decide(decision, (0, 1))
+    world.chain.finalise()
+    before = world.journal().cursor()
+    with pytest.raises(JournalLost, match=f"no decision on job {lacking.job_id}"):
+        node.tick()
+    assert world.journal().cursor() == before
+    assert [node.status(one.job_id).release for one in decisions] == [None] * 3
+
+
 def test_a_decision_that_other_nodes_signed_says_nothing_about_this_nodes_journal(world: World) -> None:
     world.match(world.publish())
     world.quote()
@@ -320,7 +346,7 @@ def test_two_copies_of_a_node_do_not_both_sign(world: World, tmp_path: Path) -> 
     copy = _journal(world, _copy(world, tmp_path / "copy"))
     _append(journal)
     committee.peers(journal).tell_all()
-    copy.append(EntryKind.START, JobId(ZERO_HASH), block=(2, ZERO_HASH))
+    copy.append(NewEntry(EntryKind.START, block=(2, ZERO_HASH)))
     peers = committee.peers(copy)
     peers.tell_all()
     with pytest.raises(JournalLost, match="other entries"):
@@ -338,7 +364,7 @@ def test_a_copy_that_has_grown_further_than_the_node_stops_itself_and_not_the_no
     _append(journal, 2)
     peers.tell_all()
     for number in range(5):
-        copy.append(EntryKind.START, JOB, block=(number, ZERO_HASH))
+        copy.append(NewEntry(EntryKind.START, JOB, block=(number, ZERO_HASH)))
     of_copy.tell_all()
     with pytest.raises(JournalLost):
         of_copy.require_sound()

@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealmarket.chain.follow import Cursor
-from sealmarket_enclave.protocol.codec import Bytes32
+from sealmarket_enclave.protocol.codec import Bytes32, Shape, Wei
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.gate.inputs import EventBlock
-from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.journal import Journal, NewPromise
 from sealmarket_oracle.log.store import _RECENT
 from sealmarket_oracle.log.tree import Frontier, leaf_hash
 from sealmarket_oracle.mark import TailMark
 from sealmarket_oracle.storage.databases import Connection, SqliteDatabase
+from sealmarket_oracle.storage.facts import Documents
 from tests import samples
 from tests.oracle.journals import BLOCK, ONE, Member, job, opened, release
 
@@ -33,6 +34,12 @@ class Unsynced(SqliteDatabase):
     def begin(self, writer: Connection, *, durable: bool) -> bool:
         writer.execute("PRAGMA synchronous = OFF")
         return super().begin(writer, durable=self._durable)
+
+
+class Payout(Shape, frozen=True, kw_only=True):
+    """A document."""
+
+    amount: Wei
 
 
 class Undone(Exception):
@@ -49,12 +56,17 @@ def _quote(journal: Journal, number: int) -> None:
 
 def _stop(journal: Journal, number: int) -> None:
     if journal.promised(job(number)) is None:
-        journal.promise(job(number), "stop", b"{}", block=BLOCK)
+        journal.promise(NewPromise(job(number), "stop", b"{}", BLOCK))
 
 
 def _release(journal: Journal, number: int) -> None:
     if journal.promised(job(number)) is None:
         release(journal, number)
+
+
+def _release_from(journal: Journal, number: int) -> None:
+    new = [job(one) for one in range(number, JOBS + 1) if journal.promised(job(one)) is None]
+    journal.promise(*(NewPromise(one, "release", bytes(one), BLOCK) for one in new))
 
 
 def _advance(journal: Journal, number: int) -> None:
@@ -65,7 +77,15 @@ def _end(journal: Journal, number: int) -> None:
     journal.end_job(job(number))
 
 
-STEPS: tuple[Callable[[Journal, int], None], ...] = (_match, _quote, _stop, _release, _advance, _end)
+STEPS: tuple[Callable[[Journal, int], None], ...] = (
+    _match,
+    _quote,
+    _stop,
+    _release,
+    _release_from,
+    _advance,
+    _end,
+)
 step = st.tuples(st.sampled_from(STEPS), st.integers(1, JOBS))
 transaction = st.tuples(st.lists(step, max_size=4), st.booleans())
 
@@ -204,3 +224,23 @@ def test_an_earlier_tree_that_was_asked_for_takes_few_leaves_the_next_time(
         for size in (198, 150, 17, 199):
             journal.root_at(size)
         assert asked == [6, 6, 1, 7]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 64, 65, 130])
+def test_rows_of_many_keys_come_once_each_however_many_keys_a_statement_takes(tmp_path: Path, count: int) -> None:
+    with opened(Unsynced(tmp_path / "journal.sqlite")) as journal, journal.writing():
+        for number in range(count + 2):
+            _match(journal, number)
+        rows = journal._rows_of("SELECT job_id FROM jobs WHERE job_id", [job(number) for number in range(count)])
+        assert sorted(row[0] for row in rows) == [job(number) for number in range(count)]
+
+
+@settings(max_examples=20)
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=12))
+def test_bytes_read_as_their_own_document_whatever_was_written_or_forgotten_before(steps: list[Any]) -> None:
+    documents = Documents(Payout, most=2)
+    for amount, write in steps:
+        document = Payout(amount=Wei(amount))
+        raw = documents.bytes_of(document) if write else document.canonical()
+        assert raw == document.canonical()
+        assert documents.read(raw) == document

@@ -23,7 +23,7 @@ from sealmarket_oracle.errors import (
     JournalUnwritable,
     PromiseConflict,
 )
-from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.journal import Journal, NewPromise
 from sealmarket_oracle.log.entries import EntryKind
 from sealmarket_oracle.runner import Runner
 from sealmarket_oracle.storage.databases import Connection, Database, SqliteDatabase
@@ -91,12 +91,12 @@ def cut(postgres: Server) -> None:
 def test_either_promise_excludes_the_other_across_a_restart_on_every_database(place: Place) -> None:
     with opened(place()) as journal:
         release(journal, 1)
-        journal.promise(job(2), "stop", b"{}", block=BLOCK)
+        journal.promise(NewPromise(job(2), "stop", b"{}", BLOCK))
     with opened(place()) as journal:
         for number, other in ((1, "stop"), (2, "release")):
             with pytest.raises(PromiseConflict):
-                journal.promise(job(number), other, b"{}", block=BLOCK)  # type: ignore[arg-type]
-        assert journal.promise(job(1), "release", b"another", block=BLOCK) == b'{"job":1}'
+                journal.promise(NewPromise(job(number), other, b"{}", BLOCK))  # type: ignore[arg-type]
+        assert journal.promise(NewPromise(job(1), "release", b"another", BLOCK)) == [b'{"job":1}']
         assert journal.promised(job(1)) == ("release", b'{"job":1}')
         assert journal.head().size == 2
 
@@ -296,7 +296,7 @@ def test_a_database_that_comes_back_without_its_last_commits_has_nothing_signed_
             postgres.run(f"UPDATE {schema}.log_state SET size = 2")
         for _again in range(2):
             with pytest.raises(JournalLost, match="the 2 that were committed"):
-                journal.promise(job(2), "stop", b"{}", block=BLOCK)
+                journal.promise(NewPromise(job(2), "stop", b"{}", BLOCK))
         assert journal.promised(job(2)) is None
 
 

@@ -6,6 +6,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -21,7 +22,7 @@ from sealmarket_enclave.protocol.numbers import BlockNumber, JobId, Tee
 from sealmarket_enclave.protocol.policy import CommitteeRef, OutputRules, PolicyDocument
 from sealmarket_enclave.protocol.terms import Terms
 from sealmarket_oracle.errors import PromiseConflict
-from sealmarket_oracle.journal import Journal, JournalIdentity
+from sealmarket_oracle.journal import Journal, JournalIdentity, NewPromise
 from sealmarket_oracle.mark import TailMark
 from tests.oracle.world import CHAIN_ID, LAUNCH, MARKET, OTHER_LAUNCH, rules, terms
 
@@ -37,32 +38,38 @@ def _journal(path: Path) -> Journal:
     return Journal(path, identity, TailMark(path.with_suffix(".mark")))
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["release", "stop", "crash"]), st.sampled_from(JOBS), st.binary(max_size=3)),
-        max_size=12,
-    )
+PROMISES = st.builds(
+    NewPromise, st.sampled_from(JOBS), st.sampled_from(["release", "stop"]), st.binary(max_size=3), st.just(BLOCK)
 )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.none() | st.lists(PROMISES, min_size=1, max_size=4), max_size=8))
 def test_the_first_promise_for_a_job_stands_under_every_order_and_crash(
-    steps: list[tuple[str, JobId, bytes]],
+    steps: list[list[NewPromise] | None],
 ) -> None:
-    first: dict[JobId, tuple[str, bytes]] = {}
+    """A step is a crash, or promises that are made together: all of them, or none."""
+    first: dict[JobId, NewPromise] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         journal = opened.enter_context(_journal(Path(folder) / "journal"))
-        for kind, job, body in steps:
-            if kind == "crash":
+        for together in steps:
+            if together is None:
                 journal.close()
                 journal = opened.enter_context(_journal(Path(folder) / "journal"))
                 continue
-            try:
-                held = journal.promise(job, "release" if kind == "release" else "stop", body, block=BLOCK)
-            except PromiseConflict:
-                assert first[job][0] != kind
-            else:
-                assert first.setdefault(job, (kind, body)) == (kind, held)
+            then = first.copy()
+            if any(then.setdefault(one.job_id, one).kind != one.kind for one in together):
+                with pytest.raises(PromiseConflict):
+                    journal.promise(*together)
+                continue
+            first, again = then, [*together, together[0]]
+            assert journal.promise(*again) == [first[one.job_id].body for one in again]
         for job in JOBS:
-            assert journal.promised(job) == first.get(job)
+            held = first.get(job)
+            assert journal.promised(job) == ((held.kind, held.body) if held else None)
+        entries = journal.entries(0, len(JOBS) + 1)
+        assert [entry.job_id for entry in entries] == list(first)
+        assert [journal.promise_size(entry.job_id) for entry in entries] == list(range(1, len(first) + 1))
 
 
 def _policy(workloads: list[Bytes32]) -> OwnersPolicy:

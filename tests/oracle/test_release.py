@@ -24,7 +24,7 @@ from sealmarket_enclave.sealed.errors import NotOpened
 from sealmarket_enclave.sealed.shares import Share, join, open_released
 from sealmarket_oracle.errors import PromiseConflict
 from sealmarket_oracle.gate.inputs import AssetFacts
-from sealmarket_oracle.journal import Journal
+from sealmarket_oracle.journal import Journal, NewPromise
 from sealmarket_oracle.release import core_of, release_info
 from sealmarket_oracle.service import Node
 from tests.oracle.world import CHAIN_ID, MARKET, MARKET_REF, NOW, Dealt, Enclave, World, terms
@@ -359,10 +359,10 @@ def test_a_share_that_vanished_from_the_store_is_not_released_wrongly(world: Wor
 @pytest.mark.parametrize(("first", "second"), [("release", "stop"), ("stop", "release")])
 def test_release_and_stop_exclude_each_other_across_a_crash(first: Any, second: Any, world: World) -> None:
     job = world.match(world.publish())
-    world.journal("promises.sqlite").promise(job, first, b"{}", block=world.chain.final())
+    world.journal("promises.sqlite").promise(NewPromise(job, first, b"{}", world.chain.final()))
     reopened = world.journal("promises.sqlite")
     with pytest.raises(PromiseConflict):
-        reopened.promise(job, second, b"{}", block=world.chain.final())
+        reopened.promise(NewPromise(job, second, b"{}", world.chain.final()))
     assert reopened.promised(job) == (first, b"{}")
 
 

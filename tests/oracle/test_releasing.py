@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -114,6 +115,27 @@ def test_a_share_that_does_not_open_leaves_the_other_jobs_alone(world: World, mo
     accepted.node.tick()
     assert accepted.states == ["released", "decided", "released"]
     assert "sealed share" in accepted.node.status(accepted.jobs[1]).reason
+
+
+def test_a_release_waits_for_no_document_but_the_shares(world: World) -> None:
+    accepted = Accepted(world, 1)
+    policy = accepted.assets[0].seal.policy_hash
+    del accepted.node._releasing._documents._held._items[policy], world.store.documents[policy]
+    accepted.node.tick()
+    assert accepted.states == ["released"]
+
+
+def test_the_committee_is_read_once_for_all_jobs_of_a_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted = Accepted(world, 5)
+    counted, honest = Mock(), MemoryView.committee_hash
+
+    def committee_hash(view: MemoryView, epoch: int) -> Any:
+        counted(epoch)
+        return honest(view, epoch)
+
+    monkeypatch.setattr(MemoryView, "committee_hash", committee_hash)
+    accepted.node.tick()
+    assert (accepted.states, counted.call_count) == (["released"] * 5, 1)
 
 
 def test_jobs_that_are_accepted_together_cost_one_look_at_the_heads_and_one_commit(

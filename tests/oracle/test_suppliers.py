@@ -5,6 +5,8 @@ Run as a program (``python -m tests.oracle.test_suppliers``), it prints the tabl
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -19,9 +21,11 @@ from msgspec.structs import replace
 from sealmarket.attestation.core.certificates import MAXIMUM_CRL
 from sealmarket.attestation.policy import owners
 from sealmarket.attestation.policy.owners import parsed_policy
+from sealmarket.attestation.policy.promises import promise_or_reason
 from sealmarket.protocol import merkle
 from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.limits import (
+    MAXIMUM_CAPABILITY,
     MAXIMUM_PACKAGE,
     MAXIMUM_PAIRS,
     MAXIMUM_POLICY,
@@ -313,6 +317,25 @@ def test_a_node_hashes_each_allowed_pair_once_for_all_reductions_and_jobs(
     for _ in range(3):
         assert owners.reduced_list(policy, keccak(b"another list")) is None
     assert counted.call_count == 20
+
+
+@pytest.mark.parametrize("what", ["a policy of 8 MiB", "a share set of 8 MiB", "a sealed share of 8 MiB"])
+def test_a_document_that_is_too_long_does_not_stay_in_memory(what: str, world: World) -> None:
+    CASES[what][1](world)
+    (name,) = (name for name, raw in world.store.documents.items() if len(raw) == LARGEST_DOCUMENT)
+    held = sys.getrefcount(world.store.documents[name])
+    decide(world)  # whose node, with the documents that it holds, is gone
+    gc.collect()
+    still = sys.getrefcount(world.store.documents[name])  # here, since pytest holds what an assertion names
+    assert still == held
+
+
+def test_a_capability_document_that_is_too_long_does_not_stay_in_memory() -> None:
+    raw = bytes(MAXIMUM_CAPABILITY + 1)
+    held = sys.getrefcount(raw)
+    assert "at most" in str(promise_or_reason(raw))
+    still = sys.getrefcount(raw)
+    assert still == held
 
 
 def test_a_refusal_of_a_document_is_computed_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scripts import abi
+from tests.patience import PATIENCE
 
 SET = {
     "type": "function",
@@ -77,3 +79,19 @@ def test_an_edited_source_asks_for_a_new_build_and_an_edited_test_does_not(
     assert abi._digest_of_sources() == before
     (tmp_path / "contracts/Market.sol").write_text("changed")
     assert abi._digest_of_sources() != before
+
+
+def test_what_is_half_built_is_read_by_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(abi, "BUILD", tmp_path)
+    monkeypatch.setattr(abi, "ARTIFACTS", tmp_path / "artifacts")
+    monkeypatch.setattr(abi, "BUILT_FROM", tmp_path / "sources.sha256")
+    assert abi.built("Market.sol", "Market") is None
+    with ThreadPoolExecutor() as beside:
+        with abi._alone():
+            artifact(tmp_path / "artifacts", "Market.sol", "Market")
+            asked = beside.submit(abi.built, "Market.sol", "Market")
+            artifact(tmp_path / "artifacts", "Market.sol", "Market", bytecode="0x62")
+            (tmp_path / "sources.sha256").write_text("these")
+        found = asked.result(PATIENCE)
+    assert found is not None
+    assert found["bytecode"] == "0x62"

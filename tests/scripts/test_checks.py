@@ -60,13 +60,6 @@ def test_a_check_beside_the_others_runs_while_they_do(tmp_path: Path, capfd: pyt
     assert said.index("[2/2] Check quick") < said.index("[1/2] Check slow"), "each headline stands with its outcome"
 
 
-def test_a_check_waits_for_the_one_that_builds_what_it_reads(tmp_path: Path) -> None:
-    built = tmp_path / "built"
-    builds = check(f"import time; time.sleep(0.5); open({str(built)!r}, 'w').close()", "builds", beside=True)
-    reads = Check(name="reads", title="reads", command=["cat", str(built)], after="builds")
-    assert all(outcome.passed for outcome in checks.run_all([builds, reads]))
-
-
 def test_a_run_that_is_broken_off_leaves_nothing_running_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[subprocess.Popen[bytes]] = []
 
@@ -86,7 +79,6 @@ def test_the_fast_tier_is_everything_but_the_tests() -> None:
     known = checks.checks(long=False, pytest_arguments=[])
     assert [entry.name for entry in known if not entry.fast] == ["gas", "solidity", "pytest"]
     assert known[-1].name == "pytest", "its closing line comes last"
-    assert known[-1].after == "abi", "a test asks a contract that this check compiles"
 
 
 def test_the_long_tier_tries_harder_in_both_languages() -> None:

@@ -35,7 +35,7 @@ from sealmarket_enclave.protocol.policy import PolicyDocument
 from sealmarket_enclave.protocol.terms import Seal
 from sealmarket_enclave.sealed.errors import SealedError
 from sealmarket_enclave.sealed.hpke import PrivateKey
-from sealmarket_enclave.sealed.shares import Share, ShareSet, share_index
+from sealmarket_enclave.sealed.shares import SEALED_SHARE_BYTES, Share, ShareSet, share_index
 from sealmarket_oracle.errors import ShareMisdealt
 from sealmarket_oracle.gate.chain_rules import note
 from sealmarket_oracle.gate.inputs import AppraisalInput, AssetFacts, FaultRow, JobDocuments, MarketRef, Violation
@@ -68,8 +68,6 @@ def read_policy(
 
 @lru_cache(maxsize=128)
 def _share_set_or_reason(raw: bytes) -> ShareSet | str:
-    if len(raw) > MAXIMUM_SHARE_SET:
-        return f"a share set has at most {MAXIMUM_SHARE_SET} bytes, found {len(raw)}"
     try:
         return decode_canonical(ShareSet, raw)
     except (SealedError, MalformedDocument) as error:
@@ -139,6 +137,8 @@ def load_share_set(market: MarketRef, asset: AssetFacts, committee: Committee, r
     Raises:
         ShareMisdealt: the first difference.
     """
+    if len(raw) > MAXIMUM_SHARE_SET:  # what is longer is not remembered either
+        raise ShareMisdealt(f"a share set of at most {MAXIMUM_SHARE_SET} bytes", len(raw))
     found = _compared(market, asset.use, asset.seal, committee, raw)
     if isinstance(found, ShareSet):
         return found
@@ -173,6 +173,12 @@ def _misdealt(difference: Difference) -> tuple[str, str]:
     return f"{difference.document}: {difference.field} {difference.expected}", str(difference.found)
 
 
+# As above: each job over an asset opens the same bytes.
+@lru_cache(maxsize=256)
+def _name_of(sealed: bytes) -> Bytes32:
+    return keccak(sealed)
+
+
 def open_own_share(share_set: ShareSet, index: int, sealed: bytes, private: PrivateKey) -> Share:
     """4d. This node's share, opened under its context and compared with its commitment.
 
@@ -180,8 +186,10 @@ def open_own_share(share_set: ShareSet, index: int, sealed: bytes, private: Priv
         ShareMisdealt: other bytes than the set names, sealed to another key or context, or another value.
     """
     named: Bytes32 = share_set.members[index].sealed
-    if keccak(sealed) != named:
-        raise ShareMisdealt(f"sealed share {named}", keccak(sealed))
+    if len(sealed) != SEALED_SHARE_BYTES:
+        raise ShareMisdealt(f"sealed share {named} of {SEALED_SHARE_BYTES} bytes", f"{len(sealed)} bytes")
+    if (found := _name_of(sealed)) != named:
+        raise ShareMisdealt(f"sealed share {named}", found)
     try:
         return open_share(private, share_set, share_index(index), sealed)
     except SealedError as error:

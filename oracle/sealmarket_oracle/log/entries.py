@@ -5,19 +5,21 @@ An entry has hashes of what concerns a job, never the thing itself: the log may 
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
 from sealmarket.protocol.wire import LogHead, LogSize
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape
+from sealmarket_enclave.protocol.codec import ZERO_HASH, Bytes32, HexBytes, Shape
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.numbers import U32, JobId, Timestamp
 from sealmarket_oracle.log.tree import Frontier, leaf_hash
 
 MOST_ENTRIES_SHOWN = 500
 MOST_LEAVES_SHOWN = 4096
+_NO_JOB = JobId(ZERO_HASH)
 
 
 class EntryKind(StrEnum):
@@ -55,6 +57,39 @@ class LogEntry(Shape, frozen=True, kw_only=True):
     def leaf(self) -> Bytes32:
         """Its hash in the tree."""
         return leaf_hash(self.canonical())
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """All of an entry but its place and its time; ``job_id`` is zero where it is about none.
+
+    ``words`` stay beside the log, for the operator alone.
+    """
+
+    kind: EntryKind
+    job_id: JobId = _NO_JOB
+    _: KW_ONLY
+    block: tuple[int, Bytes32]
+    inputs: Bytes32 = ZERO_HASH
+    statement: Bytes32 = ZERO_HASH
+    rules: Bytes32 = ZERO_HASH
+    reasons: tuple[int, ...] = ()
+    words: str = ""
+
+    def entered(self, sequence: int, at: int) -> LogEntry:
+        """The entry at a place of the log, made at a time."""
+        return LogEntry(
+            sequence=sequence,
+            kind=self.kind,
+            job_id=self.job_id,
+            inputs=self.inputs,
+            statement=self.statement,
+            rules=self.rules,
+            reasons=self.reasons,
+            block_number=self.block[0],
+            block_hash=self.block[1],
+            at=at,
+        )
 
 
 class JournalTail(TypedShape, frozen=True, kw_only=True):
@@ -98,9 +133,8 @@ class TailStep(Shape, frozen=True, kw_only=True):
             return False
         if len(self.peaks) != self.old.bit_count():
             return False
-        for leaf in self.leaves:
-            base = base.append(leaf)
-        return (base.size, base.root) == (self.tail.tail.size, self.tail.tail.root)
+        grown = base.append(*self.leaves)
+        return (grown.size, grown.root) == (self.tail.tail.size, self.tail.tail.root)
 
 
 class HeldTail(Shape, frozen=True, kw_only=True):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from itertools import count
 
 from sealmarket.protocol.wire import LogHead
-from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, decode
+from sealmarket_enclave.protocol.codec import Address, Bytes32, decode
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import JournalError, JournalLost
 from sealmarket_oracle.log.entries import (
@@ -19,6 +20,7 @@ from sealmarket_oracle.log.entries import (
     MOST_LEAVES_SHOWN,
     EntryKind,
     LogEntry,
+    NewEntry,
     SignedTail,
     TailStep,
 )
@@ -116,9 +118,7 @@ class AuditLog(JournalStore):
         seen = self._seen
         if not seen.size:
             return  # it is being opened: the mark and the peers tell
-        for leaf in self.leaves(found.size, seen.size):
-            seen = seen.append(leaf)
-        if seen != found:
+        if seen.append(*self.leaves(found.size, seen.size)) != found:
             raise JournalLost(f"it has {found.size} entries, or others", f"the {self._seen.size} that were committed")
 
     # --- the log ----------------------------------------------------------------------------------------------
@@ -131,55 +131,35 @@ class AuditLog(JournalStore):
         frontier = self._frontier()
         return LogHead(journal=self._name, size=frontier.size, root=frontier.root)
 
-    def append(
-        self,
-        kind: EntryKind,
-        job_id: JobId,
-        *,
-        block: tuple[int, Bytes32],
-        inputs: Bytes32 = ZERO_HASH,
-        statement: Bytes32 = ZERO_HASH,
-        rules: Bytes32 = ZERO_HASH,
-        reasons: tuple[int, ...] = (),
-        words: str = "",
-    ) -> int:
-        """Add an entry; returns the log's size with it. ``words`` stay beside it, for the operator alone."""
+    def append(self, *entries: NewEntry) -> int:
+        """Add entries, in order; returns the log's size with them."""
         with self.writing():
             if not self._groups.is_durable:  # the mark would be ahead of it after a power cut
                 raise AssertionError("an entry of the log is in a durable transaction")
-            before = self._frontier()
-            entry = LogEntry(
-                sequence=before.size,
-                kind=kind,
-                job_id=job_id,
-                inputs=inputs,
-                statement=statement,
-                rules=rules,
-                reasons=reasons,
-                block_number=block[0],
-                block_hash=block[1],
-                at=int(self._clock()),
-            )
-            raw = entry.canonical()
-            leaf = leaf_hash(raw)
-            after = before.append(leaf)
-            self._run("INSERT INTO log VALUES (?, ?, ?, ?)", (before.size, raw, bytes(leaf), words[:1000]))
+            before, now = self._frontier(), int(self._clock())
+            made = [one.entered(place, now).canonical() for place, one in enumerate(entries, before.size)]
+            leaves = [leaf_hash(raw) for raw in made]
+            after = before.append(*leaves)
+            words = [one.words[:1000] for one in entries]
+            rows = list(zip(count(before.size), made, map(bytes, leaves), words, strict=False))
+            self._run_all("INSERT INTO log VALUES (?, ?, ?, ?)", rows)
             self._run("UPDATE log_state SET size = ?, peaks = ?", (after.size, b"".join(after.peaks)))
-            self._fresh.append(leaf)
+            self._fresh += leaves
             self._written, self._unmarked = after, True
-            self._urgent |= kind is not EntryKind.DEFERRED  # a refusal to act can wait: no answer has it
+            # A refusal to act can wait: no answer has it.
+            self._urgent |= any(one.kind is not EntryKind.DEFERRED for one in entries)
             return after.size
 
     def defer(self, job_id: JobId, reason: str, rules: Bytes32, block: tuple[int, Bytes32]) -> None:
         """Record that the node refuses to act on a job for now; the first of each reason, and so many for one job."""
         with self.writing():
-            count = self._one("SELECT count(*) FROM deferrals WHERE job_id = ?", bytes(job_id))[0]
-            if count >= _DEFERRALS_KEPT:
+            held = self._one("SELECT count(*) FROM deferrals WHERE job_id = ?", bytes(job_id))[0]
+            if held >= _DEFERRALS_KEPT:
                 return
             query = "INSERT INTO deferrals VALUES (?, ?) ON CONFLICT DO NOTHING"
             added = self._run(query, (bytes(job_id), bytes(rules)))
             if added.rowcount:
-                self.append(EntryKind.DEFERRED, job_id, rules=rules, block=block, words=reason)
+                self.append(NewEntry(EntryKind.DEFERRED, job_id, rules=rules, block=block, words=reason))
 
     def leaves(self, size: int, first: int = 0) -> list[Bytes32]:
         """The leaf hashes of the entries from one on, up to a size of the log."""
@@ -224,7 +204,7 @@ class AuditLog(JournalStore):
     def log_advisory(self, name: Bytes32, block: tuple[int, Bytes32]) -> None:
         """Record that this node applies a statement about platforms from now on."""
         with self.writing():
-            self.append(EntryKind.ADVISORY, JobId(ZERO_HASH), statement=name, block=block, words="advisory")
+            self.append(NewEntry(EntryKind.ADVISORY, statement=name, block=block, words="advisory"))
 
     def entries(self, first: int, count: int) -> list[LogEntry]:
         """Entries in order."""

@@ -39,14 +39,17 @@ class Frontier:
     size: int = 0
     peaks: tuple[Bytes32, ...] = ()
 
-    def append(self, leaf: Bytes32) -> Frontier:
-        """The tree with one more leaf."""
-        peaks, place = [*self.peaks, leaf], self.size
-        while place & 1:
-            right = peaks.pop()
-            peaks.append(node_hash(peaks.pop(), right))
-            place >>= 1
-        return Frontier(self.size + 1, tuple(peaks))
+    def append(self, *leaves: Bytes32) -> Frontier:
+        """The tree with more leaves."""
+        peaks, size = list(self.peaks), self.size
+        for leaf in leaves:
+            peaks.append(leaf)
+            place, size = size, size + 1
+            while place & 1:
+                right = peaks.pop()
+                peaks.append(node_hash(peaks.pop(), right))
+                place >>= 1
+        return Frontier(size, tuple(peaks))
 
     @property
     def root(self) -> Bytes32:
@@ -94,10 +97,7 @@ def _root_over(peaks: tuple[Bytes32, ...]) -> Bytes32:
 
 def root_of(leaves: Sequence[Bytes32]) -> Bytes32:
     """The root over leaf hashes."""
-    found = Frontier()
-    for leaf in leaves:
-        found = found.append(leaf)
-    return found.root
+    return Frontier().append(*leaves).root
 
 
 def inclusion_proof(leaves: Sequence[Bytes32], index: int) -> tuple[Bytes32, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,9 @@ class Connection(Protocol):
 
     def execute(self, query: str, values: tuple[object, ...] = (), /) -> Any:
         """A cursor with ``fetchone``, ``fetchall`` and ``rowcount``."""
+
+    def executemany(self, query: str, rows: Sequence[tuple[object, ...]], /) -> Any:
+        """One statement for each of these rows of values, in order."""
 
     def close(self) -> None:
         """Close it."""

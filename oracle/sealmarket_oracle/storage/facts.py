@@ -1,4 +1,4 @@
-"""Rows that never change, kept in memory once they are on disk."""
+"""Rows that never change, kept in memory once they are on disk, and documents by their bytes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import threading
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
+from sealmarket_enclave.protocol.codec import Shape, decode
+
 K = TypeVar("K")
 V = TypeVar("V")
+S = TypeVar("S", bound=Shape)
 MOST_FACTS = 1024
 
 
@@ -42,3 +45,29 @@ class Facts(Generic[K, V]):
         """Forget everything."""
         with self._lock:
             self._held.clear()
+
+
+class Documents(Generic[S]):
+    """Documents of one kind by their canonical bytes. Threads may share it.
+
+    It says nothing about what a table holds: bytes that were read from one are not decoded again, no more than those
+    that this process wrote.
+    """
+
+    def __init__(self, kind: type[S], most: int = MOST_FACTS) -> None:
+        self._kind = kind
+        self._held: Facts[bytes, S] = Facts(most)
+
+    def bytes_of(self, document: S) -> bytes:
+        """The canonical bytes of a document, to be written."""
+        raw = document.canonical()
+        self._held.keep(raw, document)
+        return raw
+
+    def read(self, raw: bytes) -> S:
+        """The document of bytes that were written. Raises :class:`MalformedDocument`."""
+        found = self._held.get(raw)
+        if found is None:
+            found = decode(self._kind, raw)
+            self._held.keep(raw, found)
+        return found

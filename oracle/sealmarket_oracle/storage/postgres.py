@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -58,6 +59,10 @@ class PostgresConnection:
         if not values:
             return self.raw.execute(query.encode())
         return self.raw.execute(translated(query), [_written(value) for value in values])
+
+    def executemany(self, query: str, rows: Sequence[tuple[object, ...]], /) -> Any:
+        """See :class:`Connection`."""
+        return self.raw.cursor().executemany(translated(query), [[_written(value) for value in row] for row in rows])
 
     def close(self) -> None:
         """See :class:`Connection`."""

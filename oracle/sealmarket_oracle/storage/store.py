@@ -7,7 +7,7 @@ else through the reader, which waits while a commit is under way.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -19,6 +19,8 @@ from sealmarket_oracle.storage.groups import Groups, Session
 
 K = TypeVar("K")
 V = TypeVar("V")
+_MOST_KEYS = 64
+"""Keys of one statement."""
 _INSIDE = nullcontext()
 """A part of the transaction that this thread is in."""
 
@@ -73,6 +75,13 @@ class JournalStore:
         with translated(self._database):
             return self._writer.execute(query, values)
 
+    def _run_all(self, query: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run one statement for each of these rows of values, inside of :meth:`writing`."""
+        if self._writer is None:
+            raise AssertionError("a statement that writes is inside of a transaction")
+        with translated(self._database):
+            self._writer.executemany(query, rows)
+
     def _one(self, query: str, *values: object) -> Any:
         """The first row, or None."""
         found = self._rows(query, *values)
@@ -89,6 +98,18 @@ class JournalStore:
                 self._reader = self._database.open_reader()
             found: list[Any] = self._reader.execute(query, values).fetchall()
             return found
+
+    def _rows_of(self, query: str, keys: Sequence[bytes]) -> list[Any]:
+        """The rows of a query that ends in a column, for the keys that the column has.
+
+        A statement takes 1, 2, 4 keys and so on, the last of them again, so that few texts stay prepared.
+        """
+        found: list[Any] = []
+        for first in range(0, len(keys), _MOST_KEYS):
+            some = [bytes(key) for key in keys[first : first + _MOST_KEYS]]
+            some += some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))
+            found += self._rows(f"{query} IN ({', '.join('?' * len(some))})", *some)
+        return found
 
     def _known(self, facts: Facts[K, V], key: K, read: Callable[[], V | None]) -> V | None:
         """What is on disk and never changes. Inside of a transaction the tables answer: another process may write."""

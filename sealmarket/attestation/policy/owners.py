@@ -38,6 +38,8 @@ def parsed_policy(raw: bytes) -> OwnersPolicy:
     Raises:
         MalformedDocument: 3b.
     """
+    if len(raw) > MAXIMUM_POLICY:  # what is longer is not remembered either
+        raise MalformedDocument(f"a policy has at most {MAXIMUM_POLICY} bytes, found {len(raw)}")
     found = _policy_or_reason(raw)
     if isinstance(found, str):
         raise MalformedDocument(found)
@@ -47,8 +49,6 @@ def parsed_policy(raw: bytes) -> OwnersPolicy:
 @lru_cache(maxsize=128)
 def _policy_or_reason(raw: bytes) -> OwnersPolicy | str:
     """Cached, refusals too: many jobs use the same document, and each job reads it several times."""
-    if len(raw) > MAXIMUM_POLICY:
-        return f"a policy has at most {MAXIMUM_POLICY} bytes, found {len(raw)}"
     if (values := raw.count(b",") + 1) > MAXIMUM_POLICY_VALUES:
         return f"a policy has at most {MAXIMUM_POLICY_VALUES} values and commas, found {values}"
     try:

@@ -25,11 +25,16 @@ class Promise:
     rules: AppraisalPolicy
 
 
-@lru_cache(maxsize=128)
 def promise_or_reason(raw: bytes) -> Promise | str:
-    """The promise in a document, or why it is none. Cached: many orders name the same document."""
-    if len(raw) > MAXIMUM_CAPABILITY:
+    """The promise in a document, or why it is none."""
+    if len(raw) > MAXIMUM_CAPABILITY:  # what is longer is not remembered either
         return f"a capability document has at most {MAXIMUM_CAPABILITY} bytes, found {len(raw)}"
+    return _promise_or_reason(raw)
+
+
+@lru_cache(maxsize=128)
+def _promise_or_reason(raw: bytes) -> Promise | str:
+    """Cached, refusals too: many orders name the same document."""
     try:
         document = decode_canonical(Capability, raw)
         levels = from_builtins(VendorRules, document.min_tcb or {})

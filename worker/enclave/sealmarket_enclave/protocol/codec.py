@@ -22,7 +22,6 @@ from sha3 import keccak_256
 
 from sealmarket_enclave.protocol.errors import MalformedDocument, NotCanonical
 
-_HEX = re.compile(r"0x[0-9a-f]*")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}")
 
 
@@ -34,14 +33,18 @@ class HexBytes(bytes):
     def __new__(cls, value: bytes = b"") -> Self:
         if cls.length is not None and len(value) != cls.length:
             raise MalformedDocument(f"{cls.__name__} takes {cls.length} bytes, found {len(value)}")
-        return super().__new__(cls, value)
+        return bytes.__new__(cls, value)
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the one spelling: ``0x`` and lower-case digits."""
-        if len(text) % 2 or not _HEX.fullmatch(text):
+        try:
+            raw = bytes.fromhex(text[2:])
+        except ValueError:
+            raw = None
+        if raw is None or text != "0x" + raw.hex():
             raise MalformedDocument(f"expected lower-case 0x hex, found {text[:80]!r}")
-        return cls(bytes.fromhex(text[2:]))
+        return cls(raw)
 
     def __str__(self) -> str:
         return "0x" + self.hex()
@@ -149,7 +152,7 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, 
 
 def _to_wire(value: object) -> object:
     if isinstance(value, HexBytes):
-        return str(value)
+        return "0x" + value.hex()
     if isinstance(value, Uint):
         return str(int(value))
     raise NotImplementedError(f"no spelling on the wire for {type(value).__name__}")

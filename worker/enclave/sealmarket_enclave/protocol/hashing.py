@@ -9,11 +9,12 @@ from sha3 import keccak_256
 from sealmarket_enclave.protocol.codec import Bytes32
 
 Word = int | bytes | bool
+_BEFORE_ADDRESS = bytes(12)
 
 
 def keccak(data: bytes) -> Bytes32:
     """Keccak-256 as Ethereum uses it (not FIPS 202 SHA3-256)."""
-    return Bytes32(keccak_256(data).digest())
+    return bytes.__new__(Bytes32, keccak_256(data).digest())  # of no other length: not checked each time
 
 
 def sha256(data: bytes) -> Bytes32:
@@ -28,14 +29,14 @@ def word(value: Word) -> bytes:
         ValueError: a negative or too large integer, or bytes that are neither an address nor 32 long.
     """
     if isinstance(value, int):
-        return int(value).to_bytes(32, "big")
-    if len(value) == 20:
-        return bytes(12) + value
+        return value.to_bytes(32, "big")
     if len(value) == 32:
-        return bytes(value)
+        return value
+    if len(value) == 20:
+        return _BEFORE_ADDRESS + value
     raise ValueError(f"an ABI word holds an integer, an address or 32 bytes, found {len(value)} bytes")
 
 
 def words(*values: Word) -> bytes:
     """The ABI encoding of static values."""
-    return b"".join(word(value) for value in values)
+    return b"".join(map(word, values))

@@ -31,6 +31,8 @@ _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _MLKEM_PUBLIC, _MLKEM_SEED, _X25519 = 1184, 64, 32
 PUBLIC_KEY_BYTES = _MLKEM_PUBLIC + _X25519
 PRIVATE_KEY_BYTES = _MLKEM_SEED + _X25519
+OVERHEAD_BYTES = 1088 + _X25519 + 16
+"""What a message has beside its plaintext: the encapsulated secret (ML-KEM-768 ciphertext, X25519 key) and the tag."""
 
 
 class PublicKeyBytes(HexBytes):

@@ -34,7 +34,7 @@ from sealmarket_enclave.sealed.errors import (
     WrongKey,
     WrongShare,
 )
-from sealmarket_enclave.sealed.hpke import PrivateKey
+from sealmarket_enclave.sealed.hpke import OVERHEAD_BYTES, PrivateKey
 
 SHARE_DOMAIN = b"sealmarket/share-commitment/1"
 KEY_DOMAIN = b"sealmarket/key-commitment/1"
@@ -43,6 +43,7 @@ MIN_THRESHOLD = 2
 MAX_TOTAL = 255
 HALF_BYTES = KEY_BYTES // 2
 SALT_BYTES = 32
+SEALED_SHARE_BYTES = OVERHEAD_BYTES + KEY_BYTES + SALT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
