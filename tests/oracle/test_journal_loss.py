@@ -21,13 +21,7 @@ from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import JournalLost
 from sealmarket_oracle.journal import Journal
-<<<<<<< HEAD
-from sealmarket_oracle.log.entries import EntryKind, HeldTail, JournalTail, SignedTail, TailStep
-=======
-from sealmarket_oracle.keys import NodeKeys, NodeSigner
 from sealmarket_oracle.log.entries import EntryKind, HeldTail, JournalTail, NewEntry, SignedTail, TailStep
-from sealmarket_oracle.log.tree import Frontier, leaf_hash, root_of
->>>>>>> journal
 from sealmarket_oracle.mark import Tail, TailMark
 from sealmarket_oracle.peers import Peers, take_tail
 from sealmarket_oracle.service import Node
