@@ -23,7 +23,7 @@ def init(
     book: Annotated[str | None, typer.Option("--book", help="The market's address book.")] = None,
     key: Annotated[str | None, typer.Option("--key", help="The provider's account file.")] = None,
     passphrase_file: Annotated[
-        str | None, typer.Option("--passphrase-file", help="A file with its passphrase.")
+        str | None, typer.Option("--passphrase-in", help="A file with its passphrase.")
     ] = None,
     state: Annotated[str | None, typer.Option("--state", help="The state folder.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="How the driver reaches the TEE.")] = None,
