@@ -22,9 +22,7 @@ def init(
     rpc: Annotated[str | None, typer.Option("--rpc", help="A node of the chain.", envvar="SEALMARKET_RPC")] = None,
     book: Annotated[str | None, typer.Option("--book", help="The market's address book.")] = None,
     key: Annotated[str | None, typer.Option("--key", help="The provider's account file.")] = None,
-    passphrase_file: Annotated[
-        str | None, typer.Option("--passphrase-in", help="A file with its passphrase.")
-    ] = None,
+    passphrase_file: Annotated[str | None, typer.Option("--passphrase-in", help="A file with its passphrase.")] = None,
     state: Annotated[str | None, typer.Option("--state", help="The state folder.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="How the driver reaches the TEE.")] = None,
     outbox: Annotated[
