@@ -10,8 +10,12 @@ from typing import Any
 import typer
 
 from sealmarket.chain import Chain
+from sealmarket.cli._options import hash_option
+from sealmarket.client.jobs import reasons_in_words
 from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import Address, Bytes32, to_builtins
+from sealmarket.protocol.moments import moment
+from sealmarket.protocol.reasons import reason_bits
+from sealmarket_enclave.protocol.codec import Address, to_builtins
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.auditing import AskNode, audit_node
 from sealmarket_oracle.errors import AuditRefused
@@ -26,9 +30,9 @@ def run_audit(url: str, book: AddressBook, rpc: str, job: str | None, proof: Pat
         AuditRefused, HttpError, ChainError: as :func:`audit_node`; or no entry of the job.
         ProofRefused: no anchor covers the entry yet.
     """
+    wanted = JobId(hash_option(job)) if job is not None else None
     with closing(Chain(book, rpc)) as chain, closing(AskNode(url)) as ask:
         signer, audited = audit_node(chain, ask)
-    wanted = JobId(Bytes32.parse(job)) if job is not None else None
     shown = [entry for entry in audited.entries if entry.job_id == wanted]
     if proof is not None:
         if not shown:
@@ -64,9 +68,10 @@ def _lines(payload: dict[str, Any], shown: list[LogEntry]) -> list[str]:
         f"{payload['anchors']} anchors on chain, the last over {payload['anchored']} entries",
     ]
     for entry in shown:
-        reasons = ", ".join(map(str, entry.reasons)) or "none"
+        words = reasons_in_words(reason_bits(entry.reasons))
+        reasons = ", ".join(f"{one.word} ({one.code})" for one in words) or "none"
         lines.append(
-            f"  {entry.sequence}: {entry.kind} at block {entry.block_number}, reasons {reasons},"
+            f"  {entry.sequence}: {entry.kind} at {moment(entry.at)} on block {entry.block_number}, reasons {reasons},"
             f" rules {entry.rules}, statement {entry.statement}"
         )
     lines += [f"WRONG: {finding}" for finding in payload["findings"]]

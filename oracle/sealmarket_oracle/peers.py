@@ -7,8 +7,8 @@ only if it is shown to grow out of the one that it holds, so that a copy of a no
 A peer that holds an older tail than it took was put back as it was, or lies. It is shown the log from there on, once at
 any time and then after a wait that doubles: a peer that lies makes no node read its own log again and again.
 
-A peer that holds everything is told the same tail again once a minute, so that one that is away is seen before a promise
-waits for it.
+A peer that holds everything is told the same tail again once a minute, so that one that is away is seen before a
+promise waits for it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import re
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import httpx
@@ -27,7 +27,7 @@ from sealmarket_enclave.protocol.numbers import Timestamp
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.admin import read_report, serving_admin
 from sealmarket_oracle.cli import app
-from sealmarket_oracle.errors import InvalidConfig, JournalUnwritable
+from sealmarket_oracle.errors import InvalidConfig, JournalUnwritable, NotRunning
 from sealmarket_oracle.log.entries import HeldTail, TailStep
 from sealmarket_oracle.node_folder import NodeRecord, TriedBackup
 from sealmarket_oracle.peers import Peers
@@ -105,10 +105,24 @@ def test_the_operators_surface_is_never_on_a_port_beyond_this_machine(place: str
 
 
 def test_without_a_node_its_folder_shows_nothing_and_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(HttpError, match="no node runs"):
+    with pytest.raises(NotRunning, match="is no state folder"):
         read_report(tmp_path)
+    with pytest.raises(NotRunning, match="there is no"):
+        read_report(tmp_path / "absent")
+    (tmp_path / "node.json").write_bytes(b"{}")
+    with pytest.raises(NotRunning, match="no node runs on") as stopped:
+        read_report(tmp_path)
+    assert "sealmarket oracle run" in stopped.value.remedy
     done = CliRunner().invoke(app, ["status", str(tmp_path)])
     assert done.exit_code == 1
+
+
+def test_a_node_that_was_killed_is_not_shown_as_one_that_does_not_answer(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left, chdir(tmp_path):
+        left.bind("admin.sock")
+    with pytest.raises(NotRunning, match="its last process was killed") as killed:
+        read_report(tmp_path)
+    assert "sealmarket oracle run" in killed.value.remedy
 
 
 def test_a_report_names_open_jobs_with_their_reasons_peers_journal_disk_and_backups(world: World) -> None:
@@ -265,7 +279,10 @@ def test_the_socket_is_its_users_alone_takes_over_from_a_killed_process_and_is_r
 def test_a_port_of_this_machine_serves_metrics_and_the_public_surface_has_neither(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as chosen:
         port = chosen.getsockname()[1]
-    with serving_admin(_reporter(world, _waiting(world)), f"127.0.0.1:{port}"):
+    own = world.folder / "admin.sock"
+    with serving_admin(_reporter(world, _waiting(world)), str(own), f"127.0.0.1:{port}"):
+        until("the socket's answer", own.exists)
+        assert read_report(world.folder).log.decisions == 1, "the commands of the runbook name the folder"
         answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE, trust_env=False)
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert "sealmarket_oracle_deciding 0" in answer.text
