@@ -9,12 +9,11 @@ from typing import Any
 
 import typer
 
+from sealmarket.attestation.core.reasons import Reason
 from sealmarket.chain import Chain
-from sealmarket.cli._options import hash_option
-from sealmarket.client.jobs import reasons_in_words
 from sealmarket.protocol.book import AddressBook
 from sealmarket.protocol.moments import moment
-from sealmarket.protocol.reasons import reason_bits
+from sealmarket.protocol.reasons import job_reason
 from sealmarket_enclave.protocol.codec import Address, to_builtins
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.auditing import AskNode, audit_node
@@ -23,17 +22,16 @@ from sealmarket_oracle.log.audit import Audited, prove
 from sealmarket_oracle.log.entries import LogEntry
 
 
-def run_audit(url: str, book: AddressBook, rpc: str, job: str | None, proof: Path | None, *, as_json: bool) -> bool:
+def run_audit(url: str, book: AddressBook, rpc: str, job: JobId | None, proof: Path | None, *, as_json: bool) -> bool:
     """Audit a node, print what was found, write a proof if one is asked for. Returns whether the log holds.
 
     Raises:
         AuditRefused, HttpError, ChainError: as :func:`audit_node`; or no entry of the job.
         ProofRefused: no anchor covers the entry yet.
     """
-    wanted = JobId(hash_option(job)) if job is not None else None
     with closing(Chain(book, rpc)) as chain, closing(AskNode(url)) as ask:
         signer, audited = audit_node(chain, ask)
-    shown = [entry for entry in audited.entries if entry.job_id == wanted]
+    shown = [entry for entry in audited.entries if entry.job_id == job]
     if proof is not None:
         if not shown:
             raise AuditRefused("the log has no entry of the job that a proof is asked for")
@@ -68,11 +66,16 @@ def _lines(payload: dict[str, Any], shown: list[LogEntry]) -> list[str]:
         f"{payload['anchors']} anchors on chain, the last over {payload['anchored']} entries",
     ]
     for entry in shown:
-        words = reasons_in_words(reason_bits(entry.reasons))
-        reasons = ", ".join(f"{one.word} ({one.code})" for one in words) or "none"
+        reasons = ", ".join(f"{_word(code)} ({code})" for code in entry.reasons) or "none"
         lines.append(
             f"  {entry.sequence}: {entry.kind} at {moment(entry.at)} on block {entry.block_number}, reasons {reasons},"
             f" rules {entry.rules}, statement {entry.statement}"
         )
     lines += [f"WRONG: {finding}" for finding in payload["findings"]]
     return [*lines, "the log holds" if payload["holds"] else "do not rely on this node, and tell its committee"]
+
+
+def _word(code: int) -> str:
+    """A reason's word; a number that this release does not know stands for itself."""
+    known = job_reason(code) or next((reason for reason in Reason if reason.code == code), None)
+    return str(known.value) if known is not None else "reason"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sealmarket.protocol.book import AddressBook
+    from sealmarket_enclave.protocol.numbers import JobId
     from sealmarket_oracle.epochs import Over
     from sealmarket_oracle.remote_signer import RemoteSigner
 
@@ -138,8 +139,8 @@ def rotate(
     typer.echo(record.member.canonical().decode())
     typer.echo(f"keys of epoch {record.epoch} are in {to}; run them beside those of epoch {present.epoch}", err=True)
     typer.echo(
-        f"once all members have theirs, the committee's owner announces epoch {record.epoch}, and then the end of epoch"
-        f" {present.epoch}: sealmarket chain end-epoch",
+        f"once all members have theirs, the committee's owner announces epoch {record.epoch} (sealmarket chain"
+        f" announce-epoch), and then the end of epoch {present.epoch} (sealmarket chain end-epoch)",
         err=True,
     )
 
@@ -323,12 +324,23 @@ def _text(lines: Iterable[str]) -> str:
     return "\n".join(plain(line, 2_000) for line in lines)
 
 
-def _status_of_url(url: str, job: str | None, *, as_json: bool) -> None:
-    from sealmarket.cli._options import hash_option
+def _job_id(text: str | None) -> JobId | None:
+    from sealmarket_enclave.protocol.codec import Bytes32
+    from sealmarket_enclave.protocol.errors import MalformedDocument
     from sealmarket_enclave.protocol.numbers import JobId
+
+    try:
+        return JobId(Bytes32.parse(text.lower())) if text is not None else None
+    except MalformedDocument as error:
+        raise typer.BadParameter(
+            f"{text!r:.80} is not 32 bytes of 0x hex: copy the whole id", param_hint="--job"
+        ) from error
+
+
+def _status_of_url(url: str, job: str | None, *, as_json: bool) -> None:
     from sealmarket_oracle import public_view
 
-    job_id = JobId(hash_option(job)) if job is not None else None
+    job_id = _job_id(job)
     with closing(public_view.PublicView(url)) as node:
         if job_id is not None:
             status = node.job(job_id)
@@ -356,7 +368,7 @@ def audit(
     """
     from sealmarket_oracle.audit_text import run_audit
 
-    if not run_audit(url, _book(book), rpc, job, prove, as_json=as_json):
+    if not run_audit(url, _book(book), rpc, _job_id(job), prove, as_json=as_json):
         raise typer.Exit(4)
 
 

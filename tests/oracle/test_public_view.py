@@ -10,7 +10,6 @@ import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from sealmarket.cli._options import Usage
 from sealmarket.http import HttpClient, HttpError
 from sealmarket.protocol.wire import FindingNote, NodeStatus
 from sealmarket_enclave.protocol.codec import ZERO_HASH
@@ -51,7 +50,9 @@ def test_what_is_no_node_is_named_with_what_to_do(status: int, body: bytes, monk
 
 
 def test_a_job_that_is_no_id_is_not_asked_for(served: Callable[..., None]) -> None:
-    assert isinstance(CliRunner().invoke(app, ["status", URL, "--job", "0x12"]).exception, Usage)
+    done = CliRunner().invoke(app, ["status", URL, "--job", "0x12"])
+    assert done.exit_code == 2
+    assert "--job" in done.output
 
 
 def test_a_folder_is_not_asked_for_one_job(world: World) -> None:
