@@ -76,6 +76,6 @@ def _lines(payload: dict[str, Any], shown: list[LogEntry]) -> list[str]:
 
 
 def _word(code: int) -> str:
-    """A reason's word; a number that this release does not know stands for itself."""
+    """What a reason is called; a number that this release does not know stands for itself."""
     known = job_reason(code) or next((reason for reason in Reason if reason.code == code), None)
     return str(known.value) if known is not None else "reason"

@@ -7,7 +7,7 @@ only if it is shown to grow out of the one that it holds, so that a copy of a no
 A peer that holds an older tail than it took was put back as it was, or lies. It is shown the log from there on, once at
 any time and then after a wait that doubles: a peer that lies makes no node read its own log again and again.
 
-A peer that holds everything is told the same tail again once a minute, so that one that is away is seen before a
+A peer that holds everything is shown the same tail again once a minute, so that one that is away is seen before a
 promise waits for it.
 """
 
@@ -38,7 +38,7 @@ _ANSWER_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE, _LOOK_SECONDS = 0.2, 10.0, 2.0
 _FIRST_WAIT, _LONGEST_WAIT = 10.0, 3600.0
 _SILENT_SECONDS = 60.0
-"""After this long without an answer of a peer it is told the tail again that it holds."""
+"""After this long without an answer of a peer it is shown the tail again that it holds."""
 
 
 @dataclass
