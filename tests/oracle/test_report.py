@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import socket
@@ -39,6 +40,9 @@ from sealmarket_oracle.service import Node
 from tests.oracle.vendor import keeper
 from tests.oracle.world import NOW, World
 from tests.patience import PATIENCE, until
+
+
+ALERT_KEYS = ("alert", "expr", "for", "labels", "annotations")
 
 
 def _reporter(world: World, node: Node, runner: Runner | None = None) -> Reporter:
@@ -186,7 +190,11 @@ def test_metrics_are_in_prometheus_text_format_and_each_sample_has_a_type(world:
     text = metrics(_reporter(world, _waiting(world)).report())
     typed = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     samples = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
-    assert {name.split("{")[0] for name, _ in samples} == typed
+    assert {name.split("{")[0] for name, _ in samples} <= typed
+    families = [line.split()[2] if line.startswith("#") else re.split("[{ ]", line)[0] for line in text.splitlines()]
+    assert [name for name, _ in itertools.groupby(families)] == list(dict.fromkeys(families)), "in one group each"
+    assert re.fullmatch(r"(# HELP \w+ [^\n]+\n# TYPE \w+ (gauge|counter)\n(\w+(\{[^}\n]+\})? \d+\n)*)+", text)
+    assert all((name.endswith("_total")) == (f"# TYPE {name} counter" in text) for name in typed)
     assert all(int(value) >= 0 for _, value in samples)
     values = dict(samples)
     assert values["sealmarket_oracle_promises_total" + '{kind="release"}'] == "1"
@@ -223,6 +231,10 @@ def test_each_alert_asks_for_metrics_that_there_are_and_stands_in_the_runbook(wo
     groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "oracle-alerts.yml").read_text())["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     for rule in rules:
+        assert {"alert", "expr", "labels", "annotations"} <= rule.keys() <= {*ALERT_KEYS}, rule["alert"]
+        assert re.fullmatch(r"(\d+[smhd])?", rule.get("for", ""))
+        assert rule["labels"] in ({"severity": "page"}, {"severity": "ticket"})
+        assert rule["expr"].count("(") == rule["expr"].count(")")
         asked = set(re.findall(r"sealmarket_oracle_\w+", rule["expr"]))
         assert asked
         assert asked <= served, rule["alert"]
