@@ -41,7 +41,6 @@ from tests.oracle.vendor import keeper
 from tests.oracle.world import NOW, World
 from tests.patience import PATIENCE, until
 
-
 ALERT_KEYS = ("alert", "expr", "for", "labels", "annotations")
 
 
