@@ -23,7 +23,13 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
 @pytest.mark.parametrize(
-    ("page", "least"), [("docs/threat-model.md", 30), ("docs/spec/economics.md", 50), ("docs/spec/contracts.md", 10)]
+    ("page", "least"),
+    [
+        ("docs/threat-model.md", 30),
+        ("docs/spec/economics.md", 50),
+        ("docs/spec/contracts.md", 10),
+        ("docs/runbook.md", 30),
+    ],
 )
 def test_every_test_that_a_page_names_exists(page: str, least: int) -> None:
     named = set(re.findall(r"`(test\w+)`", (ROOT / page).read_text()))

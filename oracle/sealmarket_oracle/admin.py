@@ -1,4 +1,4 @@
-"""The operator's surface of a node, apart from the public one: a Unix socket of mode 0600, or a port on loopback.
+"""The operator's surface of a node, apart from the public one: a Unix socket of mode 0600, and a port on loopback.
 
 ``GET /v1/report`` NodeReport; ``GET /metrics`` for Prometheus; ``POST /v1/recall`` Advisory gives a Recall. It changes
 nothing. What reaches it runs as the node's own user, or on the node's own machine where the operator named a port.
@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -24,8 +24,8 @@ from sealmarket.protocol.advisories import MAXIMUM_ADVISORY, Advisory
 from sealmarket.serving.start import listen
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
-from sealmarket_oracle.errors import InvalidConfig
-from sealmarket_oracle.node_folder import SOCKET_FILE
+from sealmarket_oracle.errors import InvalidConfig, NotRunning
+from sealmarket_oracle.node_folder import NODE_FILE, SOCKET_FILE
 from sealmarket_oracle.recalls import Recall
 from sealmarket_oracle.report import NodeReport, Reporter, metrics
 
@@ -64,17 +64,18 @@ def admin_app(reporter: Reporter) -> FastAPI:
 
 
 @contextmanager
-def serving_admin(reporter: Reporter, place: str) -> Iterator[None]:
-    """Serve the operator's surface in a thread until the block ends.
+def serving_admin(reporter: Reporter, *places: str) -> Iterator[None]:
+    """Serve the operator's surface at each of the places, in a thread, until the block ends.
 
     Raises:
         InvalidConfig: a port beyond loopback, or a path where no socket can be.
         AddressTaken: the port is in use.
     """
-    with _bound(place) as bound:
+    with ExitStack() as stack:
+        bound = [stack.enter_context(_bound(place)) for place in places]
         settings = uvicorn.Config(admin_app(reporter), log_level="warning", access_log=False, server_header=False)
         server = uvicorn.Server(settings)
-        thread = threading.Thread(target=server.run, args=([bound],), name="admin", daemon=True)
+        thread = threading.Thread(target=server.run, args=(bound,), name="admin", daemon=True)
         thread.start()
         try:
             yield
@@ -134,7 +135,8 @@ def read_report(path: Path) -> NodeReport:
     """The report of the node that runs on a state folder, or behind a socket file.
 
     Raises:
-        HttpError: no node answers there.
+        NotRunning: no node answers there.
+        HttpError: what answers does so too slowly, or with an error.
         MalformedDocument: what answers is no node of this release.
     """
     return decode(NodeReport, _ask(path, "GET", "/v1/report"))
@@ -146,10 +148,9 @@ def ask_recall(path: Path, advisory: Advisory) -> Recall:
 
 
 def _ask(path: Path, method: str, what: str, body: bytes | None = None) -> bytes:
-    place = path / SOCKET_FILE if path.is_dir() else path
-    if not place.exists():
-        raise HttpError(f"no node runs on {path}", remedy="start it with `sealmarket oracle run`, as the same user")
+    place = _place(path)
     with _short(place.absolute()) as short:
+        _require_listener(path, short)
         client = HttpClient(seconds=_SECONDS, transport=httpx.HTTPTransport(uds=short))
         try:
             with client.ask(method, f"http://node{what}", limit=_REPORT_BYTES, content=body) as answer:
@@ -160,3 +161,36 @@ def _ask(path: Path, method: str, what: str, body: bytes | None = None) -> bytes
                 return answer.body()
         finally:
             client.close()
+
+
+def _place(path: Path) -> Path:
+    """The socket of a node's state folder, or the one that is named. Raises :class:`NotRunning`."""
+    if not path.exists():
+        raise NotRunning(f"there is no {path}", remedy="name the node's state folder: state in its TOML file")
+    if not path.is_dir():
+        return path
+    if (place := path / SOCKET_FILE).exists():
+        return place
+    if (path / NODE_FILE).exists():
+        raise NotRunning(f"no node runs on {path}", remedy="start it with `sealmarket oracle run`, as the same user")
+    raise NotRunning(
+        f"{path} is no state folder of a node: it has neither {SOCKET_FILE} nor {NODE_FILE}",
+        remedy="name the folder that state in the node's TOML file names",
+    )
+
+
+def _require_listener(path: Path, short: str) -> None:
+    """Tell a socket that a killed process left behind, or that is another user's, from a node that is slow."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_SECONDS)
+        try:
+            probe.connect(short)
+        except PermissionError as error:
+            raise NotRunning(f"the node on {path} is another user's", remedy="run this as the node's user") from error
+        except TimeoutError:
+            return  # one that is slow: the request says so
+        except OSError as error:
+            raise NotRunning(
+                f"no node runs on {path}: its last process was killed",
+                remedy="start it with `sealmarket oracle run`, as the same user",
+            ) from error

@@ -9,9 +9,12 @@ from typing import Any
 
 import typer
 
+from sealmarket.attestation.core.reasons import Reason
 from sealmarket.chain import Chain
 from sealmarket.protocol.book import AddressBook
-from sealmarket_enclave.protocol.codec import Address, Bytes32, to_builtins
+from sealmarket.protocol.moments import moment
+from sealmarket.protocol.reasons import job_reason
+from sealmarket_enclave.protocol.codec import Address, to_builtins
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.auditing import AskNode, audit_node
 from sealmarket_oracle.errors import AuditRefused
@@ -19,7 +22,7 @@ from sealmarket_oracle.log.audit import Audited, prove
 from sealmarket_oracle.log.entries import LogEntry
 
 
-def run_audit(url: str, book: AddressBook, rpc: str, job: str | None, proof: Path | None, *, as_json: bool) -> bool:
+def run_audit(url: str, book: AddressBook, rpc: str, job: JobId | None, proof: Path | None, *, as_json: bool) -> bool:
     """Audit a node, print what was found, write a proof if one is asked for. Returns whether the log holds.
 
     Raises:
@@ -28,8 +31,7 @@ def run_audit(url: str, book: AddressBook, rpc: str, job: str | None, proof: Pat
     """
     with closing(Chain(book, rpc)) as chain, closing(AskNode(url)) as ask:
         signer, audited = audit_node(chain, ask)
-    wanted = JobId(Bytes32.parse(job)) if job is not None else None
-    shown = [entry for entry in audited.entries if entry.job_id == wanted]
+    shown = [entry for entry in audited.entries if entry.job_id == job]
     if proof is not None:
         if not shown:
             raise AuditRefused("the log has no entry of the job that a proof is asked for")
@@ -64,10 +66,16 @@ def _lines(payload: dict[str, Any], shown: list[LogEntry]) -> list[str]:
         f"{payload['anchors']} anchors on chain, the last over {payload['anchored']} entries",
     ]
     for entry in shown:
-        reasons = ", ".join(map(str, entry.reasons)) or "none"
+        reasons = ", ".join(f"{_word(code)} ({code})" for code in entry.reasons) or "none"
         lines.append(
-            f"  {entry.sequence}: {entry.kind} at block {entry.block_number}, reasons {reasons},"
+            f"  {entry.sequence}: {entry.kind} at {moment(entry.at)} on block {entry.block_number}, reasons {reasons},"
             f" rules {entry.rules}, statement {entry.statement}"
         )
     lines += [f"WRONG: {finding}" for finding in payload["findings"]]
     return [*lines, "the log holds" if payload["holds"] else "do not rely on this node, and tell its committee"]
+
+
+def _word(code: int) -> str:
+    """What a reason is called; a number that this release does not know stands for itself."""
+    known = job_reason(code) or next((reason for reason in Reason if reason.code == code), None)
+    return str(known.value) if known is not None else "reason"

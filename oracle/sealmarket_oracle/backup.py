@@ -10,6 +10,8 @@ import hashlib
 import secrets
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -24,6 +26,7 @@ from sealmarket_oracle.errors import BackupRefused, KeyFileRefused
 from sealmarket_oracle.keys import NodeKeys, read
 from sealmarket_oracle.node_folder import (
     HPKE_FILE,
+    NODE_FILE,
     SIGNER_FILE,
     KeyPaths,
     NodeRecord,
@@ -43,18 +46,49 @@ class BackupTrial(Context, frozen=True, kw_only=True, tag="sealmarket/backup-tri
 def back_up(paths: KeyPaths, to: Path, passphrase: str) -> TriedBackup:
     """Copy a node's key files into a new folder, try the copy, and note it in the node's record.
 
+    A copy that was not tried is removed again.
+
     Raises:
         BackupRefused: the folder has one of the files, or the copy does not do what the keys do.
         KeyFileRefused, SignerFailed: the node's own files cannot be read, or its signer does not sign.
     """
     record = load_record(paths.node)
     files = {name: read(path) for name, path in paths.key_files()}
-    to.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name, raw in files.items():
-        _copy(to / name, raw)
-    tried = try_out(to, record, passphrase)
+    require_free(to)
+    with _all_or_none(to) as made:
+        for name, raw in files.items():
+            _copy(to / name, raw)
+            made.append(to / name)
+        tried = try_out(to, record, passphrase)
     keep_record(paths.node, replace(record, backups=(*record.backups, tried)))
     return tried
+
+
+def require_free(to: Path) -> None:
+    """Make the folder of a backup, and refuse one that has a file of one already. Raises :class:`BackupRefused`."""
+    try:
+        to.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackupRefused(f"{to} cannot be made: {error.strerror}", remedy="name another place") from error
+    for name, path in KeyPaths.in_folder(to).key_files():
+        if path.exists():
+            raise BackupRefused(
+                f"{to} has the {name} of a backup", remedy="name a new folder: backups are never overwritten"
+            )
+
+
+@contextmanager
+def _all_or_none(to: Path) -> Iterator[list[Path]]:
+    """Remove what was written into a folder if the block fails: what was not tried is not taken for a backup."""
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            to.rmdir()
+        raise
 
 
 def _copy(path: Path, raw: bytes) -> None:
@@ -78,7 +112,8 @@ def try_out(place: Path, record: NodeRecord, passphrase: str) -> TriedBackup:
         try:
             require_working(record, load_keys(restored, record, passphrase))
         except KeyFileRefused as error:
-            raise BackupRefused(f"the backup in {place} does not work: {error.message}", remedy=error.remedy) from error
+            message = error.message.replace(scratch, str(place))
+            raise BackupRefused(f"the backup in {place} does not work: {message}", remedy=error.remedy) from error
     return TriedBackup(place=str(place.absolute()), tried_at=int(time.time()), files=_digests(place))
 
 
@@ -115,13 +150,15 @@ def restore(place: Path, folder: Path, passphrase: str) -> NodeRecord:
     Raises:
         BackupRefused, KeyFileRefused, SignerFailed: as :func:`back_up`.
     """
-    record = load_record(KeyPaths.in_folder(place).node)
-    tried = try_out(place, record, passphrase)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not KeyPaths.in_folder(place).node.exists():
+        raise BackupRefused(f"{place} is no backup: it has no {NODE_FILE}", remedy="name the folder of a backup")
     paths = KeyPaths.in_folder(folder)
     for _, path in paths.key_files():
         if path.exists():
             raise BackupRefused(f"{path} exists", remedy="move it away, or restore into another folder")
+    record = load_record(KeyPaths.in_folder(place).node)
+    tried = try_out(place, record, passphrase)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, path in paths.key_files():
         if path != paths.node:
             _copy(path, read(place / name))

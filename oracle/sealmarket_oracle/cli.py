@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sealmarket.protocol.book import AddressBook
+    from sealmarket_enclave.protocol.numbers import JobId
     from sealmarket_oracle.epochs import Over
     from sealmarket_oracle.remote_signer import RemoteSigner
 
@@ -19,10 +21,12 @@ app = typer.Typer(
     help="Run a key oracle node: it verifies evidence for itself and holds one share of each key.",
     no_args_is_help=True,
 )
-_MAXIMUM_STATUS = 8 << 20
 PassphraseFile = Annotated[
     Path | None, typer.Option("--passphrase-file", help="A file of mode 0600 with the passphrase; asked for otherwise.")
 ]
+SignerUrl = Annotated[str | None, typer.Option("--signer", help="URL of a program that holds the signing key.")]
+SignerAddress = Annotated[str | None, typer.Option("--signer-address", help="Which account of that program.")]
+SignerDialect = Annotated[str, typer.Option("--signer-dialect", help="web3signer, clef or ethereum.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without being asked; needed where there is no terminal.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="The node's TOML file (docs/spec/oracle.md).")]
 
@@ -34,9 +38,9 @@ def init(
     url: Annotated[str, typer.Option(help="Where others reach this node.")] = "http://127.0.0.1:8451",
     epoch: Annotated[int, typer.Option(min=1, help="The committee's epoch that these keys are for.")] = 1,
     passphrase_file: PassphraseFile = None,
-    signer: Annotated[str | None, typer.Option(help="URL of a program that holds the signing key.")] = None,
-    signer_address: Annotated[str | None, typer.Option(help="Which account of that program.")] = None,
-    signer_dialect: Annotated[str, typer.Option(help="web3signer, clef or ethereum.")] = "web3signer",
+    signer: SignerUrl = None,
+    signer_address: SignerAddress = None,
+    signer_dialect: SignerDialect = "web3signer",
     light: Annotated[bool, typer.Option("--light", help="Cheap scrypt: for a random passphrase alone.")] = False,
 ) -> None:
     """Make a node's keys, back them up, try the backup, and print the member that a committee needs to name it.
@@ -48,12 +52,16 @@ def init(
     from sealmarket_oracle.passphrase import passphrase
 
     external = _external(signer, signer_address, signer_dialect) if signer else None
+    node_folder.require_no_keys(folder)
+    backups.require_free(backup)
     word = passphrase(passphrase_file, confirm=True)
+    typer.echo("... making the keys, and trying their copy: a few seconds, since scrypt is slow on purpose", err=True)
     record = node_folder.make(folder, url, epoch, word, external=external, light=light)
-    tried = backups.back_up(node_folder.KeyPaths.in_folder(folder), backup, word)
+    place = _first_backup(folder, backup, word)
     typer.echo(record.member.canonical().decode())
-    typer.echo(f"keys of epoch {epoch} are in {folder}; their copy in {tried.place} signs and opens", err=True)
+    typer.echo(f"keys of epoch {epoch} are in {folder}; their copy in {place} signs and opens", err=True)
     typer.echo("keep the passphrase apart from both: without it neither opens", err=True)
+    typer.echo("next: send what was printed on standard output to the market's operator; it holds no secret", err=True)
 
 
 @app.command()
@@ -70,7 +78,9 @@ def backup(
     from sealmarket_oracle.node_folder import KeyPaths
     from sealmarket_oracle.passphrase import passphrase
 
-    tried = backups.back_up(KeyPaths.in_folder(folder), to, passphrase(passphrase_file))
+    word = passphrase(passphrase_file)
+    typer.echo("... copying the keys, and trying the copy", err=True)
+    tried = backups.back_up(KeyPaths.in_folder(folder), to, word)
     typer.echo(f"the copy in {tried.place} signs and opens")
 
 
@@ -87,8 +97,11 @@ def restore(
     from sealmarket_oracle import backup as backups
     from sealmarket_oracle.passphrase import passphrase
 
-    record = backups.restore(place, folder, passphrase(passphrase_file))
+    word = passphrase(passphrase_file)
+    typer.echo("... trying the backup", err=True)
+    record = backups.restore(place, folder, word)
     typer.echo(f"the keys of {record.member.signer} for epoch {record.epoch} are in {folder}, and they work")
+    typer.echo("next: sealmarket oracle run, with the node's own journal in that folder", err=True)
 
 
 @app.command()
@@ -98,10 +111,15 @@ def rotate(
     backup: Annotated[Path, typer.Option(help="A new folder, on another disk, for their copy.")],
     url: Annotated[str | None, typer.Option(help="Where others reach the next node; else as now.")] = None,
     passphrase_file: PassphraseFile = None,
+    signer: SignerUrl = None,
+    signer_address: SignerAddress = None,
+    signer_dialect: SignerDialect = "web3signer",
 ) -> None:
     """Make the keys of the next epoch beside the present ones, back them up, and print their member.
 
     Both nodes run until the present epoch's last job has ended: each has its own folder, port and journal.
+
+    Where another program holds the present signing key, name the account that it has for the next epoch.
 
     Example: sealmarket oracle rotate oracle-1 oracle-1-epoch-2 --backup /media/stick/oracle-1-epoch-2
     """
@@ -109,15 +127,20 @@ def rotate(
     from sealmarket_oracle import node_folder
     from sealmarket_oracle.passphrase import passphrase
 
+    external = _external(signer, signer_address, signer_dialect) if signer else None
     present = node_folder.load_record(folder / node_folder.NODE_FILE)
+    node_folder.require_next_signer(folder, present, external)
+    node_folder.require_no_keys(to)
+    backups.require_free(backup)
     word = passphrase(passphrase_file, confirm=True)
-    record = node_folder.make(to, url or present.member.url, present.epoch + 1, word)
-    backups.back_up(node_folder.KeyPaths.in_folder(to), backup, word)
+    typer.echo("... making the keys, and trying their copy: a few seconds, since scrypt is slow on purpose", err=True)
+    record = node_folder.make(to, url or present.member.url, present.epoch + 1, word, external=external)
+    _first_backup(to, backup, word)
     typer.echo(record.member.canonical().decode())
     typer.echo(f"keys of epoch {record.epoch} are in {to}; run them beside those of epoch {present.epoch}", err=True)
     typer.echo(
-        f"once all members have theirs, the committee's owner announces epoch {record.epoch}, and then the end of epoch"
-        f" {present.epoch}: sealmarket chain end-epoch",
+        f"once all members have theirs, the committee's owner announces epoch {record.epoch} (sealmarket chain"
+        f" announce-epoch), and then the end of epoch {present.epoch} (sealmarket chain end-epoch)",
         err=True,
     )
 
@@ -155,8 +178,25 @@ def destroy(config: ConfigFile = None, yes: Yes = False) -> None:
     typer.echo("destroy the passphrase, if nothing else is under it")
 
 
+def _first_backup(folder: Path, to: Path, passphrase: str) -> str:
+    """Back up keys that were just made. Where that fails they stay, and the error says how to go on with them."""
+    from sealmarket_enclave.protocol.errors import SealmarketError
+    from sealmarket_oracle import backup as backups
+    from sealmarket_oracle.errors import BackupRefused
+    from sealmarket_oracle.node_folder import KeyPaths
+
+    try:
+        return backups.back_up(KeyPaths.in_folder(folder), to, passphrase).place
+    except (SealmarketError, OSError) as error:
+        raise BackupRefused(
+            f"the new keys are in {folder}, and have no backup that was tried: {error}",
+            remedy=f"mend that, then: sealmarket oracle backup {folder} {to}; or remove {folder}, and begin again",
+        ) from error
+
+
 def _external(url: str, address: str | None, dialect: str) -> RemoteSigner:
     from sealmarket_enclave.protocol.codec import Address
+    from sealmarket_enclave.protocol.errors import MalformedDocument
     from sealmarket_oracle.remote_signer import DIALECTS, RemoteSigner
 
     if address is None:
@@ -164,7 +204,11 @@ def _external(url: str, address: str | None, dialect: str) -> RemoteSigner:
     spoken = next((one for one in DIALECTS if one == dialect), None)
     if spoken is None:
         raise typer.BadParameter(f"expected one of {', '.join(DIALECTS)}", param_hint="--signer-dialect")
-    return RemoteSigner(url, Address.parse(address.lower()), spoken)
+    try:
+        account = Address.parse(address.lower())
+    except MalformedDocument as error:
+        raise typer.BadParameter(f"{error.message}: {address:.80}", param_hint="--signer-address") from error
+    return RemoteSigner(url, account, spoken)
 
 
 def _confirm(consequence: str) -> None:
@@ -192,15 +236,19 @@ def run(config: ConfigFile = None) -> None:
 def status(
     node: Annotated[str, typer.Argument(help="A node's URL; or, on its own machine, its state folder.")],
     job: Annotated[str | None, typer.Option(help="With a URL: say what the node did for this job.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="With a folder: print JSON, as a URL always does.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one line for each document.")] = False,
 ) -> None:
-    """Ask a node who it is and how it is, or what it did for a job. Its folder shows everything to its operator.
+    """Ask a node who it is and how it is, or what it did for a job, and why. Its folder shows its operator everything.
+
+    Exit 1 while the node does not decide.
 
     Example: sealmarket oracle status oracle-1
     """
     if "://" in node:
-        _status_of_url(node, job)
+        _status_of_url(node, job, as_json=as_json)
         return
+    if job is not None:
+        raise typer.BadParameter("name the node's URL: its folder shows the open jobs", param_hint="--job")
     from sealmarket_oracle import report_text
     from sealmarket_oracle.admin import read_report
 
@@ -276,22 +324,33 @@ def _text(lines: Iterable[str]) -> str:
     return "\n".join(plain(line, 2_000) for line in lines)
 
 
-def _status_of_url(url: str, job: str | None) -> None:
-    from sealmarket.http import HttpClient, HttpError
+def _job_id(text: str | None) -> JobId | None:
+    from sealmarket_enclave.protocol.codec import Bytes32
+    from sealmarket_enclave.protocol.errors import MalformedDocument
+    from sealmarket_enclave.protocol.numbers import JobId
 
-    client = HttpClient(seconds=10.0)
-    paths = [f"/v1/jobs/{job}"] if job else ["/v1/node", "/healthz"]
     try:
-        for path in paths:
-            with client.ask("GET", url.rstrip("/") + path, limit=_MAXIMUM_STATUS) as answer:
-                typer.echo(answer.body().decode("utf-8", "replace"))
-                if answer.status >= 400:
-                    raise typer.Exit(1)
-    except HttpError as error:
-        typer.echo(f"{url} does not answer: {error.message} (check the URL, and that the node runs)", err=True)
-        raise typer.Exit(1) from error
-    finally:
-        client.close()
+        return JobId(Bytes32.parse(text.lower())) if text is not None else None
+    except MalformedDocument as error:
+        raise typer.BadParameter(
+            f"{text!r:.80} is not 32 bytes of 0x hex: copy the whole id", param_hint="--job"
+        ) from error
+
+
+def _status_of_url(url: str, job: str | None, *, as_json: bool) -> None:
+    from sealmarket_oracle import public_view
+
+    job_id = _job_id(job)
+    with closing(public_view.PublicView(url)) as node:
+        if job_id is not None:
+            status = node.job(job_id)
+            typer.echo(status.canonical().decode() if as_json else _text(public_view.job_lines(status)))
+            return
+        info, health = node.info(), node.health()
+    documents = f"{info.canonical().decode()}\n{health.canonical().decode()}"
+    typer.echo(documents if as_json else _text(public_view.node_lines(info, health)))
+    if health.status != "ok":
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -309,7 +368,7 @@ def audit(
     """
     from sealmarket_oracle.audit_text import run_audit
 
-    if not run_audit(url, _book(book), rpc, job, prove, as_json=as_json):
+    if not run_audit(url, _book(book), rpc, _job_id(job), prove, as_json=as_json):
         raise typer.Exit(4)
 
 

@@ -31,6 +31,7 @@ from sealmarket.attestation.core.evidence import Evidence
 from sealmarket.attestation.core.tee import Harvest
 from sealmarket.attestation.registry import CollateralDocument
 from sealmarket.http import HttpClient, HttpError
+from sealmarket.protocol.moments import beside
 from sealmarket.protocol.outlook import Forecasts
 from sealmarket.protocol.wire import EvidencePackage
 from sealmarket_enclave.protocol.codec import Shape
@@ -316,7 +317,7 @@ class CollateralKeeper:
             kinds=tuple(_kind_view(kind, self._own.of_kind(kind), self._kinds.get(kind), now) for kind in kinds),
             lists=tuple(self._list_views()),
             problems=tuple(
-                f"{tee.slug}: {one.problem}"
+                f"{tee.slug}: {one.problem}; asked again at {beside(int(one.next), int(self._clock()))}"
                 for asked in (self._lists, self._peer_lists)
                 for tee, one in asked.items()
                 if one.problem

@@ -6,6 +6,7 @@ Nothing that decides trust has a default: which chain, which address book, and w
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -67,7 +68,8 @@ class Config:
     store: str
     poll_seconds: float
     max_head_age_seconds: int
-    admin: str
+    admin: tuple[str, ...]
+    """Where the operator is answered: the socket in ``state``, and what ``admin`` names beside it."""
     journal: str = field(repr=False)
     """The URL of a PostgreSQL, which may have a password in it; empty for SQLite in ``state``."""
     trust: ChainTrust
@@ -94,12 +96,27 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
         base = path.absolute().parent
         try:
             values = tomllib.loads(read_text_file(path))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InvalidConfig(f"{path} cannot be read: {error}", remedy="see docs/spec/oracle.md") from error
+        except OSError as error:
+            raise InvalidConfig(
+                f"{path} cannot be read: {error.strerror}",
+                remedy="name the node's TOML file with --config; docs/roles/operator.md shows one",
+            ) from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InvalidConfig(f"{path} is no TOML: {error}", remedy="mend that place") from error
     values |= _from_environment(environment)
-    if unknown := sorted(values.keys() - _KNOWN):
-        raise InvalidConfig(f"unknown settings: {', '.join(unknown)}", remedy=f"known: {', '.join(sorted(_KNOWN))}")
+    _require_known(values)
     return _build(values, base)
+
+
+def _require_known(values: Mapping[str, Any]) -> None:
+    """Refuse a setting that no node has, with the one that was meant."""
+    unknown = sorted(values.keys() - _KNOWN)
+    if not unknown:
+        return
+    meant = [near for name in unknown for near in difflib.get_close_matches(name, sorted(_KNOWN), 1)]
+    known = f"known: {', '.join(sorted(_KNOWN))}"
+    remedy = f"did you mean {', '.join(meant)}?" if len(meant) == len(unknown) else known
+    raise InvalidConfig(f"unknown settings: {', '.join(unknown)}", remedy=remedy)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -122,9 +139,9 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
         book=book,
         state=state,
         keys=KeyPaths(
-            signer=base / values.get("signer_key", state / SIGNER_FILE),
-            hpke=base / values.get("hpke_key", state / HPKE_FILE),
-            node=base / values.get("node_file", state / NODE_FILE),
+            signer=_path(values, "signer_key", base, state / SIGNER_FILE),
+            hpke=_path(values, "hpke_key", base, state / HPKE_FILE),
+            node=_path(values, "node_file", base, state / NODE_FILE),
         ),
         passphrase_file=base / _text(values, "passphrase_file") if "passphrase_file" in values else None,
         host=str(values.get("host", "127.0.0.1")),
@@ -139,9 +156,9 @@ def _build(values: Mapping[str, Any], base: Path) -> Config:
         max_head_age_seconds=int(_number(values, "max_head_age_seconds", 300, 1, 86400)),
         trust=_trust(values, base),
         collateral=_collateral(values, state, base),
-        advisories=base / values.get("advisories", state / "advisories"),
+        advisories=_path(values, "advisories", base, state / "advisories"),
         advisory_issuers=_issuers(values.get("advisory_issuers", [])),
-        holds=base / values.get("holds", state / "holds"),
+        holds=_path(values, "holds", base, state / "holds"),
     )
 
 
@@ -151,10 +168,14 @@ def _tls(values: Mapping[str, Any], base: Path) -> tuple[Path, Path] | None:
     return base / _text(values, "tls_certificate"), base / _text(values, "tls_key")
 
 
-def _admin(values: Mapping[str, Any], state: Path, base: Path) -> str:
-    """Where the operator is answered: a socket file, relative to the configuration, or HOST:PORT."""
-    place = _text(values, "admin") if "admin" in values else str(state / SOCKET_FILE)
-    return place if ":" in place and "/" not in place else str(base / place)
+def _admin(values: Mapping[str, Any], state: Path, base: Path) -> tuple[str, ...]:
+    """The socket in the state folder, and another socket file, relative to the configuration, or HOST:PORT."""
+    own = str(state / SOCKET_FILE)
+    if "admin" not in values:
+        return (own,)
+    place = _text(values, "admin")
+    named = place if ":" in place and "/" not in place else str(base / place)
+    return (own,) if named == own else (own, named)
 
 
 def _collateral(values: Mapping[str, Any], state: Path, base: Path) -> CollateralConfig:
@@ -170,7 +191,7 @@ def _collateral(values: Mapping[str, Any], state: Path, base: Path) -> Collatera
     if peers not in ("true", "false"):
         raise InvalidConfig(f"collateral_peers is {peers!r}", remedy="say true or false")
     return CollateralConfig(
-        folder=base / values.get("collateral", state / "collateral"),
+        folder=_path(values, "collateral", base, state / "collateral"),
         endpoints=endpoints,
         asked=frozenset(asked),
         peers=peers == "true",
@@ -232,7 +253,12 @@ def _roots(files: Any, profile: str, base: Path) -> TrustAnchors:
         )
     try:
         return TrustAnchors.production().with_development(*(read_file(base / name) for name in files))
-    except (OSError, AttestationError) as error:
+    except OSError as error:
+        raise InvalidConfig(
+            f"a development root cannot be read: {error.filename}: {error.strerror}",
+            remedy="development_roots lists files, relative to this configuration: certificates in DER",
+        ) from error
+    except AttestationError as error:
         raise InvalidConfig(
             f"a development root cannot be used: {error}", remedy="name a certificate in DER"
         ) from error
@@ -247,9 +273,15 @@ def _book(path: Path) -> AddressBook:
         ) from error
 
 
+def _path(values: Mapping[str, Any], name: str, base: Path, default: Path) -> Path:
+    return base / _text(values, name) if name in values else default
+
+
 def _text(values: Mapping[str, Any], name: str) -> str:
     value = values.get(name)
-    if not isinstance(value, str) or not value:
+    if value is not None and not isinstance(value, str):
+        raise InvalidConfig(f"{name} is a text, found {value!r:.80}", remedy=f'write {name} = "…"')
+    if not value:
         raise InvalidConfig(f"{name} is missing", remedy=f"set {name}, or {ENVIRONMENT_PREFIX}{name.upper()}")
     return value
 

@@ -21,6 +21,7 @@
         ├── StaleChain             the newest block is too old to rely on
         ├── QuoteUnseen            no final block has the quote that evidence is handed in for
         ├── EvidenceNotTaken       evidence that this node does not wait for, or another party's
+        ├── NotRunning             no node answers its operator there
         ├── NotAgreed              what cannot be undone has to be agreed to
         ├── EpochGoesOn            the chain has not ended the epoch, so its keys are not destroyed
         ├── EpochNotOver           a job or challenge of the epoch is open, so its keys are not destroyed
@@ -56,6 +57,10 @@ class PassphraseMissing(KeyFileRefused):
     """No file, credential or terminal gives the passphrase."""
 
     exit_code = 2
+
+
+class NotRunning(OracleError):
+    """No node answers its operator on the folder or socket that was named."""
 
 
 class AdvisoriesRefused(OracleError):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import resource
+import signal
 import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -178,6 +181,7 @@ def serve(path: Path | None) -> None:
     configure_logs()
     config = load(path)
     _keep_memory_private()
+    signal.signal(signal.SIGTERM, _end)
     with build(config) as built:
         _serve(built, config)
 
@@ -197,11 +201,12 @@ def _serve(built: Built, config: Config) -> None:
         server = _server(node, runner, limits, tls)
         runner.start(lambda: setattr(server, "should_exit", True))
         try:
-            with serving_admin(_reporter(built, runner, config), config.admin):
+            with serving_admin(_reporter(built, runner, config), *config.admin):
                 _log.info("node %s serves %s", node.info().signer, url_of(listener, tls=tls is not None))
                 server.run([listener])
         finally:
             runner.stop()
+            _log.info("node %s has stopped", node.info().signer)
     if runner.taken is not None:
         raise runner.taken
 
@@ -217,8 +222,17 @@ def _server(node: Node, runner: Runner, limits: ServerLimits, tls: ssl.SSLContex
     return uvicorn.Server(uvicorn.Config(app, **server_settings(limits, connections)))
 
 
+def _end(*_: object) -> NoReturn:
+    """End by the blocks that are open, as Ctrl-C does: the journal is closed and the socket is removed.
+
+    The server takes the signal first, finishes its answers, and raises it again.
+    """
+    raise SystemExit(0)
+
+
 def _keep_memory_private() -> None:
-    """No core dump, and on Linux no look into this process by others of the same user: it holds keys and shares."""
+    """No core dump, no file that others read, and on Linux no look into this process by others of the same user."""
+    os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import coincurve
 import msgspec
@@ -81,13 +82,12 @@ def make(
     """Make both keys in a folder of mode 0700, or the HPKE key alone beside an external signer.
 
     Raises:
-        KeyFileRefused: a key file is there already.
+        KeyFileRefused: a key file is there already, or no one could reach the node at the URL.
     """
+    _require_reachable(url)
+    require_no_keys(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     paths = KeyPaths.in_folder(folder)
-    for _, path in paths.key_files():
-        if path.exists():
-            raise KeyFileRefused(f"{path} exists", remedy="keep it: shares are sealed to it; or name another folder")
     log_n = LIGHT_LOG_N if light else _SCRYPT_LOG_N
     hpke = PrivateKey.generate()
     signer: NodeSigner = external or _new_signer(paths.signer, passphrase, log_n)
@@ -99,6 +99,41 @@ def make(
     record = NodeRecord(epoch=epoch, member=member, journal=Bytes32(secrets.token_bytes(32)))
     write_private(paths.node, record.canonical())
     return record
+
+
+def require_next_signer(folder: Path, present: NodeRecord, external: RemoteSigner | None) -> None:
+    """Refuse another epoch's keys that move the signing key out of its program unasked, or take the present one again.
+
+    Raises:
+        KeyFileRefused: another program holds the present key and no other account of it is named.
+    """
+    if external is not None and external.address == present.member.signer:
+        raise KeyFileRefused(
+            f"{external.address} signs for epoch {present.epoch}", remedy="make another account in the signer"
+        )
+    if external is None and (path := folder / SIGNER_FILE).exists() and (held := signer_of(read(path))) is not None:
+        raise KeyFileRefused(
+            f"the signing key of {folder} is in another program, {held!r}",
+            remedy="name the account that it has for the next epoch: --signer URL --signer-address 0x…;"
+            f" or `sealmarket oracle init --epoch {present.epoch + 1}` keeps the next key in a keystore",
+        )
+
+
+def require_no_keys(folder: Path) -> None:
+    """Refuse a folder that has keys already. Raises :class:`KeyFileRefused`."""
+    for _, path in KeyPaths.in_folder(folder).key_files():
+        if path.exists():
+            raise KeyFileRefused(f"{path} exists", remedy="keep it: shares are sealed to it; or name another folder")
+
+
+def _require_reachable(url: str) -> None:
+    """The URL stands in every address book, and cannot be changed there."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise KeyFileRefused(
+            f"{url!r:.200} is no URL where others reach a node",
+            remedy="name one with --url: https://oracle-1.example.org, or http and a port on this machine",
+        )
 
 
 def _new_signer(path: Path, passphrase: str, log_n: int) -> Signer:

@@ -6,6 +6,9 @@ only if it is shown to grow out of the one that it holds, so that a copy of a no
 
 A peer that holds an older tail than it took was put back as it was, or lies. It is shown the log from there on, once at
 any time and then after a wait that doubles: a peer that lies makes no node read its own log again and again.
+
+A peer that holds everything is shown the same tail again once a minute, so that one that is away is seen before a
+promise waits for it.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ _ANSWER_BYTES = 1 << 14
 _ANSWER_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE, _LOOK_SECONDS = 0.2, 10.0, 2.0
 _FIRST_WAIT, _LONGEST_WAIT = 10.0, 3600.0
+_SILENT_SECONDS = 60.0
+"""After this long without an answer of a peer it is shown the tail again that it holds."""
 
 
 @dataclass
@@ -50,6 +55,8 @@ class _Peer:
     """How often it held less than it took."""
     asked_after: float = 0.0
     """When it is asked again, in monotonic seconds."""
+    answered: float = 0.0
+    """When it answered last, in monotonic seconds."""
     problem: str = "not asked yet"
 
 
@@ -131,7 +138,7 @@ class Peers:
     def tell(self, peer: _Peer) -> bool:
         """Bring one peer to hold everything, if it may not. Returns whether it does now."""
         try:
-            while peer.held < self._journal.head().size:
+            while peer.held < self._journal.head().size or self._is_silent(peer):
                 if self._waits(peer):
                     self._note(peer, f"it held less than it took, {peer.went_back} times: it is asked again later")
                     return False
@@ -164,6 +171,7 @@ class Peers:
         tail = self._signed(grown)
         step = TailStep(tail=tail, old=base.size, peaks=base.peaks, leaves=tuple(leaves))
         before = self._tell(peer.member, step).held
+        peer.answered = self._monotonic()
         self._require_own(before, base, peer.announced)
         peer.announced = tail
         # What it held is of this journal, so its size tells which tree it is.
@@ -176,6 +184,9 @@ class Peers:
             peer.held = before.tail.size
         peer.base = self._journal.frontier_at(before.tail.size)
         return False
+
+    def _is_silent(self, peer: _Peer) -> bool:
+        return self._monotonic() - peer.answered >= _SILENT_SECONDS
 
     def _waits(self, peer: _Peer) -> bool:
         return self._monotonic() < peer.asked_after

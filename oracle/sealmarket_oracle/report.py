@@ -193,21 +193,44 @@ class Reporter:
 
 
 def metrics(report: NodeReport) -> str:
-    """A report in Prometheus' text format, version 0.0.4."""
-    lines = [f"{_PREFIX}{name}{labels} {value}" for name, labels, value in _samples(report)]
-    return "\n".join([*(f"# TYPE {_PREFIX}{name} {kind}" for name, kind in _KINDS.items()), *lines, ""])
+    """A report in Prometheus' text format, version 0.0.4: of each metric its help, its type and all its samples."""
+    families: dict[str, list[str]] = {name: [] for name in _METRICS}
+    for name, labels, value in _samples(report):
+        families[name].append(f"{_PREFIX}{name}{labels} {value}")
+    return "\n".join([*(line for name, samples in families.items() for line in _family(name, samples)), ""])
 
 
-_KINDS = {
-    "deciding": "gauge", "ticks_total": "counter", "final_block": "gauge", "head_block": "gauge",
-    "endpoint_alarms": "gauge",
-    "open_jobs": "gauge", "waiting_jobs": "gauge", "decisions_total": "counter", "promises_total": "counter",
-    "log_entries": "gauge", "log_witnessed_entries": "gauge", "log_anchored_entries": "gauge", "peer_holds": "gauge",
-    "state_free_bytes": "gauge", "journal_bytes": "gauge", "last_backup_timestamp_seconds": "gauge",
-    "collateral_issued_timestamp_seconds": "gauge", "collateral_expires_timestamp_seconds": "gauge",
-    "collateral_pending": "gauge", "collateral_failing": "gauge", "collateral_own": "gauge",
-    "platforms_seen": "gauge", "platforms_falling_out": "gauge",
-}  # fmt: skip
+def _family(name: str, samples: list[str]) -> Iterator[str]:
+    yield f"# HELP {_PREFIX}{name} {_METRICS[name]}"
+    yield f"# TYPE {_PREFIX}{name} {'counter' if name.endswith('_total') else 'gauge'}"
+    yield from samples
+
+
+_METRICS = {
+    "deciding": "1 while the node decides, else 0.",
+    "ticks_total": "Looks at the chain since the process began.",
+    "final_block": "The final block that the node stands on.",
+    "head_block": "The newest block that it saw.",
+    "endpoint_alarms": "Alarms that stand: place 0 is this machine's clock, then the endpoints in the order of rpc.",
+    "open_jobs": "Jobs that the node has something left to do for.",
+    "waiting_jobs": "Quoted jobs that wait for this node's decision.",
+    "decisions_total": "Decisions in the journal.",
+    "promises_total": "Promises in the journal, by their kind: release or stop.",
+    "log_entries": "Entries of the audit log.",
+    "log_witnessed_entries": "Entries whose tail enough peers hold.",
+    "log_anchored_entries": "Entries before the last decision that a quorum's transaction carried.",
+    "peer_holds": "1 while a peer answers and holds the journal's tail, else 0.",
+    "state_free_bytes": "Free bytes of the state folder's file system.",
+    "journal_bytes": "Bytes of the journal's SQLite files.",
+    "last_backup_timestamp_seconds": "When a backup of the keys was tried last.",
+    "collateral_issued_timestamp_seconds": "When the collateral that counts was issued.",
+    "collateral_expires_timestamp_seconds": "When the collateral that counts ends.",
+    "collateral_pending": "Documents of a kind of platform that do not count yet.",
+    "collateral_failing": "1 while the last look for a kind's collateral failed, else 0.",
+    "collateral_own": "1 while collateral of the node's own counts for a kind of platform, else 0.",
+    "platforms_seen": "Platforms that were seen since the process began.",
+    "platforms_falling_out": "Platforms that collateral which does not count yet will refuse.",
+}
 
 
 def _samples(report: NodeReport) -> Iterator[tuple[str, str, int]]:

@@ -1,4 +1,4 @@
-"""A market on its chain: its contracts, the final block, an account; the end of an epoch, the anchor of a statement."""
+"""A market on its chain: contracts, final block, an account; an epoch's beginning and end, a statement's anchor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sealmarket.protocol.advisories import counts_from
 from sealmarket.protocol.moments import beside, moment
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, to_builtins
 
-app = typer.Typer(no_args_is_help=True, help="Read a market on its chain; end an epoch; anchor an advisory.")
+app = typer.Typer(no_args_is_help=True, help="Read a market on its chain; announce and end epochs; anchor an advisory.")
 
 
 @app.command()
@@ -112,6 +112,52 @@ def account(
         found = chain.at(head).account(ZERO_ADDRESS, address)
     payload = {"free": str(int(found.free)), "staked": str(int(found.staked)), "block": head.number}
     answer(payload, [f"free {coins(found.free)}, staked {coins(found.staked)} (block {head.number})"], as_json)
+
+
+@app.command("announce-epoch")
+def announce_epoch(
+    committee: Annotated[Path, typer.Argument(help="The next epoch's committee: epoch, threshold, members.")],
+    out: Annotated[Path, typer.Option(help="A new file for the address book that names it too.")],
+    book: BookFile,
+    rpc: RpcUrl,
+    key_file: KeyFile,
+    yes: Yes = False,
+    max_fee: MaxFee = None,
+    priority_fee: PriorityFee = None,
+    development: OwnChain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Announce the committee of the next epoch. The committee's owner alone can.
+
+    Jobs are matched under it after the market's delay. Called again, it sends nothing and writes the address book.
+
+    Example: sealmarket chain announce-epoch committee-2.json --out market-2.json --key-file owner.key
+    """
+    from sealmarket.chain.deploy import write_book
+    from sealmarket.client.books import digest_of
+    from sealmarket.operate.committees import announce, read_next_committee
+
+    if out.exists():
+        raise typer.BadParameter(f"{out} exists: name a new file", param_hint="--out")
+    found = read_next_committee(committee, load_book(book))
+    agreed = f"{found.threshold} of {len(found.members)} nodes decide in epoch {found.epoch}; no one takes that back"
+    confirm(agreed, yes=yes)
+    with market(book, rpc) as (chain, *_):
+        party = Party(chain, load_key(key_file), development=development, sending=sending(max_fee, priority_fee))
+        announced = announce(chain, party, found)
+    write_book(out, announced.book)
+    digest = str(digest_of(announced.book))
+    payload = {
+        "epoch": found.epoch, "activeAt": announced.active_at, "sent": announced.sent, "book": str(out),
+        "bookDigest": digest,
+    }  # fmt: skip
+    said = [
+        f"epoch {found.epoch} {'is' if announced.sent else 'was'} announced: jobs can be matched under it from"
+        f" {moment(announced.active_at)} on",
+        f"{out} names it; its digest is {digest}",
+        f"next: publish {out} where your users trust you, and send it to the operators of both epochs",
+    ]
+    answer(payload, said, as_json)
 
 
 @app.command("end-epoch")

@@ -13,8 +13,9 @@ from sealmarket.chain.deploy import write_book
 from sealmarket.cli import main
 from sealmarket.client import create_result_key
 from sealmarket.protocol.advisories import Advisory, Target
+from sealmarket.protocol.book import Member
 from sealmarket.workloads.wheels import build
-from sealmarket_enclave.protocol.codec import Address
+from sealmarket_enclave.protocol.codec import Address, HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
 from tests.client.bundles import Case
 from tests.enclave.workload.bundles import bundle
@@ -33,6 +34,7 @@ BY_NAME = {
     "holder": ACCOUNT, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key",
     "source": "absent", "place": "absent", "index": "0", "proof": "absent", "chunk": "absent", "name": ID,
     "release": "absent", "epoch": "1", "statement": "advisory.json",
+    "committee": "committee.json",
 }  # fmt: skip
 MORE = {
     "verify": "--book market.json --rpc http://127.0.0.1:9",
@@ -45,6 +47,7 @@ MORE = {
     "owner list": f"--account {ACCOUNT}",
     "owner audit": f"--account {ACCOUNT}",
     "chain end-epoch": "--yes",
+    "chain announce-epoch": "--yes",
     "owner approve": "--yes",
     "oracle post": f"--job {ID}",
     "owner tighten": "--max-uses 1",
@@ -122,6 +125,10 @@ def make_files(folder: Path) -> None:
     )
     stated = Advisory(title="t", applies_from=0, targets=(Target(tee="tdx"),))
     (folder / "advisory.json").write_bytes(stated.canonical())
+    case = Case().book.committees[0]
+    member = Member(signer=Address(b"\x0b" * 20), hpke_public_key=HexBytes(b"\x0b" * 1216), url=CLOSED)
+    following = replace(case, epoch=case.epoch + 1, threshold=1, members=(member,))
+    (folder / "committee.json").write_bytes(following.canonical())
     create_result_key(folder / "result.key", confirm_unencrypted=True)
     (folder / "account.key").write_text("11" * 32)
     (folder / "account.key").chmod(0o600)

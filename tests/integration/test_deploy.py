@@ -8,7 +8,9 @@ import pytest
 from eth_account.signers.local import LocalAccount
 
 from sealmarket.chain import Chain, Sender
+from sealmarket.chain.contracts import members_hash
 from sealmarket.chain.deploy import read_book
+from sealmarket.cli.main import main
 from sealmarket.client import create_account
 from sealmarket.operate import deploy as deployment
 from sealmarket.protocol.book import Committee, Member
@@ -19,14 +21,14 @@ from sealmarket_localnet.processes import Supervisor
 from tests.integration.market import ETHER, development_account
 
 
-def committee(path: Path) -> Path:
+def committee(path: Path, epoch: int = 1, first: int = 1) -> Path:
     members = tuple(
         Member(
             signer=Address(bytes([n]) * 20), hpke_public_key=HexBytes(PrivateKey.generate().public.raw), url="http://n"
         )
-        for n in (1, 2, 3)
+        for n in range(first, first + 3)
     )
-    path.write_bytes(Committee(epoch=1, threshold=2, members=members).canonical())
+    path.write_bytes(Committee(epoch=epoch, threshold=2, members=members).canonical())
     return path
 
 
@@ -56,7 +58,23 @@ def test_a_market_is_deployed_by_one_command_and_its_cost_is_told(
         assert book.timing == chain.at(chain.head()).timing()
         assert book.timing.transfer_allowance == 7
         assert all(chain.has_code(part) for part in (book.registry, book.committee, book.market))
+        _announced_once(chain, tmp_path, ["--book", str(out), "--rpc", rpc, "--key-file", str(key_file)])
         chain.close()
+
+
+def _announced_once(chain: Chain, folder: Path, words: list[str]) -> None:
+    """The next committee, by command: the address book that names it is as the chain has it."""
+    members = committee(folder / "committee-2.json", epoch=2, first=11)
+    for name in ("market-2.json", "again.json"):
+        with pytest.raises(SystemExit) as ended:
+            main(["chain", "announce-epoch", str(members), "--out", str(folder / name), "--yes", *words])
+        assert ended.value.code in (0, None)
+    following = read_book(folder / "market-2.json")
+    view = chain.at(chain.head())
+    assert [one.epoch for one in following.committees] == [1, 2]
+    assert view.latest_epoch() == 2
+    assert view.committee_hash(2) == members_hash(following.committees[1])
+    assert (folder / "again.json").read_bytes() == (folder / "market-2.json").read_bytes()
 
 
 def _give(rpc: str, account: LocalAccount) -> None:

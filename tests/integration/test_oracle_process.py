@@ -6,6 +6,7 @@ import json
 import resource
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -115,6 +116,7 @@ def test_a_nodes_process_leaves_nothing_secret_in_its_log(installed: Installed) 
     process.stop()
     log = process.log.read_text()
     assert "serves" in log
+    assert "has stopped" in log
     config = load(installed.config, {})
     keys = load_keys(config.keys, load_record(config.keys.node), PASSPHRASE)
     assert isinstance(keys.signer, Signer)
@@ -184,7 +186,9 @@ def test_a_node_whose_journal_is_gone_does_not_start_and_one_that_runs_shows_its
     report = decode(NodeReport, shown.stdout.strip())
     assert (report.signer, report.epoch, report.keystore) == (installed.member.signer, 1, "keystore")
     assert len(report.peers) == 2
-    process.stop()
+    assert process.stop() == 0
+    assert not (state / "admin.sock").exists()
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in state.iterdir()} == {0}
     journal = state / "journal.sqlite"
     moved = journal.rename(state / "moved.sqlite")
     assert "new keys" in _refused(installed)

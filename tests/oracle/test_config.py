@@ -49,6 +49,8 @@ REFUSED = {
     "peers that may be asked": {"collateral_peers": '"maybe"'},
     "an issuer of advisories that is no account": {"advisory_issuers": '["0x12"]'},
     "issuers of advisories that are no list": {"advisory_issuers": "7"},
+    "a folder that is a number": {"holds": "5"},
+    "a chain that is a number": {"rpc": "5"},
 }
 
 
@@ -56,6 +58,40 @@ REFUSED = {
 def test_a_configuration_is_refused_with(case: str, tmp_path: Path, world: World, device: VirtualTdx) -> None:
     with pytest.raises(InvalidConfig):
         load(_write(tmp_path, world, device, **REFUSED[case]), {})
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ({"colateral_intel": '"vendor"'}, "did you mean collateral_intel"),
+        ({"holds": "5"}, "holds is a text, found 5"),
+        ({"profile": '"development"', "development_roots": '["absent.der"]'}, "absent.der: No such file"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named_with_what_was_meant(
+    lines: dict[str, str], said: str, tmp_path: Path, world: World, device: VirtualTdx
+) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        load(_write(tmp_path, world, device, **lines), {})
+    assert said in str(refused.value)
+
+
+def test_a_configuration_that_is_absent_is_told_from_one_that_is_no_toml(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="No such file") as absent:
+        load(tmp_path / "absent.toml", {})
+    assert "--config" in absent.value.remedy
+    (tmp_path / "wrong.toml").write_text("rpc = = 1")
+    with pytest.raises(InvalidConfig, match=r"is no TOML.*line 1"):
+        load(tmp_path / "wrong.toml", {})
+
+
+def test_the_operator_is_answered_in_the_state_folder_wherever_else_as_well(
+    tmp_path: Path, world: World, device: VirtualTdx
+) -> None:
+    own = str(tmp_path / "state" / "admin.sock")
+    assert load(_write(tmp_path, world, device), {}).admin == (own,)
+    assert load(_write(tmp_path, world, device, admin='"127.0.0.1:8452"'), {}).admin == (own, "127.0.0.1:8452")
+    assert load(_write(tmp_path, world, device, admin='"state/admin.sock"'), {}).admin == (own,)
 
 
 def test_state_counts_by_proof_and_by_most_of_the_endpoints_unless_the_operator_says_otherwise(

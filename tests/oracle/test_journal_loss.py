@@ -459,6 +459,49 @@ def test_a_peer_that_was_put_back_once_is_brought_to_hold_the_tail_at_once(world
     assert peers.holders(size) == 2
 
 
+def test_a_peer_that_goes_away_is_seen_within_a_minute_though_nothing_is_promised(world: World) -> None:
+    journal, now, away = _journal(world), 1000.0, False
+
+    def tell(_member: Member, step: TailStep) -> HeldTail:
+        if away:
+            raise HttpError("no answer", remedy="see to the peer")
+        return HeldTail(held=step.tail)
+
+    peers = Peers(world.book, world.committee, journal, world.keys[0].signer, tell)
+    peers._monotonic = lambda: now
+    size = _append(journal)
+    peers.tell_all()
+    away = True
+    now += 59
+    peers.tell_all()
+    assert [problem for _, _, problem in peers.view()] == ["", ""], "each look costs a request"
+    now += 1
+    peers.tell_all()
+    assert [(held, problem) for _, held, problem in peers.view()] == [(size, "no answer")] * 2
+    away = False
+    peers.tell_all()
+    assert [problem for _, _, problem in peers.view()] == ["", ""]
+
+
+def test_a_peer_that_was_put_back_is_brought_to_hold_the_tail_within_a_minute_though_nothing_is_promised(
+    world: World,
+) -> None:
+    journal, committee, now = _journal(world), Committee(world), 1000.0
+    peers = committee.peers(journal)
+    peers._monotonic = lambda: now
+    size = _append(journal, 3)
+    peers.tell_all()
+    committee.journals[1].close()
+    for name in (*_names("peer-1.sqlite"), "peer-1.tails"):
+        (world.folder / name).unlink(missing_ok=True)
+    committee.journals[1] = committee._journal(1)
+    now += 60
+    peers.tell_all()
+    held = committee.journals[1].peer_tail(world.keys[0].signer.address)
+    assert held is not None
+    assert held.tail.size == size
+
+
 def test_peers_that_follow_are_told_of_new_entries_without_a_pass_over_the_log(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from eth_account import Account
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from sealmarket.private_files import write_private
 from sealmarket.protocol.book import Member
@@ -207,6 +207,20 @@ def test_a_backup_overwrites_nothing(node: KeyPaths, tmp_path: Path) -> None:
         back_up(node, tmp_path / "backup", WORD)
 
 
+def test_a_backup_that_was_not_tried_leaves_nothing_that_is_taken_for_one(node: KeyPaths, tmp_path: Path) -> None:
+    with pytest.raises(BackupRefused, match="passphrase is another") as refused:
+        back_up(node, tmp_path / "second", "another passphrase of many letters")
+    assert str(tmp_path / "second") in refused.value.message, "not a scratch folder that is gone"
+    assert not (tmp_path / "second").exists()
+    back_up(node, tmp_path / "second", WORD)
+
+
+def test_a_folder_that_holds_no_backup_is_named_as_such(tmp_path: Path) -> None:
+    with pytest.raises(BackupRefused, match="is no backup"):
+        restore(tmp_path / "nowhere", tmp_path / "restored", WORD)
+    assert not (tmp_path / "restored").exists()
+
+
 def test_a_restore_overwrites_nothing(node: KeyPaths, tmp_path: Path) -> None:
     with pytest.raises(BackupRefused, match="exists"):
         restore(tmp_path / "backup", node.node.parent, WORD)
@@ -230,6 +244,64 @@ def test_a_backup_of_other_keys_is_none_of_these(node: KeyPaths, tmp_path: Path)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
+
+
+def _init(tmp_path: Path, *options: str, backup: str = "copy") -> Result:
+    word = tmp_path / "word"
+    if not word.exists():
+        _file(word, WORD.encode())
+    arguments = ["init", str(tmp_path / "node"), "--backup", str(tmp_path / backup), "--light"]
+    return CliRunner().invoke(app, [*arguments, "--passphrase-file", str(word), *options])
+
+
+@pytest.mark.parametrize("url", ["ftp://node", "node.example.org", "https://", "https://me:word@node", "http://n/?a"])
+def test_no_keys_are_made_for_a_url_that_nobody_reaches(url: str, tmp_path: Path) -> None:
+    refused = _init(tmp_path, "--url", url)
+    assert isinstance(refused.exception, KeyFileRefused)
+    assert not (tmp_path / "node").exists()
+
+
+def test_no_keys_are_made_where_their_backup_would_overwrite_one(node: KeyPaths, tmp_path: Path) -> None:
+    shutil.move(node.node.parent, tmp_path / "elsewhere")
+    refused = _init(tmp_path, backup="backup")
+    assert isinstance(refused.exception, BackupRefused)
+    assert not (tmp_path / "node").exists()
+
+
+def test_keys_whose_first_backup_fails_say_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("sealmarket_oracle.backup._copy", lambda path, raw: write_private(path, _altered(raw)))
+        refused = _init(tmp_path)
+    assert isinstance(refused.exception, BackupRefused)
+    assert f"sealmarket oracle backup {tmp_path / 'node'} {tmp_path / 'copy'}" in refused.exception.remedy
+    word = ["--passphrase-file", str(tmp_path / "word")]
+    done = CliRunner().invoke(app, ["backup", str(tmp_path / "node"), str(tmp_path / "copy"), *word])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_signers_account_that_is_none_is_named_with_its_option(tmp_path: Path) -> None:
+    refused = _init(tmp_path, "--signer", "http://127.0.0.1:9", "--signer-address", "0x12")
+    assert refused.exit_code == 2
+    assert "--signer-address" in refused.output
+    assert not (tmp_path / "node").exists()
+
+
+@pytest.mark.loopback
+def test_a_rotation_takes_the_next_account_of_the_signer_and_never_moves_the_key_into_a_file(tmp_path: Path) -> None:
+    word = _file(tmp_path / "word", WORD.encode())
+    place = ["rotate", str(tmp_path / "node"), str(tmp_path / "next"), "--backup", str(tmp_path / "copy")]
+    command = [*place, "--passphrase-file", str(word)]
+    fake, later = (FakeSigner(new_account(), lambda _method, honest: honest) for _ in range(2))
+    with serving(fake) as url, serving(later) as next_url:
+        node_folder.make(tmp_path / "node", "http://node", 1, WORD, external=_remote(fake, url), light=True)
+        unasked = CliRunner().invoke(app, command)
+        same = CliRunner().invoke(app, [*command, "--signer", url, "--signer-address", fake.account.address])
+        assert [type(one.exception) for one in (unasked, same)] == [KeyFileRefused, KeyFileRefused]
+        assert not (tmp_path / "next").exists()
+        done = CliRunner().invoke(app, [*command, "--signer", next_url, "--signer-address", later.account.address])
+    assert done.exit_code == 0, done.output
+    record = node_folder.load_record(tmp_path / "next" / NODE_FILE)
+    assert (record.epoch, record.member.signer) == (2, Address.parse(later.account.address.lower()))
 
 
 def test_init_prints_the_member_that_a_committee_names_after_the_backup_was_tried(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import httpx
@@ -27,7 +28,7 @@ from sealmarket_enclave.protocol.numbers import Timestamp
 from sealmarket_enclave.protocol.release import Release
 from sealmarket_oracle.admin import read_report, serving_admin
 from sealmarket_oracle.cli import app
-from sealmarket_oracle.errors import InvalidConfig, JournalUnwritable
+from sealmarket_oracle.errors import InvalidConfig, JournalUnwritable, NotRunning
 from sealmarket_oracle.log.entries import HeldTail, TailStep
 from sealmarket_oracle.node_folder import NodeRecord, TriedBackup
 from sealmarket_oracle.peers import Peers
@@ -39,6 +40,8 @@ from sealmarket_oracle.service import Node
 from tests.oracle.vendor import keeper
 from tests.oracle.world import NOW, World
 from tests.patience import PATIENCE, until
+
+ALERT_KEYS = ("alert", "expr", "for", "labels", "annotations")
 
 
 def _reporter(world: World, node: Node, runner: Runner | None = None) -> Reporter:
@@ -105,10 +108,24 @@ def test_the_operators_surface_is_never_on_a_port_beyond_this_machine(place: str
 
 
 def test_without_a_node_its_folder_shows_nothing_and_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(HttpError, match="no node runs"):
+    with pytest.raises(NotRunning, match="is no state folder"):
         read_report(tmp_path)
+    with pytest.raises(NotRunning, match="there is no"):
+        read_report(tmp_path / "absent")
+    (tmp_path / "node.json").write_bytes(b"{}")
+    with pytest.raises(NotRunning, match="no node runs on") as stopped:
+        read_report(tmp_path)
+    assert "sealmarket oracle run" in stopped.value.remedy
     done = CliRunner().invoke(app, ["status", str(tmp_path)])
     assert done.exit_code == 1
+
+
+def test_a_node_that_was_killed_is_not_shown_as_one_that_does_not_answer(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left, chdir(tmp_path):
+        left.bind("admin.sock")
+    with pytest.raises(NotRunning, match="its last process was killed") as killed:
+        read_report(tmp_path)
+    assert "sealmarket oracle run" in killed.value.remedy
 
 
 def test_a_report_names_open_jobs_with_their_reasons_peers_journal_disk_and_backups(world: World) -> None:
@@ -172,7 +189,11 @@ def test_metrics_are_in_prometheus_text_format_and_each_sample_has_a_type(world:
     text = metrics(_reporter(world, _waiting(world)).report())
     typed = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     samples = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
-    assert {name.split("{")[0] for name, _ in samples} == typed
+    assert {name.split("{")[0] for name, _ in samples} <= typed
+    families = [line.split()[2] if line.startswith("#") else re.split("[{ ]", line)[0] for line in text.splitlines()]
+    assert [name for name, _ in itertools.groupby(families)] == list(dict.fromkeys(families)), "in one group each"
+    assert re.fullmatch(r"(# HELP \w+ [^\n]+\n# TYPE \w+ (gauge|counter)\n(\w+(\{[^}\n]+\})? \d+\n)*)+", text)
+    assert all((name.endswith("_total")) == (f"# TYPE {name} counter" in text) for name in typed)
     assert all(int(value) >= 0 for _, value in samples)
     values = dict(samples)
     assert values["sealmarket_oracle_promises_total" + '{kind="release"}'] == "1"
@@ -209,6 +230,10 @@ def test_each_alert_asks_for_metrics_that_there_are_and_stands_in_the_runbook(wo
     groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "oracle-alerts.yml").read_text())["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     for rule in rules:
+        assert {"alert", "expr", "labels", "annotations"} <= rule.keys() <= {*ALERT_KEYS}, rule["alert"]
+        assert re.fullmatch(r"(\d+[smhd])?", rule.get("for", ""))
+        assert rule["labels"] in ({"severity": "page"}, {"severity": "ticket"})
+        assert rule["expr"].count("(") == rule["expr"].count(")")
         asked = set(re.findall(r"sealmarket_oracle_\w+", rule["expr"]))
         assert asked
         assert asked <= served, rule["alert"]
@@ -265,7 +290,10 @@ def test_the_socket_is_its_users_alone_takes_over_from_a_killed_process_and_is_r
 def test_a_port_of_this_machine_serves_metrics_and_the_public_surface_has_neither(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as chosen:
         port = chosen.getsockname()[1]
-    with serving_admin(_reporter(world, _waiting(world)), f"127.0.0.1:{port}"):
+    own = world.folder / "admin.sock"
+    with serving_admin(_reporter(world, _waiting(world)), str(own), f"127.0.0.1:{port}"):
+        until("the socket's answer", own.exists)
+        assert read_report(world.folder).log.decisions == 1, "the commands of the runbook name the folder"
         answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE, trust_env=False)
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert "sealmarket_oracle_deciding 0" in answer.text
