@@ -107,9 +107,9 @@ def _read_tokens(header: Mapping[str, Any]) -> _Vocabulary:
     if bad := [text for text in tokens if not _is_text(text)]:
         raise ModelRefused("the texts of its tokens", "UTF-8 without NUL", bad[0])
     also = {*_SURE.split()} | _found(header, {text: types[place] for place, text in enumerate(tokens)})
-    if "<|tool_response>" in tokens:
-        also -= {"</s>"}
-    return _Vocabulary(tokens, [at for at, kind in enumerate(types) if kind in _SPECIAL or tokens[at] in also])
+    never = {"</s>"} if "<|tool_response>" in tokens else set()
+    special = [at for at, kind in enumerate(types) if kind in _SPECIAL or tokens[at] in also]
+    return _Vocabulary(tokens, [at for at in special if tokens[at] not in never])
 
 
 def _found(header: Mapping[str, Any], types: Mapping[str, Any]) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Engine and meter side by side, in a process that has both: run by ``test_engine.py``.
 
-Arguments: a model in GGUF, and the folder of the meter's code. Each line of the input is a list of texts in JSON; each
-line of the output the counts of the engine and those of the meter.
+Arguments: a model in GGUF, the folder of the meter's code, and how many tokens a prompt may have. Each line of the input
+is a list of texts in JSON; each line of the output the counts of the engine and those of the meter.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 
-def main(model: str, code: str) -> None:
+def main(model: str, code: str, most: str) -> None:
     """Answer until the input ends."""
     sys.path.insert(0, code)
     import tokens  # type: ignore[import-not-found]
@@ -25,9 +25,9 @@ def main(model: str, code: str) -> None:
     vocab, meter = opened.get_vocab(), tokens.Meter(Path(code))
     for line in sys.stdin:
         texts = json.loads(line)
-        engine = [len(vocab.tokenize(text, bool(vocab.get_add_bos()), True)) for text in texts]
+        engine = [len(vocab.tokenize(text[:4096], bool(vocab.get_add_bos()), True)) for text in texts]
         bodies = [json.dumps({"prompt": text}).encode() for text in texts]
-        counted = [meter.prompt_units("completions", body, 1 << 53) for body in bodies]
+        counted = [meter.prompt_units("completions", body, int(most)) for body in bodies]
         print(json.dumps([engine, counted]), flush=True)
 
 

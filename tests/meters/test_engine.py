@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sealmarket.workloads.cuts import CUTS
 from sealmarket.workloads.errors import FetchFailed
 from sealmarket.workloads.fetch import lock_environment
 from sealmarket.workloads.folders import read_bundle
 from sealmarket.workloads.meters import make_meter
+from sealmarket.workloads.vocabularies import _FOUND, _SURE
 from tests.meters.models import model as file_of
 from tests.meters.models import of_bytes, of_pieces
 from tests.workloads.trained import KEPT, locked
@@ -46,12 +49,12 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @contextmanager
-def beside(paths: list[str], folder: Path, header: dict[str, Any]) -> Iterator[Any]:
-    """A process with the engine and the meter of a model: texts in, counts of both out."""
+def beside(paths: list[str], folder: Path, header: dict[str, Any], most: int = 1 << 53) -> Iterator[Any]:
+    """A process with the engine and the meter of a model: texts in, counts of both out. ``most``: see the meter."""
     folder.mkdir()
     (folder / "model.gguf").write_bytes(file_of(header))
     make_meter(folder / "meter", folder / "model.gguf")
-    command = [sys.executable, str(BESIDE), str(folder / "model.gguf"), str(folder / "meter/code")]
+    command = [sys.executable, str(BESIDE), str(folder / "model.gguf"), str(folder / "meter/code"), str(most)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": ":".join(paths)}
     ) as process:
@@ -127,3 +130,48 @@ def test_a_model_that_is_named_phi_3_drops_blanks_behind_special_tokens(
         made["tokenizer.ggml.token_type"][place] = kind
     with beside(paths, tmp_path / "one", made | {"general.name": name}) as counts:
         require_alike(counts)
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_texts_that_the_engine_takes_for_special_tokens_are_counted_as_one(
+    paths: list[str], tmp_path: Path, turn: int
+) -> None:
+    """Whatever the model says of them; of those with one role it takes one, where the model has one."""
+    found = [texts.split()[turn] for texts in _FOUND.values() if turn < len(texts.split())]
+    named = sorted({*_SURE.split(), *found})
+    made = of_pieces(turn, TEXTS[:90])
+    for text in named:
+        if text not in made["tokenizer.ggml.tokens"]:
+            made["tokenizer.ggml.tokens"].append(text)
+            made["tokenizer.ggml.token_type"].append(1)
+            made["tokenizer.ggml.scores"].append(-1.0)
+    texts = [f"a {text}\n{text}{text[:-1]}b" for text in named]
+    with beside(paths, tmp_path / "one", made) as counts:
+        engine, counted = counts(texts)
+        assert [*zip(texts, counted, strict=True)] == [*zip(texts, engine, strict=True)]
+
+
+@given(st.lists(st.text(max_size=30) | st.sampled_from(PARTS), max_size=8).map("".join))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def require_alike_always(counts: Any, text: str) -> None:
+    engine, counted = counts([text.replace("\0", "")])
+    assert counted == engine
+
+
+@pytest.mark.parametrize("kind", ["llama-bpe", "deepseek-v3", "llama"])
+def test_no_text_is_counted_otherwise(paths: list[str], tmp_path: Path, kind: str) -> None:
+    made = of_pieces(3, TEXTS) if kind == "llama" else of_bytes(kind, TEXTS)
+    with beside(paths, tmp_path / "one", made) as counts:
+        require_alike_always(counts=counts)
+
+
+def test_a_prompt_whose_bytes_show_that_it_has_too_many_tokens_is_not_tokenised(
+    paths: list[str], tmp_path: Path
+) -> None:
+    """A mebibyte in one word, of a user that reserved ten tokens. The number is that of the bytes, not of tokens."""
+    text = "a" * (1 << 20)
+    for kind in ("llama-bpe", "llama"):
+        made = of_pieces(3, TEXTS) if kind == "llama" else of_bytes(kind, TEXTS)
+        longest = max(len(one.encode()) for one in made["tokenizer.ggml.tokens"])
+        with beside(paths, tmp_path / kind, made, most=10) as counts:
+            assert counts([text, "a"])[1][0] == len(text) // longest + 1
