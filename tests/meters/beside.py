@@ -1,7 +1,7 @@
 """Engine and meter side by side, in a process that has both: run by ``test_engine.py``.
 
-Arguments: a model in GGUF, the folder of the meter's code, and how many tokens a prompt may have. Each line of the input
-is a list of texts in JSON; each line of the output the counts of the engine and those of the meter.
+Arguments: a model in GGUF, the folder of the meter's code, and how many tokens a prompt may have. Each line of input
+is a list of texts in JSON; each line of output the counts of the engine and those of the meter.
 """
 
 from __future__ import annotations

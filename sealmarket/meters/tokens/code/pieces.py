@@ -12,7 +12,8 @@ from functools import lru_cache
 from heapq import heapify, heappop, heappush
 
 _BLANK = "▁"
-_WORDS = re.compile(f"{_BLANK}*[^{_BLANK}]+|{_BLANK}+")
+_BORDER = re.compile("(?<=[^▁])(?=▁)")
+"""Where a blank follows something else."""
 _KEPT_WORD, _KEPT_WORDS = 32, 1 << 15
 """Characters of a word whose count is remembered, and how many words are."""
 
@@ -22,13 +23,13 @@ class Pieces:
 
     def __init__(self, ranks: Mapping[str, int]) -> None:
         self._ranks = ranks
-        self._apart = not any(re.search(f"[^{_BLANK}]{_BLANK}", piece) for piece in ranks)
+        self._apart = not any(map(_BORDER.search, ranks))
         self._short = lru_cache(_KEPT_WORDS)(self._joined)
 
     def count(self, text: str, most: int) -> int:
         """Pieces of a text; of one that has more than ``most``, a number above that."""
         spelled, found = text.replace(" ", _BLANK), 0
-        for word in _WORDS.findall(spelled) if self._apart else [spelled]:
+        for word in _BORDER.split(spelled) if self._apart else [spelled]:
             found += self._short(word) if len(word) <= _KEPT_WORD else self._joined(word)
             if found > most:
                 break
