@@ -54,7 +54,7 @@ def beside(paths: list[str], folder: Path, header: dict[str, Any], most: int = 1
     folder.mkdir()
     (folder / "model.gguf").write_bytes(file_of(header))
     make_meter(folder / "meter", folder / "model.gguf")
-    command = [sys.executable, str(BESIDE), str(folder / "model.gguf"), str(folder / "meter/code"), str(most)]
+    command = [sys.executable, "-B", str(BESIDE), str(folder / "model.gguf"), str(folder / "meter/code"), str(most)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": ":".join(paths)}
     ) as process:
