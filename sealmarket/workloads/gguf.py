@@ -23,7 +23,7 @@ class ModelRefused(SealmarketError):
     def __init__(self, what: str, expected: str, found: object) -> None:
         super().__init__(
             f"{what}: expected {expected}, found {found}",
-            remedy="use a model in GGUF with a byte-level BPE vocabulary, or write a meter of your own",
+            remedy="use a model in GGUF with a vocabulary that is known here, or write a meter of your own",
         )
 
 

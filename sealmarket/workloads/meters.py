@@ -7,7 +7,6 @@ template are the model's, in ``tokenizer.json`` (Hugging Face) and ``model.json`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,14 @@ from typing import Any
 import sealmarket
 from sealmarket.workloads.errors import FolderTaken
 from sealmarket.workloads.folders import read_files
-from sealmarket.workloads.gguf import ModelRefused, read_metadata
+from sealmarket.workloads.gguf import read_metadata
 from sealmarket.workloads.local_session import LocalSession, SessionFailed
 from sealmarket.workloads.steps import MADE, Step, shipped_as
+from sealmarket.workloads.vocabularies import read_vocabulary, written
 from sealmarket_enclave.workload.bundle import ENVIRONMENT, Bundle
 
 _SOURCE = Path(sealmarket.__file__).parent / "meters" / MADE
 VOCABULARY, MODEL = "code/tokenizer.json", "code/model.json"
-_SPECIAL = (3, 4)
-"""Types of tokens in GGUF that a text names whole: control tokens, and those that a user defined."""
-_DIGITS = {"smollm": True, "gpt-2": False}
-"""How GGUF names the ways to cut a text, and whether each digit stands alone. Others are not known here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +57,8 @@ def make_meter(folder: Path, model: Path | None) -> None:
 
 def tokenizer_files(header: Mapping[str, Any]) -> dict[str, bytes]:
     """``tokenizer.json`` and ``model.json`` of a model by its header. Raises :class:`ModelRefused`."""
-    kind, cut = header.get("tokenizer.ggml.model"), header.get("tokenizer.ggml.pre", "gpt-2")
-    if kind != "gpt2":
-        raise ModelRefused("the vocabulary", "byte-level BPE (gpt2)", kind)
-    if cut not in _DIGITS:
-        raise ModelRefused("how its text is cut", " or ".join(_DIGITS), cut)
-    tokens, merges = _texts(header, "tokens"), _texts(header, "merges")
-    types = header.get("tokenizer.ggml.token_type") or [1] * len(tokens)
-    if not isinstance(types, list) or len(types) != len(tokens):
-        raise ModelRefused("the types of its tokens", f"{len(tokens)} numbers", types)
-    special = [place for place, found in enumerate(types) if found in _SPECIAL]
-    named = {name: _token(header, tokens, name) for name in ("bos", "eos")}
-    model = {
-        "addBos": header.get("tokenizer.ggml.add_bos_token") is True,
-        "chatTemplate": str(header.get("tokenizer.chat_template", "")),
-        **named,
-    }
-    return {VOCABULARY: _json(_tokenizer(tokens, merges, special, digits=_DIGITS[cut])), MODEL: _json(model)}
+    tokenizer, model = read_vocabulary(header)
+    return {VOCABULARY: written(tokenizer), MODEL: written(model)}
 
 
 def count_again(
@@ -111,48 +92,3 @@ def meter_name(bundle: Bundle) -> str | None:
     own = {ENVIRONMENT, VOCABULARY, MODEL}
     files = {path: file.data for path, file in bundle.files.items() if path not in own}
     return MADE if files == {path: file.data for path, file in read_files(_SOURCE).items()} else None
-
-
-def _texts(header: Mapping[str, Any], name: str) -> list[str]:
-    found = header.get(f"tokenizer.ggml.{name}")
-    if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
-        raise ModelRefused(f"the vocabulary's {name}", "a list of texts", type(found).__name__)
-    return found
-
-
-def _token(header: Mapping[str, Any], tokens: list[str], name: str) -> str:
-    place = header.get(f"tokenizer.ggml.{name}_token_id")
-    return tokens[place] if isinstance(place, int) and 0 <= place < len(tokens) else ""
-
-
-def _tokenizer(tokens: list[str], merges: list[str], special: list[int], *, digits: bool) -> dict[str, Any]:
-    """A document that Hugging Face's tokenizers read."""
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    by_bytes = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    cuts = [{"type": "Digits", "individual_digits": True}, by_bytes] if digits else [by_bytes]
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": place, "content": tokens[place], **flags} for place in special],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": cuts},
-        "post_processor": None,
-        "decoder": by_bytes,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": False,
-            "vocab": {token: place for place, token in enumerate(tokens)},
-            "merges": merges,
-        },
-    }
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"

@@ -17,26 +17,9 @@ from sealmarket.workloads.errors import FolderTaken
 from sealmarket.workloads.folders import read_files
 from sealmarket.workloads.gguf import ModelRefused, read_metadata
 from sealmarket.workloads.meters import MODEL, VOCABULARY, make_meter, tokenizer_files
+from tests.meters.models import header, text
 
-TEXT, LIST = 8, 9
-
-
-def text(value: str) -> bytes:
-    return struct.pack("<Q", len(value.encode())) + value.encode()
-
-
-def written(value: Any) -> bytes:
-    match value:
-        case bool():
-            return struct.pack("<IB", 7, value)
-        case int():
-            return struct.pack("<Ii", 5, value)
-        case str():
-            return struct.pack("<I", TEXT) + text(value)
-    kind = TEXT if isinstance(value[0], str) else 5
-    items = b"".join(text(one) if kind == TEXT else struct.pack("<i", one) for one in value)
-    return struct.pack("<IIQ", LIST, kind, len(value)) + items
-
+LIST = 9
 
 HEADER: dict[str, Any] = {
     "general.name": "small",
@@ -51,24 +34,24 @@ HEADER: dict[str, Any] = {
 }
 
 
-def model(header: dict[str, Any] = HEADER, *, magic: bytes = b"GGUF", version: int = 3) -> bytes:
-    """A model's file whose weights are missing."""
-    items = b"".join(text(name) + written(value) for name, value in header.items())
-    return magic + struct.pack("<IQQ", version, 0, len(header)) + items
+TEMPLATE = {"tokenizer.chat_template": "{{ eos_token }}"}
+PLAIN = {"tokenizer.ggml.token_type": [1, 1, 1, 1], "tokenizer.ggml.merges": ["a b"]}
+SPECIAL = {"tokenizer.ggml.token_type": [3, 1, 1, 3], "tokenizer.ggml.merges": ["a b"]}
+PIECES = {"tokenizer.ggml.model": "llama"}
 
 
 @pytest.mark.parametrize(
     ("raw", "found"),
     [
         (b"", "4 more bytes"),
-        (model(magic=b"GGML"), "GGUF version 2 or 3"),
-        (model(version=1), "GGUF version 2 or 3"),
+        (header(HEADER, magic=b"GGML"), "GGUF version 2 or 3"),
+        (header(HEADER, version=1), "GGUF version 2 or 3"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 40), "4096 names"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 60), "more"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("x") + struct.pack("<I", 99), "a known type"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("x") + struct.pack("<IIQ", LIST, 5, 1 << 40), "1048576"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("x") + struct.pack("<IIQ", LIST, LIST, 1), "texts or numbers"),
-        (model()[:-1], "more bytes"),
+        (header(HEADER)[:-1], "more bytes"),
     ],
 )
 def test_a_file_that_is_no_model_is_refused_before_it_is_read_far(raw: bytes, found: str) -> None:
@@ -83,17 +66,30 @@ def test_no_header_gives_anything_but_values_or_a_refusal(rest: bytes) -> None:
 
 
 def test_a_header_is_read_as_it_was_written() -> None:
-    assert read_metadata(io.BytesIO(model())) == HEADER
+    assert read_metadata(io.BytesIO(header(HEADER))) == HEADER
 
 
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"tokenizer.ggml.model": "llama"}, "llama"),
-        ({"tokenizer.ggml.pre": "qwen2"}, "qwen2"),
+        ({"tokenizer.ggml.model": "t5"}, "t5"),
+        ({"tokenizer.ggml.pre": "kimi-k2"}, "kimi-k2"),
         ({"tokenizer.ggml.tokens": []}, "tokens"),
         ({"tokenizer.ggml.merges": None}, "merges"),
         ({"tokenizer.ggml.token_type": [1]}, "4 numbers"),
+        ({"tokenizer.ggml.tokens": ["a", "b", "ab", "a"]}, "each text once"),
+        ({"tokenizer.ggml.tokens": ["a\0", "a", "b", "ab"]}, "without NUL"),
+        ({"tokenizer.ggml.tokens": ["\udc80", "a", "b", "ab"]}, "UTF-8"),
+        ({"tokenizer.ggml.merges": ["a b", "ab a"]}, "what its merges join and become"),
+        ({"tokenizer.ggml.merges": ["ab"]}, "what its merges join and become"),
+        ({"tokenizer.ggml.token_type": [3, 1, 1, 1], "tokenizer.ggml.eos_token_id": 1} | TEMPLATE, "a special token"),
+        (SPECIAL | {"tokenizer.ggml.tokens": ["<|a|b", "a", "b", "|b|>"]}, "begins within another"),
+        (SPECIAL | {"tokenizer.ggml.tokens": ["\n\n", "a", "b", "\nb"]}, "begins within another"),
+        (SPECIAL | {"tokenizer.ggml.tokens": ["<x>", "a", "b", "<x>y"], "general.name": "Phi-3"}, "with another"),
+        (PLAIN | {"tokenizer.ggml.tokens": ["<PRE>", "a", "b", "<fim_prefix>"]}, "one, or each marked"),
+        (PIECES | {"tokenizer.ggml.scores": [1.0]}, "4 numbers"),
+        (PIECES | {"tokenizer.ggml.scores": [float("nan")] * 4}, "4 numbers"),
+        (PIECES, "one for each byte"),
     ],
 )
 def test_a_model_of_another_vocabulary_is_refused_by_name(changes: dict[str, Any], found: str) -> None:
@@ -102,13 +98,23 @@ def test_a_model_of_another_vocabulary_is_refused_by_name(changes: dict[str, Any
 
 
 def test_a_meter_is_the_shipped_code_with_the_models_vocabulary_and_template(tmp_path: Path) -> None:
-    (tmp_path / "model.gguf").write_bytes(model())
+    (tmp_path / "model.gguf").write_bytes(header(HEADER))
     make_meter(tmp_path / "meter", tmp_path / "model.gguf")
     files = read_files(tmp_path / "meter")
     made = json.loads(files[MODEL].data)
-    assert made == {"addBos": False, "bos": "", "chatTemplate": "{{ messages }}", "eos": "<|end|>"}
+    told = {
+        "added": 0,
+        "bos": "",
+        "chatTemplate": "{{ messages }}",
+        "eos": "",
+        "longest": 7,
+        "stripAfter": [],
+        "tokens": 4,
+    }
+    assert made == told
     vocabulary = json.loads(files[VOCABULARY].data)
-    assert vocabulary["model"]["vocab"] == {"<|end|>": 0, "a": 1, "b": 2, "ab": 3}
+    places = vocabulary["model"]["vocab"]
+    assert {text: place for text, place in places.items() if place < 4} == {"<|end|>": 0, "a": 1, "b": 2, "ab": 3}
     assert [one["content"] for one in vocabulary["added_tokens"]] == ["<|end|>"]
     with pytest.raises(FolderTaken):
         make_meter(tmp_path / "meter", tmp_path / "model.gguf")

@@ -43,7 +43,7 @@ class Counts:
         assert self.workload.used is not None
         said = (self.workload.used.prompt_units, self.workload.used.output_units)
         framed = len(request).to_bytes(4) + request
-        assert list(self.meter.ask(f"prompt/{endpoint}", framed, 0)) == []
+        assert list(self.meter.ask(f"prompt/{endpoint}", framed, 1000)) == []
         assert self.meter.used is not None
         prompt = self.meter.used.prompt_units
         assert list(self.meter.ask(f"answer/{endpoint}", framed + response, 0)) == []

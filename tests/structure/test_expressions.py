@@ -29,6 +29,10 @@ REVIEWED: dict[tuple[str, str | bytes | None], str] = {
         "sealmarket_localnet.programs",
         r"#define NODE_(MAJOR|MINOR)_VERSION (\d+)",
     ): "a header on this machine; starts at its literal text only",
+    (
+        "sealmarket.meters.tokens.code.tokens",
+        None,
+    ): "special tokens of the policies' own model by their text, and the blanks behind one, which are read once",
     ("sealmarket_localnet.processes", None): "expressions of our own for the logs of our own processes",
 }
 

@@ -268,11 +268,13 @@ class Twin:
         self.loaded = self.closed = False
         self.crowded = False
         self.given: list[tuple[str, bytes]] = []
+        self.most = 0
         self.says: list[sandboxed.Happened] = []
 
     def give(self, endpoint: str, most_units: int, body: bytes) -> None:
         assert not self.closed
         self.given.append((endpoint, body))
+        self.most = most_units
 
     def write(self) -> None:
         """Nothing waits to be written."""
@@ -326,6 +328,7 @@ def test_a_request_reaches_the_workload_when_its_prompt_is_counted_and_not_befor
 @pytest.mark.parametrize(("most", "max_prompt"), [(2, 50), (50, 2)])
 def test_a_prompt_beyond_its_bound_leaves_the_process_waiting(most: int, max_prompt: int) -> None:
     pair = Pair(most=most, max_prompt=max_prompt)
+    assert pair.meter.most == 2
     pair.meter.count(3, 0)
     assert pair.heard() == [Event.TOO_LARGE]
     pair.process.give("chat", 9, b"again")

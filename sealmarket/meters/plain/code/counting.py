@@ -11,8 +11,10 @@ from typing import Any
 
 from answers import MOST_PARTS, Answered, Uncountable, as_it_stands, read_answer, read_cut
 
-Prompt = Callable[[str, bytes], int]
-"""Units of the prompt in a request to an endpoint."""
+UNBOUNDED = 1 << 53
+"""More units than there ever are."""
+Prompt = Callable[[str, bytes, int], int]
+"""Units of the prompt in a request to an endpoint; of one that has more than so many, any number above that."""
 Output = Callable[[str, bytes, Answered], int]
 """Units of what was answered to a request."""
 
@@ -24,10 +26,10 @@ def count(session: Any, prompt_units: Prompt, output_units: Output) -> None:
         size = int.from_bytes(request.body[:4], "big")
         asked, answered = request.body[4 : 4 + size], request.body[4 + size :]
         if what == "prompt":
-            request.done(prompt_units(endpoint, asked), 0)
+            request.done(prompt_units(endpoint, asked, request.most_units), 0)
             continue
         found = read_answer(endpoint, answered) if what == "answer" else read_cut(endpoint, answered)
-        prompt = 0 if found.refused else prompt_units(endpoint, asked)
+        prompt = 0 if found.refused else prompt_units(endpoint, asked, UNBOUNDED)
         output = output_units(endpoint, asked, found)
         if found.parts > MOST_PARTS + 2 * output:
             # An engine makes a token or more for each part: what comes in more of them hides something.

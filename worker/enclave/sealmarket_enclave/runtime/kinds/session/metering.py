@@ -204,7 +204,7 @@ class AnsweringProcess:
         assert self._meter is not None
         self._state, asked = state, self._asked
         body = len(asked.body).to_bytes(4) + asked.body + bytes(self._sent)
-        self._meter.give(f"{what}/{asked.endpoint}", asked.most, body)
+        self._meter.give(f"{what}/{asked.endpoint}", min(asked.most, self._max_prompt), body)
 
     def _take(self, happened: sandboxed.Happened) -> Iterator[Happened]:
         """What the workload's process says. Once its answer is whole nothing of that keeps the meter from counting."""
