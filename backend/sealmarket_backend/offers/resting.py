@@ -172,8 +172,9 @@ class RestingOffers:
             best, work = Best(wanted), Work(self.looks)
             if kept := progress.best is not None and progress.best[HASH] in self._open:
                 best.look([progress.best])
-            parts = [shelf.root for group in self._groups_of(wanted) for shelf in _shelves_of(group, wanted)]
-            stopped = search(parts, best, work, progress.place)
+            shelves = [shelf for group in self._groups_of(wanted) for shelf in _shelves_of(group, wanted)]
+            lanes = [lane for shelf in shelves for lane in shelf.lanes_for(wanted)]
+            stopped = search(lanes, best, work, progress.place)
             self._sort_later(wanted, work)
             if stopped is not None:
                 return Found(None, Progress(stopped, best.row), work.done)
