@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import merge, nsmallest
-from itertools import islice
+from itertools import chain, islice
 
 from sealmarket_backend.offers.clauses import CAPABILITY, HASH, PROVIDER, REACH, Key, Limits, Row, Wanted
 from sealmarket_backend.offers.search import FROM_THE_FIRST, Best, Place, Work, search
@@ -173,7 +173,7 @@ class RestingOffers:
             if kept := progress.best is not None and progress.best[HASH] in self._open:
                 best.look([progress.best])
             shelves = [shelf for group in self._groups_of(wanted) for shelf in _shelves_of(group, wanted)]
-            lanes = [lane for shelf in shelves for lane in shelf.lanes_for(wanted)]
+            lanes = chain.from_iterable(shelf.lanes_for(wanted) for shelf in shelves)
             stopped = search(lanes, best, work, progress.place)
             self._sort_later(wanted, work)
             if stopped is not None:

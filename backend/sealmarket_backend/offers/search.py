@@ -65,28 +65,37 @@ class Best:
         return price <= self.wanted.max_price and (price + unit * self.wanted.units, sequence) < self.rank
 
 
-def search(lanes: Iterable[Lane], best: Best, work: Work, start: Place = FROM_THE_FIRST) -> Place | None:
+def search(lanes: Iterable[tuple[Row, Lane]], best: Best, work: Work, start: Place = FROM_THE_FIRST) -> Place | None:
     """Improve on the best so far, from a place on; returns the place to go on from, or None at the end.
 
-    However little it may look at, it comes further.
+    ``lanes``: each with its cheapest offer. However little it may look at, it comes further: what lies before the place
+    comes first, and is passed over without a look.
     """
-    walks = (
-        _Walk(lane, lane.first, start)
-        for lane in lanes
-        if lane.first is not None and lane.bounds is not None and best.wanted.reached(lane.bounds)
-    )
-    ahead = [(walk.first, number, walk) for number, walk in enumerate(walks)]
+    ahead: list[tuple[Row, Lane | _Walk]] = [*lanes]
     heapify(ahead)
     while ahead:
-        first, number, walk = ahead[0]
-        if not walk.goes_on(best):
+        first, part = ahead[0]
+        if isinstance(part, Lane):
+            if not best.may_be_bettered(first, 0):
+                return None  # nor may any that is ahead of it
+            _open(ahead, part, best, start)
+        elif not part.goes_on(best):
             heappop(ahead)
         elif work.done > work.most:
             return first[:2]
         else:
-            walk.step(best, work)
-            heapreplace(ahead, (walk.first, number, walk))
+            part.step(best, work)
+            heapreplace(ahead, (part.first, part))
     return None
+
+
+def _open(ahead: list[tuple[Row, Lane | _Walk]], lane: Lane, best: Best, start: Place) -> None:
+    """Put the walk over a lane in its place, where an offer in it may keep what is wanted."""
+    if lane.bounds is not None and best.wanted.reached(lane.bounds):
+        walk = _Walk(lane, start)
+        heapreplace(ahead, (walk.first, walk))
+    else:
+        heappop(ahead)
 
 
 class _Walk:
@@ -94,11 +103,11 @@ class _Walk:
 
     __slots__ = ("_block", "_lane", "_row", "_run", "first")
 
-    def __init__(self, lane: Lane, first: Row, start: Place) -> None:
+    def __init__(self, lane: Lane, start: Place) -> None:
         self._lane = lane
-        if start <= first[:2]:
+        if lane.first is not None and start <= lane.first[:2]:
             self._run = self._block = self._row = 0
-            self.first = first
+            self.first: Row = lane.first
             return
         self._run = max(0, bisect_right(lane.runs, start, key=_place_of_run) - 1)
         blocks = lane.runs[self._run].blocks

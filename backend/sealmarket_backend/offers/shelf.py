@@ -62,10 +62,14 @@ class Shelf:
         """Whether some of it is sorted."""
         return isinstance(self.root, Split)
 
-    def lanes_for(self, wanted: Wanted) -> list[Lane]:
-        """Those in which an offer may keep every limit."""
+    def lanes_for(self, wanted: Wanted) -> list[tuple[Row, Lane]]:
+        """Those in which an offer may keep every limit, each with its cheapest offer."""
         needed = wanted.limits
-        return [lane for lane, limits in self.lanes.items() if (limits - needed) & GUARDS == GUARDS]
+        return [
+            (lane.first, lane)
+            for lane, limits in self.lanes.items()
+            if (limits - needed) & GUARDS == GUARDS and lane.first is not None
+        ]
 
     def put(self, row: Row) -> None:
         """Add an offer."""
