@@ -16,13 +16,14 @@ from sealmarket.protocol.orders import ComputeOrder, Request
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket_backend.offers import lane, resting, shelf
 from sealmarket_backend.offers.asking import answer, leaves_of, questions
-from sealmarket_backend.offers.clauses import GUARDS, LIMITS, Wanted, key_of, row_of
+from sealmarket_backend.offers.clauses import GUARDS, LIMITS, REACH, Wanted, key_of, most_of, row_of
 from sealmarket_backend.offers.resting import Progress, RestingOffers
 from sealmarket_backend.offers.shelf import Node, Split
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, Wei
 from sealmarket_enclave.protocol.numbers import Grade, Tee
 from tests import samples
 from tests.backend.orders import ASSET, NOW, RULES, asset_order, indexed, request
+from tests.steps import counted
 
 NONE = HexBytes(b"\x00" * 65)
 KEY = (ASSET, 1)
@@ -334,6 +335,27 @@ def test_a_lane_whose_offers_are_dearer_than_the_best_is_not_opened() -> None:
     assert got.looks < several
 
 
+def test_each_further_lane_costs_a_search_one_comparison() -> None:
+    book = RestingOffers(looks=10_000)
+    for sequence in range(1500):
+        seconds = sequence % 30
+        limits = {"max_run_seconds": 100 + seconds, "max_read_seconds": 130 - seconds}
+        put(book, offer(salt=sequence, **limits), sequence)
+    [fits_nowhere] = asked(request(min_penalty=Wei(1000)), on_sale(), book)
+    [group] = [group for roots in book._groups.values() for group in roots.values()]
+    costs = {}
+    for seconds in sorted(range(30), key=lambda number: number * 7 % 30):
+        [near_misses_all] = asked(request(run_seconds=101 + seconds, read_seconds=130 - seconds), on_sale(), book)
+        assert book.find(near_misses_all.wanted).row is None
+        sort_all(book)
+        steps, got = counted(book.find, fits_nowhere.wanted)
+        assert (got.row, got.unfinished, got.looks) == (None, None, 0)
+        costs[len(group.all.lanes)] = steps
+    [fewest, *_, most] = costs
+    assert most >= 10 * fewest
+    assert costs[most] - costs[fewest] <= 20 * (most - fewest)
+
+
 def test_the_lanes_of_a_shelf_are_bounded_however_many_requests_miss(small: None) -> None:
     book = RestingOffers()
     for sequence, order in enumerate(near_misses(300)):
@@ -493,21 +515,27 @@ class BookMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: hasattr(self, "book"))
     @invariant()
-    def every_part_knows_its_cheapest_offer(self) -> None:
+    def every_lane_knows_its_cheapest_offer_and_what_the_best_reaches(self) -> None:
         groups = [group for roots in self.book._groups.values() for group in roots.values()] if self.orders else []
         for group in groups:
             for one in (group.all, *group.by_capability.values(), *group.by_provider.values()):
                 assert sum(each.size for each in one.lanes) == one.size
-                cheapest_below(one.root)
+                assert {each for each in one.lanes if each.size} == {
+                    each for each in lanes_below(one.root) if each.size
+                }
+                for each, limits in one.lanes.items():
+                    assert each.first == min(each, default=None)
+                    assert all(most_of(limits, row[REACH]) == limits for row in each)
 
 
-def cheapest_below(node: Node) -> Any:
-    """The cheapest offer of a part, which the part and all below it know."""
-    parts = (node.rest, *node.parts.values()) if isinstance(node, Split) else ()
-    rows = node if isinstance(node, lane.Lane) else [row for row in map(cheapest_below, parts) if row]
-    cheapest = min(rows, default=None)
-    assert node.first == cheapest
-    return cheapest
+def lanes_below(node: Node) -> Iterator[lane.Lane]:
+    """The lanes into which offers are put, and those from which they are sorted."""
+    if not isinstance(node, Split):
+        yield node
+        return
+    yield node.rest
+    for part in node.parts.values():
+        yield from lanes_below(part)
 
 
 TestBook = BookMachine.TestCase

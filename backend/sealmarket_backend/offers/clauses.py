@@ -84,12 +84,6 @@ def first_missed(reached: Limits, needed: Limits) -> int:
     return _AT_GUARD[(missed & -missed).bit_length()] if missed else -1
 
 
-def demanded(needed: Limits, limits: Limits) -> int:
-    """The bits above the fields of those limits of which at least as much is needed: what misses one of them misses
-    what is needed."""
-    return ((needed | GUARDS) - limits) & GUARDS
-
-
 def most_of(one: Limits, other: Limits) -> Limits:
     """Of what two reach, the greater of each field."""
     kept = (one - (other & ~GUARDS)) & GUARDS

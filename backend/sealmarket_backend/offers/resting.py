@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import merge, nsmallest
-from itertools import islice
+from itertools import chain, islice
 
 from sealmarket_backend.offers.clauses import CAPABILITY, HASH, PROVIDER, REACH, Key, Limits, Row, Wanted
 from sealmarket_backend.offers.search import FROM_THE_FIRST, Best, Place, Work, search
@@ -172,8 +172,9 @@ class RestingOffers:
             best, work = Best(wanted), Work(self.looks)
             if kept := progress.best is not None and progress.best[HASH] in self._open:
                 best.look([progress.best])
-            parts = [shelf.root for group in self._groups_of(wanted) for shelf in _shelves_of(group, wanted)]
-            stopped = search(parts, best, work, progress.place)
+            shelves = [shelf for group in self._groups_of(wanted) for shelf in _shelves_of(group, wanted)]
+            lanes = chain.from_iterable(shelf.lanes_for(wanted) for shelf in shelves)
+            stopped = search(lanes, best, work, progress.place)
             self._sort_later(wanted, work)
             if stopped is not None:
                 return Found(None, Progress(stopped, best.row), work.done)

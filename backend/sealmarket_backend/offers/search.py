@@ -12,12 +12,10 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from itertools import count
+from heapq import heapify, heappop, heapreplace
 
 from sealmarket_backend.offers.clauses import GUARDS, REACH, Row, Wanted
 from sealmarket_backend.offers.lane import Block, Lane, Run, first_of_block, first_of_run
-from sealmarket_backend.offers.shelf import Node, Split
 
 Place = tuple[int, int]
 """Price and sequence."""
@@ -67,62 +65,37 @@ class Best:
         return price <= self.wanted.max_price and (price + unit * self.wanted.units, sequence) < self.rank
 
 
-def search(nodes: Iterable[Node], best: Best, work: Work, start: Place = FROM_THE_FIRST) -> Place | None:
+def search(lanes: Iterable[tuple[Row, Lane]], best: Best, work: Work, start: Place = FROM_THE_FIRST) -> Place | None:
     """Improve on the best so far, from a place on; returns the place to go on from, or None at the end.
 
-    However little it may look at, it comes further.
+    ``lanes``: each with its cheapest offer. However little it may look at, it comes further: what lies before the place
+    comes first, and is passed over without a look.
     """
-    ahead = _Ahead(best, work, start)
-    for node in nodes:
-        ahead.add(node)
-    while ahead.heap:
-        first, _, part = heappop(ahead.heap)
-        if not isinstance(part, _Walk):
-            if best.may_be_bettered(first, 0):
-                ahead.open(part)
-        elif part.goes_on(best):
+    ahead: list[tuple[Row, Lane | _Walk]] = [*lanes]
+    heapify(ahead)
+    while ahead:
+        first, part = ahead[0]
+        if isinstance(part, Lane):
+            if not best.may_be_bettered(first, 0):
+                return None  # nor may any that is ahead of it
+            _open(ahead, part, best, start)
+        elif not part.goes_on(best):
+            heappop(ahead)
+        elif work.done > work.most:
+            return first[:2]
+        else:
             part.step(best, work)
-            ahead.go_on(part)
-            if work.done > work.most and ahead.heap:
-                return ahead.heap[0][0][:2]
+            heapreplace(ahead, (part.first, part))
     return None
 
 
-class _Ahead:
-    """What a search has before it, in the order of the cheapest offer of each part."""
-
-    __slots__ = ("_best", "_numbers", "_start", "_work", "heap")
-
-    def __init__(self, best: Best, work: Work, start: Place) -> None:
-        self._best, self._work, self._start = best, work, start
-        self._numbers = count()
-        self.heap: list[tuple[Row, int, Node | _Walk]] = []
-
-    def add(self, node: Node) -> None:
-        """A lane or a split, whose turn is later. One that begins before the place from which the search goes on is
-        opened now, so that the search comes further."""
-        first = node.first
-        if first is None or not self._best.may_be_bettered(first, 0):
-            return
-        if first[:2] < self._start:
-            self.open(node)
-        else:
-            heappush(self.heap, (first, next(self._numbers), node))
-
-    def open(self, node: Node) -> None:
-        """The parts of a split, or the walk over a lane, where an offer in it may keep what is wanted."""
-        wanted = self._best.wanted
-        if isinstance(node, Split):
-            for part in node.parts_for(wanted):
-                self.add(part)
-        elif node.bounds is not None and wanted.reached(node.bounds):
-            self._work.done += 1
-            self.go_on(_Walk(node, self._start))
-
-    def go_on(self, walk: _Walk) -> None:
-        """Nothing where no offer ahead of it may be better than the best."""
-        if walk.goes_on(self._best):
-            heappush(self.heap, (walk.first, next(self._numbers), walk))
+def _open(ahead: list[tuple[Row, Lane | _Walk]], lane: Lane, best: Best, start: Place) -> None:
+    """Put the walk over a lane in its place, where an offer in it may keep what is wanted."""
+    if lane.bounds is not None and best.wanted.reached(lane.bounds):
+        walk = _Walk(lane, start)
+        heapreplace(ahead, (walk.first, walk))
+    else:
+        heappop(ahead)
 
 
 class _Walk:
@@ -147,10 +120,10 @@ class _Walk:
 
     def goes_on(self, best: Best) -> bool:
         """Whether an offer ahead may be better than the best."""
-        lane = self._lane
-        if self._run >= len(lane.runs) or lane.bounds is None:
+        bounds = self._lane.bounds
+        if bounds is None or self._run >= len(self._lane.runs):
             return False
-        return best.may_be_bettered(self.first, lane.bounds.unit)
+        return best.may_be_bettered(self.first, bounds.unit)
 
     def step(self, best: Best, work: Work) -> None:
         """Look at the next block, or pass over it, or over its whole run."""

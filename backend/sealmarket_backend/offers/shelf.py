@@ -1,23 +1,22 @@
 """Offers that one shelf holds, sorted into lanes by the clauses that past requests missed.
 
 A shelf begins as one lane. A request that looks at many offers of a lane in vain gives the lane its limits: from then
-on each offer lies in the lane of the first of those limits that it misses, or in the lane of those that miss none.
-One comparison of a request with those limits rules out the lanes of all that misses what the request needs as well, so
-that the next such request looks at none of them. Offers move a few at a time, by :meth:`Shelf.sort`, while searches and
-changes go on.
+on each offer lies in the lane of the first of those limits that it misses, or in the lane of those that miss none, so
+that what the best of a lane reaches misses what the next such request needs. A search holds a request against that
+figure of every lane, side by side, and opens the lanes that may fit. Offers move a few at a time, by
+:meth:`Shelf.sort`, while searches and changes go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from sealmarket_backend.offers.clauses import GUARD_OF, LIMITS, REACH, UNIT, Limits, Row, Wanted, demanded, first_missed
+from sealmarket_backend.offers.clauses import GUARDS, LIMITS, REACH, UNIT, Limits, Row, Wanted, first_missed
 from sealmarket_backend.offers.lane import Lane
 
 MOST_LANES = 256
-"""Of one shelf: a search may have to look at the bounds of all."""
+"""Of one shelf: a search holds its request against all of them."""
 _UNIT_PLACE = len(LIMITS)
 LEAST_SORTED = 64
 """A lane with fewer offers, a block, is not sorted."""
@@ -25,35 +24,16 @@ LEAST_SORTED = 64
 
 @dataclass(slots=True)
 class Split:
-    """Lanes of the offers that miss one of some limits. ``rest`` has those that were not sorted yet; ``first`` is the
-    cheapest offer, the oldest among equals."""
+    """Lanes of the offers that miss one of some limits. ``rest`` has those that were not sorted yet."""
 
     unit: int
     limits: Limits
     rest: Lane
-    first: Row | None
     parts: dict[int, Node] = field(default_factory=dict)
 
     def place(self, row: Row) -> int:
         """The first limit that an offer misses, the price of a unit before all; -1 where it misses none."""
         return _UNIT_PLACE if row[UNIT] > self.unit else first_missed(row[REACH], self.limits)
-
-    def let_go(self, row: Row) -> None:
-        """An offer has left."""
-        if self.first == row:
-            firsts = (part.first for part in (self.rest, *self.parts.values()))
-            self.first = min((first for first in firsts if first is not None), default=None)
-
-    def parts_for(self, wanted: Wanted) -> Iterator[Node]:
-        """Those in which an offer may keep what is wanted."""
-        yield self.rest
-        ruled_out = demanded(wanted.limits, self.limits)
-        for place, part in self.parts.items():
-            if place == _UNIT_PLACE:
-                if wanted.max_unit > self.unit:
-                    yield part
-            elif place < 0 or not ruled_out & GUARD_OF[place]:
-                yield part
 
 
 Node: TypeAlias = Lane | Split
@@ -68,8 +48,8 @@ class Shelf:
         lane = Lane()
         self.root: Node = lane
         self._unsorted: list[Split] = []
-        self.lanes: list[Lane] = [lane]
-        """All of them; some may be empty."""
+        self.lanes: dict[Lane, Limits] = {lane: 0}
+        """All of them, each with what the best of its offers reaches; some may be empty."""
         self.size = 0
 
     @property
@@ -82,6 +62,15 @@ class Shelf:
         """Whether some of it is sorted."""
         return isinstance(self.root, Split)
 
+    def lanes_for(self, wanted: Wanted) -> list[tuple[Row, Lane]]:
+        """Those in which an offer may keep every limit, each with its cheapest offer."""
+        needed = wanted.limits
+        return [
+            (lane.first, lane)
+            for lane, limits in self.lanes.items()
+            if (limits - needed) & GUARDS == GUARDS and lane.first is not None
+        ]
+
     def put(self, row: Row) -> None:
         """Add an offer."""
         self.size += 1
@@ -89,18 +78,17 @@ class Shelf:
 
     def take(self, row: Row) -> None:
         """Remove an offer that is here."""
-        node, above = self.root, list[Split]()
+        node = self.root
         while isinstance(node, Split):
-            above.append(node)
             if node.rest.take(row):
+                node = node.rest
                 break
             node = node.parts[node.place(row)]
         else:
             if not node.take(row):
                 raise KeyError(f"no offer {row[-1].hex()} on this shelf")
         self.size -= 1
-        for split in reversed(above):
-            split.let_go(row)
+        self._note(node)
 
     def sort_by(self, wanted: Wanted, lane: Lane) -> bool:
         """Have a lane sorted by the limits of a request that looked at many of its offers in vain; False where it is
@@ -110,7 +98,7 @@ class Shelf:
     def _split(self, lane: Lane, unit: int, limits: Limits) -> bool:
         if lane.size < LEAST_SORTED or len(self.lanes) + len(LIMITS) > MOST_LANES:
             return False
-        split = Split(unit, limits, lane, lane.first)
+        split = Split(unit, limits, lane)
         if not self._replace(lane, split):
             return False
         self._unsorted.append(split)
@@ -138,23 +126,27 @@ class Shelf:
             split = self._unsorted[0]
             if not split.rest.size:
                 del self._unsorted[0]
-                self.lanes.remove(split.rest)
+                del self.lanes[split.rest]
                 continue
             rows = split.rest.take_first()
             moved += len(rows)
+            self._note(split.rest)
             for row in rows:
                 self._put_below(split, row)
         return moved
 
     def _put_below(self, node: Node, row: Row) -> None:
         while isinstance(node, Split):
-            node.first = row if node.first is None else min(node.first, row)
             place = node.place(row)
             if place not in node.parts:
-                node.parts[place] = lane = Lane()
-                self.lanes.append(lane)
+                node.parts[place] = Lane()
             node = node.parts[place]
         node.put(row)
+        self._note(node)
+
+    def _note(self, lane: Lane) -> None:
+        """Keep what the best of a lane reaches, after a change of the lane."""
+        self.lanes[lane] = lane.bounds.limits if lane.bounds is not None else 0
 
     def _replace(self, lane: Lane, split: Split) -> bool:
         """Put a split where a lane was; False for a lane that is being sorted already."""
