@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from sealmarket.chain import Chain
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.client.party import Party
 from sealmarket.files import read_file
 from sealmarket.protocol.book import AddressBook, Committee

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
-from sealmarket.chain.contracts import members_hash
+from sealmarket.chain.committees import members_hash
 from sealmarket.operate.committees import Announced, CommitteeRefused, announce, read_next_committee
 from sealmarket.protocol.book import Committee, Member
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
