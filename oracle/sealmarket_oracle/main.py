@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import resource
@@ -199,6 +200,8 @@ def _serve(built: Built, config: Config) -> None:
     with closing(listen(config.host, config.port)) as listener:
         runner = Runner(node, config.poll_seconds)
         server = _server(node, runner, limits, tls)
+        gc.collect()
+        gc.freeze()  # libraries and the journal's index: no collection looks at them again
         runner.start(lambda: setattr(server, "should_exit", True))
         try:
             with serving_admin(_reporter(built, runner, config), *config.admin):

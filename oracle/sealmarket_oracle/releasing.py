@@ -1,8 +1,8 @@
 """Promises of a look at the chain, made together: one read of the heads, and one commit.
 
-The heads are read after everything else that a release waits for, once for all its jobs, and what is promised is
-written at once. So nothing that speaks against a release is older than sealing the shares of :data:`MOST_AT_ONCE` jobs
-takes, however many jobs there are.
+The heads are read after everything else that a release waits for, the store's answers among it, once for all its jobs,
+and what is promised is written at once. So nothing that speaks against a release is older than sealing the shares of
+:data:`MOST_AT_ONCE` jobs takes, however many jobs there are and however slow the store is.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from dataclasses import dataclass
 
 from sealmarket.chain.interface import ChainReader, ProvableView
 from sealmarket.chain.quorum import AtEndpoint
+from sealmarket.protocol.decisions import Outcome
 from sealmarket.protocol.wire import FindingNote
+from sealmarket.service.errors import ServiceError
 from sealmarket_enclave.protocol.job import JobSpec
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.answers import StopRecord
 from sealmarket_oracle.chain_record import JobRecord
 from sealmarket_oracle.documents import DocumentCache
-from sealmarket_oracle.gate.inputs import AppraisalInput, Defer, MarketRef
+from sealmarket_oracle.gate.inputs import AppraisalInput, Defer, JobDocuments, MarketRef
 from sealmarket_oracle.journal import Journal, NewPromise, OwnDecision, Promise
 from sealmarket_oracle.keys import NodeKeys
 from sealmarket_oracle.release import (
@@ -35,17 +37,21 @@ from sealmarket_oracle.release import (
 )
 
 _log = logging.getLogger("sealmarket.oracle")
-MOST_AT_ONCE = 16
+MOST_AT_ONCE = 64
 Heads = Sequence[AtEndpoint[tuple[AtHead, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A job that a quorum accepted, and that this node has promised nothing about."""
+    """A job that a quorum accepted, and that this node has promised nothing about.
+
+    ``shares``: what a release takes of the store, or why that is not at hand. A stop takes nothing of it.
+    """
 
     record: JobRecord
     case: AppraisalInput
     own: OwnDecision | None
+    shares: JobDocuments | Defer
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,16 @@ class Releasing:
         self._chain, self._journal, self._documents, self._keys = chain, journal, documents, keys
         self._market, self._timing, self._held = market, timing, held
 
+    def candidate(self, record: JobRecord, case: AppraisalInput, own: OwnDecision | None) -> Candidate:
+        """A job with what its release takes. The store may be slow, so it is asked before the heads are read."""
+        shares: JobDocuments | Defer = JobDocuments()
+        if own is not None and own.decision.outcome is Outcome.ACCEPTED:
+            try:
+                shares = self._documents.fetch_shares(self._market, case.committee, case.index, case.assets)
+            except ServiceError as error:
+                shares = Defer(error.message)  # a promise to stop is due all the same
+        return Candidate(record, case, own, shares)
+
     def heads(self, candidates: Sequence[Candidate]) -> Heads:
         """The state of all candidates at the newest block of each endpoint, now. Raises :class:`ChainError`."""
         specs = [candidate.record.spec for candidate in candidates]
@@ -104,8 +120,9 @@ class Releasing:
             self._chain.doubt(heads[alone].endpoint, heads[alone].block)
         match unanimous(verdicts):
             case Allow():
-                why = self._held(record.job_id)
-                return Due(candidate, None) if why is None else Defer(why)
+                if (why := self._held(record.job_id)) is not None:
+                    return Defer(why)
+                return candidate.shares if isinstance(candidate.shares, Defer) else Due(candidate, None)
             case Stop() as stop:
                 return Due(candidate, stop)
             case Defer() as verdict:
@@ -120,11 +137,10 @@ class Releasing:
         candidate = due.candidate
         if due.stop is not None:
             return _stop(candidate, due.stop.findings)
-        own, case = candidate.own, candidate.case
-        if own is None:
-            raise AssertionError("no release without an own decision")
-        documents = self._documents.fetch_shares(self._market, case.committee, case.index, case.assets)
-        release = seal_release(case, own.decision, own.enclave_key, documents, self._keys)
+        own, shares = candidate.own, candidate.shares
+        if own is None or isinstance(shares, Defer):
+            raise AssertionError("a release takes an own decision, and shares")
+        release = seal_release(candidate.case, own.decision, own.enclave_key, shares, self._keys)
         words = f"released {len(release.shares)} shares, sealed to the enclave"
         return Prepared(candidate=candidate, kind="release", body=release.raw, words=words)
 

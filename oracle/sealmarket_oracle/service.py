@@ -260,7 +260,9 @@ class Node:
         if record.quorum is None or record.accepted is None:
             return waits or Defer(NO_QUORUM)
         needed = confirmations_for_promise(case.committee)
-        return self._unproven("accepted", record.accepted, needed) or Candidate(record, case, own)
+        if (unproven := self._unproven("accepted", record.accepted, needed)) is not None:
+            return unproven
+        return self._releasing.candidate(record, case, own)
 
     # --- deciding ---------------------------------------------------------------------------------------------
 

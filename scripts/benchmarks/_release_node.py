@@ -130,6 +130,8 @@ class NodeProcess:
         for pipe in links.answered:
             threading.Thread(target=self._answer, args=(pipe,), name="answers", daemon=True).start()
         self.peers.start()
+        gc.collect()
+        gc.freeze()  # as a node does before its first look
         self._used = 0.0
         self._documents = dict(world.store.documents)
 

@@ -11,6 +11,7 @@ import pytest
 
 from sealmarket.chain.errors import Reverted
 from sealmarket.chain.memory import MemoryView
+from sealmarket.service.errors import ServiceUnavailable
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.errors import JournalUnwritable
 from sealmarket_oracle.journal import Journal
@@ -123,6 +124,58 @@ def test_a_release_waits_for_no_document_but_the_shares(world: World) -> None:
     del accepted.node._releasing._documents._held._items[policy], world.store.documents[policy]
     accepted.node.tick()
     assert accepted.states == ["released"]
+
+
+def _forget_documents(node: Node) -> None:
+    """As after a restart: every document is asked of the store again."""
+    held = node._releasing._documents._held
+    held._items.clear()
+    held._size = 0
+
+
+def test_an_owner_who_revokes_while_a_store_answers_slowly_is_heeded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted, honest = Accepted(world, 2), world.store.find_document
+    _forget_documents(accepted.node)
+    asked: list[Any] = []
+
+    def slow(name: Any) -> Any:
+        if not asked:
+            world.chain.revoke(accepted.assets[1].asset_id)  # mined while the store holds its answer back
+        asked.append(name)
+        return honest(name)
+
+    monkeypatch.setattr(world.store, "find_document", slow)
+    accepted.node.tick()
+    assert accepted.states == ["released", "stopped"]
+    assert asked
+
+
+def test_nothing_is_asked_of_the_store_once_the_heads_are_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted, honest = Accepted(world, 3), world.chain.heads
+    _forget_documents(accepted.node)
+    asked = Mock(side_effect=AssertionError("the store is asked after the heads"))
+
+    def heads(read: Any) -> Any:
+        monkeypatch.setattr(world.store, "find_document", asked)
+        return honest(read)
+
+    monkeypatch.setattr(world.chain, "heads", heads)
+    accepted.node.tick()
+    assert accepted.states == ["released"] * 3
+    assert not asked.called
+
+
+def test_a_store_that_is_away_holds_releases_up_and_no_stop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted = Accepted(world, 2)
+    _forget_documents(accepted.node)
+    away = ServiceUnavailable("store", "https://store.example", "no route")
+    monkeypatch.setattr(world.store, "find_document", Mock(side_effect=away))
+    world.chain.revoke(accepted.assets[1].asset_id)
+    accepted.node.tick()
+    assert accepted.states == ["decided", "stopped"]
+    assert "does not answer" in accepted.node.status(accepted.jobs[0]).reason
 
 
 def test_the_committee_is_read_once_for_all_jobs_of_a_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
