@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
 import pytest
 
 from sealmarket.chain.model import Account, Unbonding
@@ -22,9 +25,19 @@ TURNS = 24
 REGULAR, NEWCOMER = key(900), key(901)
 
 
+Opens = Callable[[KeeperSettings], Turncoats]
+
+
 @pytest.fixture
-def market() -> Turncoats:
-    return Turncoats(Database(None), DAY)
+def opens() -> Iterator[Opens]:
+    """Markets whose tables are closed with the test."""
+    with ExitStack() as opened:
+        yield lambda settings: Turncoats(opened.enter_context(Database(None)), settings)
+
+
+@pytest.fixture
+def market(opens: Opens) -> Turncoats:
+    return opens(DAY)
 
 
 def hours(market: Turncoats, *asked: Bytes32) -> list[float]:
@@ -99,8 +112,8 @@ def test_any_number_of_requests_on_the_coin_of_one_job_fails_in_no_block(market:
     assert not market.refused_by.total()
 
 
-def test_a_provider_that_moves_its_stake_away_takes_no_other_providers_jobs() -> None:
-    market, cheap = Turncoats(Database(None), KeeperSettings()), key(1)
+def test_a_provider_that_moves_its_stake_away_takes_no_other_providers_jobs(opens: Opens) -> None:
+    market, cheap = opens(KeeperSettings()), key(1)
     market.offer()
     market.offer(cheap, price=1)
     market.hostile = {account(cheap)}
@@ -112,9 +125,11 @@ def test_a_provider_that_moves_its_stake_away_takes_no_other_providers_jobs() ->
 
 
 @pytest.mark.parametrize("withdrew", [False, True])
-def test_a_provider_whose_stake_strangers_take_waits_for_none_and_one_that_withdrew_it_does(withdrew: bool) -> None:
+def test_a_provider_whose_stake_strangers_take_waits_for_none_and_one_that_withdrew_it_does(
+    opens: Opens, withdrew: bool
+) -> None:
     """Who had a match of its own before the keeper's in each block had a provider left out for up to six hours."""
-    market, provider = Turncoats(Database(None), KeeperSettings()), account(PROVIDER)
+    market, provider = opens(KeeperSettings()), account(PROVIDER)
     market.offer()
     market.drained.add(provider)
     if withdrew:
@@ -132,7 +147,7 @@ def test_a_provider_whose_stake_strangers_take_waits_for_none_and_one_that_withd
 @pytest.fixture
 def priced() -> Turncoats:
     """A market of twenty offers, the best of which takes any number of jobs at a price of 20."""
-    market = Turncoats(Database(None), KeeperSettings())
+    market = opens(KeeperSettings())
     for number in range(20):
         market.offer(key(number), price=20 + number)
     return market
@@ -238,9 +253,9 @@ def test_a_request_of_an_account_with_a_part_needs_no_place_in_the_line(market: 
     assert len(market.matched_at) < 8
 
 
-def test_matches_of_the_operators_own_provider_that_fail_are_bounded_too() -> None:
+def test_matches_of_the_operators_own_provider_that_fail_are_bounded_too(opens: Opens) -> None:
     own = KeeperSettings(gas_gwei_per_day=2_000_000, own_accounts=(account(PROVIDER).checksum,))
-    market = Turncoats(Database(None), own)
+    market = opens(own)
     dear = MATCH_GAS * GWEI
     market.offer(price=dear)
     for turn in range(40):
@@ -252,10 +267,10 @@ def test_matches_of_the_operators_own_provider_that_fail_are_bounded_too() -> No
     assert REFUSED_GAS < sum(market.refused_by.values()) * REFUSED_GAS <= shared + MATCH_GAS
 
 
-def test_accounts_with_a_settled_job_each_make_the_keeper_lose_no_more_than_its_day() -> None:
+def test_accounts_with_a_settled_job_each_make_the_keeper_lose_no_more_than_its_day(opens: Opens) -> None:
     """Accounts, each with one job of its own with itself, lost many times the day's gas."""
     own = KeeperSettings(gas_gwei_per_day=2_000_000, own_accounts=(account(PROVIDER).checksum,))
-    market, dear = Turncoats(Database(None), own), MATCH_GAS * GWEI
+    market, dear = opens(own), MATCH_GAS * GWEI
     market.offer(price=dear)
     for number in range(10, 20):
         name = account(key(number))
