@@ -145,7 +145,7 @@ def test_a_provider_whose_stake_strangers_take_waits_for_none_and_one_that_withd
 
 
 @pytest.fixture
-def priced() -> Turncoats:
+def priced(opens: Opens) -> Turncoats:
     """A market of twenty offers, the best of which takes any number of jobs at a price of 20."""
     market = opens(KeeperSettings())
     for number in range(20):
