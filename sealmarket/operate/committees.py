@@ -1,6 +1,6 @@
 """The committee of the next epoch: announced on chain by the committee's owner, and named by a new address book.
 
-Announced twice is announced once: a call that was interrupted is repeated, and goes on.
+Announced twice is announced once: a call that was interrupted is repeated once its block is final, and sends nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from sealmarket.chain import Chain
 from sealmarket.chain.committees import members_hash
+from sealmarket.chain.model import CommitteeState
+from sealmarket.chain.view import View
 from sealmarket.client.party import Party
 from sealmarket.files import read_file
 from sealmarket.protocol.book import AddressBook, Committee
@@ -79,21 +81,51 @@ def _require_new_keys(committee: Committee, book: AddressBook) -> None:
 
 
 def announce(chain: Chain, party: Party, committee: Committee) -> Announced:
-    """Announce a committee, unless the chain has it already, and name it in a copy of the address book.
+    """Announce a committee, unless a final block has it already, and name it in a copy of the address book.
+
+    The contract numbers epochs itself, and nothing takes one back: what the chain would name otherwise is not sent.
+    The address book is written from a final block.
 
     Raises:
-        CommitteeRefused: the chain's next epoch is another, or has other members.
+        CommitteeRefused: the chain's next epoch is another, has other members, or was announced in no final block yet.
         ChainError: as :meth:`Party.take`; only the committee's owner can.
     """
-    state = chain.at(chain.head()).committee(committee.epoch)
+    final = chain.at(chain.final())
+    state = final.committee(committee.epoch)
     if sent := state is None:
+        _require_next(final, committee.epoch, chain.book)
+        _require_next(chain.at(chain.head()), committee.epoch, chain.book)
         hashes = [keccak(member.hpke_public_key) for member in committee.members]
         signers = [member.signer for member in committee.members]
-        mined = party.take(chain.committee_contract.announce(signers, hashes, committee.threshold))
-        state = chain.at(mined.block).committee(committee.epoch)
-    if state is None or (state.members_hash, state.threshold) != (members_hash(committee), committee.threshold):
+        party.take(chain.committee_contract.announce(signers, hashes, committee.threshold), final=True)
+        state = chain.at(chain.final()).committee(committee.epoch)
+    if state is None or not _is(state, committee):
         raise CommitteeRefused(
             f"the chain's epoch {committee.epoch} has other members than this committee, or is not there",
             remedy="use the address book that names all epochs of the chain: `sealmarket chain status` compares them",
         )
     return Announced(replace(chain.book, committees=(*chain.book.committees, committee)), state.active_at, sent)
+
+
+def _require_next(view: View, epoch: int, book: AddressBook) -> None:
+    """Refuse to announce where the contract would give another number than this one, or gave it before."""
+    if view.committee(epoch) is not None:
+        raise CommitteeRefused(
+            f"epoch {epoch} was announced in a block that is not final yet; nothing was sent",
+            remedy="repeat the command once that block is final: it compares the members, and sends nothing",
+        )
+    before = next((one for one in book.committees if one.epoch == epoch - 1), None)
+    state = view.committee(epoch - 1)
+    if before is None or state is None or not _is(state, before):
+        raise CommitteeRefused(
+            f"epoch {epoch - 1} is not on chain as the address book names it, at block {view.block.number}, so"
+            f" this committee would not be epoch {epoch}; nothing was sent",
+            remedy="wait until its announcement is final, or use the address book that names all epochs of the chain:"
+            " `sealmarket chain status` compares them",
+        )
+
+
+def _is(state: CommitteeState, committee: Committee) -> bool:
+    """Whether the chain has this committee, with those of its members that were removed since."""
+    named = members_hash(committee, state.removed)
+    return (state.members_hash, state.threshold) == (named, committee.threshold)
