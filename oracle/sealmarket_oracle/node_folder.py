@@ -14,13 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import coincurve
 import msgspec
 
 from sealmarket.private_files import normalised, passphrase_forms, replace_private, write_private
-from sealmarket.protocol.book import Member
+from sealmarket.protocol.book import Member, is_reachable
 from sealmarket.sealing.keyfile import KeyFileError, KeyKind, read_key_file, write_key_file
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode, parse_json
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -128,8 +127,7 @@ def require_no_keys(folder: Path) -> None:
 
 def _require_reachable(url: str) -> None:
     """The URL stands in every address book, and cannot be changed there."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+    if not is_reachable(url):
         raise KeyFileRefused(
             f"{url!r:.200} is no URL where others reach a node",
             remedy="name one with --url: https://oracle-1.example.org, or http and a port on this machine",

@@ -16,10 +16,13 @@ from sealmarket.chain.model import CommitteeState
 from sealmarket.chain.view import View
 from sealmarket.client.party import Party
 from sealmarket.files import read_file
-from sealmarket.protocol.book import AddressBook, Committee
-from sealmarket_enclave.protocol.codec import decode
+from sealmarket.protocol.book import AddressBook, Committee, Member, is_reachable
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.sealed.errors import InvalidHpkeKey
+from sealmarket_enclave.sealed.hpke import PublicKey
+from sealmarket_enclave.sealed.shares import MIN_THRESHOLD
 
 
 class CommitteeRefused(SealmarketError):
@@ -39,7 +42,8 @@ def read_next_committee(path: Path, book: AddressBook) -> Committee:
     """Read the committee of the epoch after the book's newest: ``{"epoch", "threshold", "members"}``.
 
     Raises:
-        CommitteeRefused: no committee, another epoch's, or keys that are another member's or another epoch's.
+        CommitteeRefused: no committee, another epoch's, one that can never work (:func:`require_workable`), or another
+            epoch's keys.
     """
     try:
         found = decode(Committee, read_file(path))
@@ -56,28 +60,64 @@ def read_next_committee(path: Path, book: AddressBook) -> Committee:
             f"{path} is of epoch {found.epoch}, expected {newest + 1}: the address book's newest is {newest}",
             remedy="let each operator run `sealmarket oracle rotate`, or use the newest address book",
         )
-    if found.threshold > len(found.members):
-        raise CommitteeRefused(
-            f"{found.threshold} of {len(found.members)} nodes can never agree",
-            remedy="name a threshold that they reach",
-        )
+    require_workable(found)
     _require_new_keys(found, book)
     return found
 
 
+def require_workable(committee: Committee) -> None:
+    """Refuse a committee that no key can be dealt to: nothing takes back what was announced.
+
+    Raises:
+        CommitteeRefused: a threshold that no key is dealt at; a member without an account, a key that shares can be
+            sealed to, or a URL that others reach; two members that are one.
+    """
+    members = committee.members
+    if not MIN_THRESHOLD <= committee.threshold <= len(members):
+        raise CommitteeRefused(
+            f"keys are dealt at a threshold of {MIN_THRESHOLD} or more that the nodes reach, found"
+            f" {committee.threshold} of {len(members)}",
+            remedy="name at least two nodes, and a threshold that they reach",
+        )
+    for place, member in enumerate(members, start=1):
+        if wrong := _wrong_with(member):
+            raise CommitteeRefused(
+                f"member {place}, {member.signer}, {wrong}", remedy="name the member as its node printed it"
+            )
+    for what, found in (
+        ("signing key", {member.signer for member in members}),
+        ("HPKE key", {member.hpke_public_key for member in members}),
+        ("URL", {member.url.rstrip("/").lower() for member in members}),
+    ):
+        if len(found) != len(members):
+            raise CommitteeRefused(
+                f"two members have the same {what}", remedy="name each node once: one on two places counts twice"
+            )
+
+
+def _wrong_with(member: Member) -> str:
+    if member.signer == ZERO_ADDRESS:
+        return "has no signing key"
+    if not is_reachable(member.url):
+        return f"has no URL where others reach a node: {member.url!r:.200}"
+    try:
+        PublicKey(member.hpke_public_key)
+    except InvalidHpkeKey as error:
+        return f"has no HPKE key that shares can be sealed to: {error.message}"
+    return ""
+
+
 def _require_new_keys(committee: Committee, book: AddressBook) -> None:
-    """Keys are one member's, for one epoch: destroying those of an epoch has to leave nothing that opens its shares."""
+    """Keys are for one epoch: destroying those of an epoch has to leave nothing that opens its shares."""
     before = [member for one in book.committees for member in one.members]
-    signers = [member.signer for member in before]
-    keys = [member.hpke_public_key for member in before]
+    signers = {member.signer for member in before}
+    keys = {member.hpke_public_key for member in before}
     for member in committee.members:
         if member.signer in signers or member.hpke_public_key in keys:
             raise CommitteeRefused(
-                f"the keys of {member.signer} are another member's, or of another epoch",
-                remedy="name the member that `sealmarket oracle rotate` printed, once",
+                f"the keys of {member.signer} are of another epoch",
+                remedy="name the member that `sealmarket oracle rotate` printed",
             )
-        signers.append(member.signer)
-        keys.append(member.hpke_public_key)
 
 
 def announce(chain: Chain, party: Party, committee: Committee) -> Announced:

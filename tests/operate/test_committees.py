@@ -14,29 +14,42 @@ from sealmarket.chain.committees import members_hash
 from sealmarket.chain.model import CommitteeState
 from sealmarket.operate.committees import Announced, CommitteeRefused, announce, read_next_committee
 from sealmarket.protocol.book import Committee, Member
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
+from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Bytes32, HexBytes
+from sealmarket_enclave.sealed.hpke import PrivateKey
 from tests.client.test_owner import BOOK, COMMITTEE
 
 FIRST = COMMITTEE.members[0]
 
 
 def _member(number: int) -> Member:
-    key = HexBytes(bytes([number]) * len(FIRST.hpke_public_key))
-    return Member(signer=Address(bytes([number]) * 20), hpke_public_key=key, url="https://node")
+    key = HexBytes(PrivateKey.generate().public.raw)
+    return Member(signer=Address(bytes([number]) * 20), hpke_public_key=key, url=f"https://node-{number}.example.org")
+
+
+def _with(committee: Committee, **changes: Any) -> Committee:
+    """A committee whose first member is another."""
+    return replace(committee, members=(replace(committee.members[0], **changes), *committee.members[1:]))
 
 
 NEXT = Committee(epoch=2, threshold=2, members=tuple(map(_member, (11, 12, 13))))
+SMALL_ORDER = HexBytes(NEXT.members[0].hpke_public_key[:-32] + bytes(32))
 REFUSED = {
     "the present epoch": replace(NEXT, epoch=1),
     "an epoch that leaves one out": replace(NEXT, epoch=3),
     "a threshold that its nodes never reach": replace(NEXT, threshold=4),
-    "a signer of the epoch before": replace(
-        NEXT, members=(replace(NEXT.members[0], signer=FIRST.signer), *NEXT.members[1:])
-    ),
-    "an HPKE key of the epoch before": replace(
-        NEXT, members=(replace(NEXT.members[0], hpke_public_key=FIRST.hpke_public_key), *NEXT.members[1:])
-    ),
+    "a threshold at which no key is dealt": replace(NEXT, threshold=1),
+    "one node": replace(NEXT, threshold=1, members=NEXT.members[:1]),
+    "a signer of the epoch before": _with(NEXT, signer=FIRST.signer),
+    "an HPKE key of the epoch before": _with(NEXT, hpke_public_key=FIRST.hpke_public_key),
     "a member that stands there twice": replace(NEXT, members=(*NEXT.members, NEXT.members[0])),
+    "two members with one signing key": _with(NEXT, signer=NEXT.members[1].signer),
+    "two members with one HPKE key": _with(NEXT, hpke_public_key=NEXT.members[1].hpke_public_key),
+    "two members at one URL": _with(NEXT, url=NEXT.members[1].url + "/"),
+    "a member that is no account": _with(NEXT, signer=ZERO_ADDRESS),
+    "a member without an HPKE key": _with(NEXT, hpke_public_key=HexBytes(b"")),
+    "an HPKE key that is none": _with(NEXT, hpke_public_key=HexBytes(b"\xff" * 1216)),
+    "an HPKE key to which nothing can be sealed": _with(NEXT, hpke_public_key=SMALL_ORDER),
+    "a URL that is none": _with(NEXT, url="nowhere"),
 }
 
 
@@ -46,6 +59,11 @@ def test_a_committee_is_refused_with(case: str, tmp_path: Path) -> None:
     with pytest.raises(CommitteeRefused) as refused:
         read_next_committee(tmp_path / "committee.json", BOOK)
     assert refused.value.remedy
+
+
+def test_a_committee_that_can_work_is_read_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "committee.json").write_bytes(NEXT.canonical())
+    assert read_next_committee(tmp_path / "committee.json", BOOK) == NEXT
 
 
 @pytest.mark.parametrize("raw", [None, b"", b"[]", b'{"epoch": 2}'])

@@ -254,7 +254,9 @@ def _init(tmp_path: Path, *options: str, backup: str = "copy") -> Result:
     return CliRunner().invoke(app, [*arguments, "--passphrase-file", str(word), *options])
 
 
-@pytest.mark.parametrize("url", ["ftp://node", "node.example.org", "https://", "https://me:word@node", "http://n/?a"])
+@pytest.mark.parametrize(
+    "url", ["ftp://node", "http://[bad", "http://h:99999", "http://h ost", "http://h\n.org", "https://me:word@node"]
+)
 def test_no_keys_are_made_for_a_url_that_nobody_reaches(url: str, tmp_path: Path) -> None:
     refused = _init(tmp_path, "--url", url)
     assert isinstance(refused.exception, KeyFileRefused)
