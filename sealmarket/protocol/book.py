@@ -14,7 +14,7 @@ from sealmarket_enclave.protocol.numbers import U32, Positive8, Seconds
 from sealmarket_enclave.protocol.policy import CommitteeRef
 
 LONGEST_URL = 256
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?)(:[0-9]{1,5})?")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9][A-Za-z0-9._-]{0,252})(:[0-9]{1,5})?")
 """A name, an IPv4 address or an IPv6 address in brackets, and a port."""
 
 

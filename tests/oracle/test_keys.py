@@ -381,7 +381,9 @@ def _remote(fake: FakeSigner, url: str, dialect: Dialect = "web3signer") -> Remo
     return RemoteSigner(url, Address.parse(fake.account.address.lower()), dialect)
 
 
-@pytest.mark.parametrize("url", ["http://signer.example.org:9000", "ftp://127.0.0.1", "//127.0.0.1", "https://[bad", "https://h:99999"])
+@pytest.mark.parametrize(
+    "url", ["http://signer.example.org:9000", "ftp://127.0.0.1", "//127.0.0.1", "https://[bad", "https://h:99999"]
+)
 def test_a_signer_over_whose_url_others_read_along_is_refused(url: str) -> None:
     with pytest.raises(SignerFailed, match="https"):
         RemoteSigner(url, Address(bytes(20)), "web3signer")
