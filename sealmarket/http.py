@@ -245,15 +245,19 @@ def _no_answer(url: str, error: Exception) -> NoAnswer:
     return found
 
 
+NO_URL = "(no URL)"
+"""What :func:`redacted` says of a text without a scheme or a host, or with a port that is none."""
+
+
 def redacted(url: str) -> str:
     """A URL as it may be printed: scheme, host and port, and ``/…`` where more follows, which may be a key."""
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port
     except ValueError:
-        return "(no URL)"
+        return NO_URL
     if not parts.scheme or not host:
-        return "(no URL)"
+        return NO_URL
     shown = f"[{host}]" if ":" in host else host
     rest = "/…" if parts.path.strip("/") or parts.query or parts.fragment else ""
     return f"{parts.scheme}://{shown}{f':{port}' if port else ''}{rest}"
@@ -261,7 +265,10 @@ def redacted(url: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """Whether the URL names this machine by its loopback interface."""
-    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        host = (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:  # no URL at all
+        return False
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -94,9 +95,8 @@ def _bound(place: str) -> Iterator[socket.socket]:
             yield bound
         return
     path = Path(place)
-    with suppress(FileNotFoundError):
-        path.unlink()  # of a process that was killed: this one holds the state folder
     try:
+        _clear(path)
         bound = _socket(path)
     except OSError as error:
         raise InvalidConfig(f"admin is {place}: {error.strerror}", remedy="name another place for it") from error
@@ -104,8 +104,34 @@ def _bound(place: str) -> Iterator[socket.socket]:
         yield bound
     finally:
         bound.close()
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
+            if stat.S_ISSOCK(path.lstat().st_mode):
+                path.unlink()
+
+
+def _clear(path: Path) -> None:
+    """Remove the socket that a killed process left. Anything else stays: it may be a key.
+
+    Raises:
+        InvalidConfig: another kind of file is there, or a program answers at that socket.
+        OSError: the place cannot be looked at.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise InvalidConfig(f"admin is {path}, which is no socket", remedy="name a place where no file is")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, _short(path) as short:
+        probe.settimeout(_SECONDS)
+        try:
+            probe.connect(short)
+        except ConnectionRefusedError:
             path.unlink()
+            return
+        except OSError:
+            pass  # one that is slow, of another kind or of another user: not this node's
+    raise InvalidConfig(f"admin is {path}, where a program answers", remedy="name another place, or end that program")
 
 
 def _socket(path: Path) -> socket.socket:

@@ -114,6 +114,7 @@ def rotate(
     signer: SignerUrl = None,
     signer_address: SignerAddress = None,
     signer_dialect: SignerDialect = "web3signer",
+    config: Annotated[Path | None, typer.Option(help="The present node's TOML file, if it names key files.")] = None,
 ) -> None:
     """Make the keys of the next epoch beside the present ones, back them up, and print their member.
 
@@ -128,8 +129,13 @@ def rotate(
     from sealmarket_oracle.passphrase import passphrase
 
     external = _external(signer, signer_address, signer_dialect) if signer else None
-    present = node_folder.load_record(folder / node_folder.NODE_FILE)
-    node_folder.require_next_signer(folder, present, external)
+    paths = node_folder.KeyPaths.in_folder(folder)
+    if config is not None:
+        from sealmarket_oracle.config import load
+
+        paths = load(config).keys
+    present = node_folder.load_record(paths.node)
+    node_folder.require_next_signer(paths.signer, present, external)
     node_folder.require_no_keys(to)
     backups.require_free(backup)
     word = passphrase(passphrase_file, confirm=True)

@@ -21,7 +21,7 @@ from sealmarket.chain.endpoints import endpoints_of, relative_to
 from sealmarket.chain.errors import EndpointsRefused
 from sealmarket.chain.quorum import MOST_AHEAD, ChainTrust
 from sealmarket.files import read_file, read_text_file
-from sealmarket.http import is_loopback
+from sealmarket.http import NO_URL, is_loopback, redacted
 from sealmarket.protocol.book import AddressBook
 from sealmarket_enclave.protocol.codec import Address, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
@@ -209,7 +209,8 @@ def _issuers(named: Any) -> frozenset[Address]:
 def _server(values: Mapping[str, Any], name: str) -> str:
     """A server of collateral: none, the vendor's own, or the URL of a cache."""
     server = str(values.get(name, ""))
-    if server in ("", VENDOR) or server.startswith("https://") or is_loopback(server):
+    private = server.startswith("https://") or is_loopback(server)
+    if server in ("", VENDOR) or (private and redacted(server) != NO_URL and server.isprintable()):
         return server
     raise InvalidConfig(
         f'{name} is neither "{VENDOR}", https nor on this machine: {server[:200]}',

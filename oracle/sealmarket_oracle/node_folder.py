@@ -14,13 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import coincurve
 import msgspec
 
 from sealmarket.private_files import normalised, passphrase_forms, replace_private, write_private
-from sealmarket.protocol.book import Member
+from sealmarket.protocol.book import Member, is_reachable
 from sealmarket.sealing.keyfile import KeyFileError, KeyKind, read_key_file, write_key_file
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode, parse_json
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -81,39 +80,74 @@ def make(
 ) -> NodeRecord:
     """Make both keys in a folder of mode 0700, or the HPKE key alone beside an external signer.
 
+    Where that fails, as on a full disk, no file that was made stays: no share was sealed to it.
+
     Raises:
         KeyFileRefused: a key file is there already, or no one could reach the node at the URL.
     """
     _require_reachable(url)
     require_no_keys(folder)
+    new = not folder.exists()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    paths = KeyPaths.in_folder(folder)
+    made: list[Path] = []
+    try:
+        return _make(KeyPaths.in_folder(folder), made, url, epoch, passphrase, external, light=light)
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _make(
+    paths: KeyPaths,
+    made: list[Path],
+    url: str,
+    epoch: int,
+    passphrase: str,
+    external: RemoteSigner | None,
+    *,
+    light: bool,
+) -> NodeRecord:
+    """``made``: the files of this call, one by one as they are on disk; another process's are never among them."""
     log_n = LIGHT_LOG_N if light else _SCRYPT_LOG_N
     hpke = PrivateKey.generate()
     signer: NodeSigner = external or _new_signer(paths.signer, passphrase, log_n)
     if external is not None:
         write_private(paths.signer, msgspec.json.encode(external.file))
+    made.append(paths.signer)
     about = {"node": str(signer.address), "epoch": str(epoch)}
     write_key_file(paths.hpke, KeyKind.NODE_KEY, hpke.secret_bytes(), about=about, passphrase=passphrase, log_n=log_n)
+    made.append(paths.hpke)
     member = Member(signer=signer.address, hpke_public_key=HexBytes(hpke.public.raw), url=url)
     record = NodeRecord(epoch=epoch, member=member, journal=Bytes32(secrets.token_bytes(32)))
     write_private(paths.node, record.canonical())
     return record
 
 
-def require_next_signer(folder: Path, present: NodeRecord, external: RemoteSigner | None) -> None:
+def require_next_signer(signer: Path, present: NodeRecord, external: RemoteSigner | None) -> None:
     """Refuse another epoch's keys that move the signing key out of its program unasked, or take the present one again.
 
+    ``signer``: the file of the present signing key.
+
     Raises:
-        KeyFileRefused: another program holds the present key and no other account of it is named.
+        KeyFileRefused: another program holds the present key and no other account of it is named; or the file is
+            absent, so that it does not say who holds the key.
     """
     if external is not None and external.address == present.member.signer:
         raise KeyFileRefused(
             f"{external.address} signs for epoch {present.epoch}", remedy="make another account in the signer"
         )
-    if external is None and (path := folder / SIGNER_FILE).exists() and (held := signer_of(read(path))) is not None:
+    if external is None and not signer.exists():
         raise KeyFileRefused(
-            f"the signing key of {folder} is in another program, {held!r}",
+            f"{signer} is absent, so it does not say who holds the signing key of epoch {present.epoch}",
+            remedy="name the present node's TOML file, which says where signer_key is: --config; or --signer",
+        )
+    if external is None and (held := signer_of(read(signer))) is not None:
+        raise KeyFileRefused(
+            f"the signing key of {signer} is in another program, {held!r}",
             remedy="name the account that it has for the next epoch: --signer URL --signer-address 0x…;"
             f" or `sealmarket oracle init --epoch {present.epoch + 1}` keeps the next key in a keystore",
         )
@@ -128,8 +162,7 @@ def require_no_keys(folder: Path) -> None:
 
 def _require_reachable(url: str) -> None:
     """The URL stands in every address book, and cannot be changed there."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+    if not is_reachable(url):
         raise KeyFileRefused(
             f"{url!r:.200} is no URL where others reach a node",
             remedy="name one with --url: https://oracle-1.example.org, or http and a port on this machine",

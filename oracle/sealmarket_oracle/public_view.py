@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from sealmarket.http import HttpClient, HttpError, redacted
+from sealmarket.protocol.decisions import Decision, Outcome, grade_name
 from sealmarket.protocol.moments import moment
 from sealmarket.protocol.wire import FindingNote, NodeInfo, NodeStatus, SignedDecision
 from sealmarket_enclave.protocol.codec import Shape, decode
@@ -91,10 +92,11 @@ def job_lines(status: NodeStatus) -> Iterator[str]:
 
 def _decision_lines(signed: SignedDecision) -> Iterator[str]:
     decision, detail = signed.decision, signed.detail
-    outcome, grade = decision.outcome.name.lower(), Grade(decision.grade)
-    judged = f" of TCB {detail.tcb_status}" if detail.tcb_status else ""
-    shown = "SIMULATED evidence" if grade is Grade.SIMULATED else f"evidence of grade {grade.name.lower()}"
-    yield f"decided  {outcome}, on {shown}{judged}; in epoch {decision.epoch}, good until {moment(decision.expiry)}"
+    stood = _stood_on(decision, detail.tcb_status)
+    yield (
+        f"decided  {decision.outcome.name.lower()}{stood}; in epoch {decision.epoch},"
+        f" good until {moment(decision.expiry)}"
+    )
     yield f"  it stood on block {detail.block_number}, {detail.block_hash}, with collateral of: {detail.collateral}"
     if detail.advisories:
         yield f"  the vendor's advisories that apply: {', '.join(detail.advisories)}"
@@ -102,6 +104,17 @@ def _decision_lines(signed: SignedDecision) -> Iterator[str]:
         yield f"  recalled by the statement {recalled}"
     yield from _notes("because", detail.findings)
     yield from _notes("warning", detail.warnings)
+
+
+def _stood_on(decision: Decision, tcb_status: str) -> str:
+    """The evidence that an acceptance stands on, by the grade and TCB that the node says; a refusal stands on none."""
+    judged = f" of TCB {tcb_status}" if tcb_status else ""
+    if decision.outcome is not Outcome.ACCEPTED:
+        return f", on evidence{judged}" if judged else ""
+    if decision.grade == Grade.SIMULATED:
+        return f", on SIMULATED evidence{judged}"
+    known = decision.grade in set(Grade)
+    return f", on evidence of {'grade ' if known else ''}{grade_name(decision.grade)}{judged}"
 
 
 def _notes(word: str, notes: Iterable[FindingNote]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from sealmarket.http import HttpClient, HttpError, is_loopback, redacted
+from sealmarket.http import NO_URL, HttpClient, HttpError, is_loopback, redacted
 from sealmarket.protocol.signatures import require_signer
 from sealmarket.protocol.typed_data import typed_data
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, parse_json
@@ -61,7 +61,8 @@ class RemoteSigner:
 
     def __init__(self, url: str, address: Address, dialect: Dialect, *, seconds: float = SIGNING_SECONDS) -> None:
         """Raises :class:`SignerFailed` for a URL over which others could read along."""
-        if not url.startswith("https://") and not (url.startswith("http://") and is_loopback(url)):
+        private = url.startswith("https://") or (url.startswith("http://") and is_loopback(url))
+        if not private or redacted(url) == NO_URL or not url.isprintable():
             raise SignerFailed("the signer's URL", "https://, or http:// on this machine", redacted(url))
         self.address, self._url, self._dialect, self._seconds = address, url, dialect, seconds
         self._ids = itertools.count(1)

@@ -27,6 +27,7 @@ from sealmarket.attestation.policy.rules import AppraisalPolicy
 from sealmarket.client import AssetWish, DraftTerms, JobLimits, PolicyDraft, SealedAsset, create_result_key
 from sealmarket.client.jobs import JobRecord, read_job, reasons_in_words
 from sealmarket.protocol.capability import Capability
+from sealmarket.protocol.decisions import grade_name
 from sealmarket.protocol.transitions import Status
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Uint64, to_builtins
 from sealmarket_enclave.protocol.numbers import Grade, JobId, Tee
@@ -250,7 +251,7 @@ def _show_signers(story: Story, record: JobRecord) -> None:
         raise StoryBroken("an accepted job without a decision")
     nodes = " and ".join(map(str, record.decided.signers))
     story.console.say(
-        f"[dim]signed by nodes {nodes}; grade [bold yellow]{Grade(decision.grade).name}[/]: "
+        f"[dim]signed by nodes {nodes}; grade [bold yellow]{grade_name(decision.grade).upper()}[/]: "
         "a development root stands behind it, no hardware[/]",
         indent=5,
     )

@@ -292,8 +292,8 @@ class Sender:
         self._watches.pop(entry.hash, None)
 
     def _land(self, entry: Entry, final: bool) -> Landed:
-        """The one of its family that is in a block."""
-        watch = Watch(self._timeout)
+        """The one of its family that is in a block; a final one takes as long again as the chain's blocks do."""
+        watch = Watch(self._timeout + (self._chain.book.timing.finality_seconds if final else 0))
         while (found := self._glance(entry, watch, final)) is None:
             if watch.over():
                 last = watch.last.message if watch.last else ""

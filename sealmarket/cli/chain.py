@@ -129,7 +129,8 @@ def announce_epoch(
 ) -> None:
     """Announce the committee of the next epoch. The committee's owner alone can.
 
-    Jobs are matched under it after the market's delay. Called again, it sends nothing and writes the address book.
+    Jobs are matched under it after the market's delay. It waits until the announcement is final. Called again, it sends
+    nothing, and writes the address book.
 
     Example: sealmarket chain announce-epoch committee-2.json --out market-2.json --key-file owner.key
     """

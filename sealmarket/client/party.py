@@ -53,12 +53,13 @@ class Party:
         self.require_market()
         return self._sender.send_in_order(*calls)
 
-    def take(self, call: Call) -> Mined:
+    def take(self, call: Call, *, final: bool = False) -> Mined:
         """Send a call that takes back what was given: coin, stake, an order, a version.
 
         It carries no value, and works for a market of another release too, whose money must stay within reach.
+        ``final``: wait until its block is.
         """
-        return self._sender.send(call)
+        return self._sender.send(call, final=final)
 
     def sign(self, statement: TypedShape) -> HexBytes:
         """Sign a statement of the market's domain. Raises :class:`MarketNotVerified`: nothing was signed."""

@@ -22,6 +22,7 @@ from sealmarket.attestation.policy.verify import authenticate
 from sealmarket.attestation.raw import parse_endorsements, parse_raw
 from sealmarket.chain import Block
 from sealmarket.inference.errors import ServiceNotProven
+from sealmarket.protocol.decisions import grade_name
 from sealmarket.protocol.services import ServiceDocument
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import EvidencePackage
@@ -247,7 +248,7 @@ def _facts(
         workload=spec.workload_digest,
         weights=weights_hash(seal.content_root for seal in bundle.seals),
         provider=spec.provider,
-        grade=Grade(core.grade).name.lower(),
+        grade=grade_name(core.grade),
         tee=package.tee.slug,
         quote_sha256=sha256(package.quote),
         registers=registers,

@@ -41,8 +41,9 @@ from sealmarket.chain.outbox import per_user_folder
 from sealmarket.chain.rpc import Rpc, quantity
 from sealmarket.chain.sender import Sending
 from sealmarket.client.accounts import load_account
+from sealmarket.operate.committees import require_workable
 from sealmarket.operate.inspect import Remote, inspect, parse_finality
-from sealmarket.protocol.book import Committee, FinalityRule, Member, Timing, Windows
+from sealmarket.protocol.book import Committee, FinalityRule, Member, Timing, Windows, is_reachable
 from sealmarket.protocol.timing import HOLD_RATE, YEAR
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Uint64, Wei, decode
 from sealmarket_enclave.protocol.errors import SealmarketError
@@ -213,6 +214,9 @@ def _counted_on(stated: int | None, found: Remote, progress: Path) -> int:
 
 
 def _settings(options: argparse.Namespace, found: Remote, progress: Path) -> Settings:
+    for option, url in (("--backend", options.backend), ("--store", options.store or options.backend)):
+        if not is_reachable(url):
+            raise DeploymentFailed("the address book", f"{option} is no URL: {url!r:.200}", "name one that users reach")
     fees = dict(options.fee or [(ZERO_ADDRESS, Wei(10**13))])
     return Settings(
         finality=options.finality,
@@ -247,10 +251,12 @@ def _committee(path: Path, threshold: int | None) -> Committee:
         raise DeploymentFailed("the committee", f"{path} lists members only", remedy)
     else:
         members, least = decode(tuple[Member, ...], raw), threshold
-    if not 0 < least <= len(members):
+    if not members or not 0 < least < 1 << 8:
         what = f"threshold {least} of {len(members)} members"
-        raise DeploymentFailed("the committee", what, "at least one, at most all of them")
-    return Committee(epoch=1, threshold=least, members=members)
+        raise DeploymentFailed("the committee", what, "at least two, at most all of them")
+    committee = Committee(epoch=1, threshold=least, members=members)
+    require_workable(committee)
+    return committee
 
 
 # --- options ------------------------------------------------------------------------------------------------

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import IPv6Address
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 
 from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Shape, Uint64
 from sealmarket_enclave.protocol.numbers import U32, Positive8, Seconds
 from sealmarket_enclave.protocol.policy import CommitteeRef
+
+LONGEST_URL = 256
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9][A-Za-z0-9._-]{0,252})(:[0-9]{1,5})?")
+"""A name, an IPv4 address or an IPv6 address in brackets, and a port."""
 
 
 class FinalityRule(Shape, frozen=True, kw_only=True):
@@ -31,6 +38,23 @@ class Member(Shape, frozen=True, kw_only=True):
     signer: Address
     hpke_public_key: HexBytes
     url: str
+
+
+def is_reachable(url: str) -> bool:
+    """Whether others can ask a node or a store at a URL: it stands in every address book, and cannot be changed there.
+
+    http or https, a host, no user, query or fragment; nothing that a terminal or a header reads as something else.
+    """
+    plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= LONGEST_URL
+    if not plain or any(mark in url for mark in "@?#\\"):
+        return False
+    try:
+        parts = urlsplit(url)
+        if parts.netloc.startswith("["):
+            IPv6Address(parts.hostname or "")
+        return parts.scheme in ("http", "https") and bool(_HOST.fullmatch(parts.netloc)) and parts.port != 0
+    except ValueError:  # an IPv6 address that is none, a port beyond 65535
+        return False
 
 
 class Committee(Shape, frozen=True, kw_only=True):

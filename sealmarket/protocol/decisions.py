@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint
 from sealmarket_enclave.protocol.eip712 import TypedShape
-from sealmarket_enclave.protocol.numbers import U8, U32, JobId, Timestamp
+from sealmarket_enclave.protocol.numbers import U8, U32, Grade, JobId, Timestamp
 
 
 class Outcome(IntEnum):
@@ -19,6 +19,11 @@ class Outcome(IntEnum):
     TERMS_REFUSED = 4
     INPUT_REFUSED = 5
     EVIDENCE_WITHHELD = 6
+
+
+def grade_name(grade: int) -> str:
+    """A grade as a stranger's document has it, for people: refusals have 0, and a number that no grade has is shown."""
+    return Grade(grade).slug if grade in set(Grade) else f"grade {grade}"
 
 
 class Decision(TypedShape, frozen=True, kw_only=True):

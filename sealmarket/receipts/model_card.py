@@ -17,6 +17,7 @@ from msgspec import Meta, field
 
 from sealmarket.client.errors import ClientError
 from sealmarket.client.written import iso
+from sealmarket.protocol.decisions import grade_name
 from sealmarket.protocol.purposes import purposes_of
 from sealmarket.receipts.bundle import ProofBundle
 from sealmarket.receipts.model import Conclusion, Report
@@ -119,7 +120,7 @@ def model_card(
         workload_summary=workload.manifest.summary if workload else "",
         purposes=tuple(one.name.lower() for one in purposes_of(bundle.spec.purpose)),
         tee=bundle.spec.tee.slug,
-        grade=Grade(bundle.core.grade).slug,
+        grade=grade_name(bundle.core.grade),
         evidence_hash=bundle.evidence_hash,
         receipt_hash=keccak(bundle.receipt),
         result_hash=bundle.settlement.settlement.result_hash,

@@ -14,7 +14,7 @@ from sealmarket.chain.events import JobChallenged
 from sealmarket.client.draft import allow_root
 from sealmarket.client.jobs import JobRecord
 from sealmarket.protocol.book import Committee, Timing, Windows
-from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.decisions import Outcome, grade_name
 from sealmarket.protocol.timing import least_settle_window, longest_use
 from sealmarket.protocol.transitions import Status
 from sealmarket.receipts.bundle import ProofBundle, ReleaseProof
@@ -270,7 +270,7 @@ def _receipt(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
     yield same("it names exactly the job's inputs", inputs, named_inputs)
     simulated = "simulated" in predicate.platform.lower() or "virtual" in predicate.platform.lower()
     honest = simulated == (core.grade == Grade.SIMULATED)
-    yield holds("it calls simulated evidence simulated", honest, _grade_name(core.grade), predicate.platform)
+    yield holds("it calls simulated evidence simulated", honest, grade_name(core.grade), predicate.platform)
 
 
 def _outcome(bundle: ProofBundle) -> str:
@@ -349,11 +349,7 @@ def _settled(bundle: ProofBundle, trusted: Trusted) -> Iterator[Check]:
 
 
 def _reached(what: str, least: int, found: int) -> Check:
-    return holds(what, found >= least, f"{_grade_name(least)} or better", _grade_name(found))
-
-
-def _grade_name(grade: int) -> str:
-    return Grade(grade).name.lower() if grade in set(Grade) else f"grade {grade}"
+    return holds(what, found >= least, f"{grade_name(least)} or better", grade_name(found))
 
 
 def settled_commitment(bundle: ProofBundle, record: JobRecord) -> bytes:

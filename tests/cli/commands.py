@@ -17,6 +17,7 @@ from sealmarket.protocol.book import Member
 from sealmarket.workloads.wheels import build
 from sealmarket_enclave.protocol.codec import Address, HexBytes
 from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.sealed.hpke import PrivateKey
 from tests.client.bundles import Case
 from tests.enclave.workload.bundles import bundle
 
@@ -126,8 +127,15 @@ def make_files(folder: Path) -> None:
     stated = Advisory(title="t", applies_from=0, targets=(Target(tee="tdx"),))
     (folder / "advisory.json").write_bytes(stated.canonical())
     case = Case().book.committees[0]
-    member = Member(signer=Address(b"\x0b" * 20), hpke_public_key=HexBytes(b"\x0b" * 1216), url=CLOSED)
-    following = replace(case, epoch=case.epoch + 1, threshold=1, members=(member,))
+    members = tuple(
+        Member(
+            signer=Address(bytes([seat]) * 20),
+            hpke_public_key=HexBytes(PrivateKey.generate().public.raw),
+            url=f"{CLOSED}/{seat}",
+        )
+        for seat in (11, 12)
+    )
+    following = replace(case, epoch=case.epoch + 1, threshold=2, members=members)
     (folder / "committee.json").write_bytes(following.canonical())
     create_result_key(folder / "result.key", confirm_unencrypted=True)
     (folder / "account.key").write_text("11" * 32)

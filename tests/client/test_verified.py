@@ -40,7 +40,7 @@ class Wallet:
     def __init__(self, _chain: object, account: Any, **_options: object) -> None:
         self.address = Address.parse(account.address.lower())
 
-    def send(self, call: Any) -> Any:
+    def send(self, call: Any, *, final: bool = False) -> Any:
         type(self).sent.append(call.describe())
         return "mined"
 

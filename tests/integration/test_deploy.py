@@ -24,7 +24,9 @@ from tests.integration.market import ETHER, development_account
 def committee(path: Path, epoch: int = 1, first: int = 1) -> Path:
     members = tuple(
         Member(
-            signer=Address(bytes([n]) * 20), hpke_public_key=HexBytes(PrivateKey.generate().public.raw), url="http://n"
+            signer=Address(bytes([n]) * 20),
+            hpke_public_key=HexBytes(PrivateKey.generate().public.raw),
+            url=f"http://n{n}",
         )
         for n in range(first, first + 3)
     )

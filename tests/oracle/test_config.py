@@ -44,6 +44,7 @@ REFUSED = {
     "a key without its certificate": {"tls_key": '"key.pem"'},
     "a journal that is nowhere": {"journal": '""'},
     "more endpoints that agree than there are": {"agree": "2"},
+    "collateral of a server that is no URL": {"collateral_intel": '"https://[bad"'},
     "collateral of a server without TLS": {"collateral_intel": '"http://pccs.example"'},
     "collateral of a server by its name": {"collateral_amd": '"kdsintf.amd.com"'},
     "peers that may be asked": {"collateral_peers": '"maybe"'},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -254,7 +256,9 @@ def _init(tmp_path: Path, *options: str, backup: str = "copy") -> Result:
     return CliRunner().invoke(app, [*arguments, "--passphrase-file", str(word), *options])
 
 
-@pytest.mark.parametrize("url", ["ftp://node", "node.example.org", "https://", "https://me:word@node", "http://n/?a"])
+@pytest.mark.parametrize(
+    "url", ["ftp://node", "http://[bad", "http://h:99999", "http://h ost", "http://h\n.org", "https://me:word@node"]
+)
 def test_no_keys_are_made_for_a_url_that_nobody_reaches(url: str, tmp_path: Path) -> None:
     refused = _init(tmp_path, "--url", url)
     assert isinstance(refused.exception, KeyFileRefused)
@@ -304,6 +308,55 @@ def test_a_rotation_takes_the_next_account_of_the_signer_and_never_moves_the_key
     assert (record.epoch, record.member.signer) == (2, Address.parse(later.account.address.lower()))
 
 
+def test_a_rotation_whose_present_signing_key_is_elsewhere_looks_there_or_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``signer_key`` of the TOML file names it: without the file nothing says that another program holds the key."""
+    word = _file(tmp_path / "word", WORD.encode())
+    remote = RemoteSigner("http://127.0.0.1:9", Address(b"\x01" * 20), "web3signer")
+    node_folder.make(tmp_path / "node", "http://node", 1, WORD, external=remote, light=True)
+    elsewhere = (tmp_path / "node" / SIGNER_FILE).rename(tmp_path / "held.json")
+    keys = KeyPaths(elsewhere, tmp_path / "node" / HPKE_FILE, tmp_path / "node" / NODE_FILE)
+    monkeypatch.setattr("sealmarket_oracle.config.load", lambda _path: SimpleNamespace(keys=keys))
+    command = ["rotate", str(tmp_path / "node"), str(tmp_path / "next"), "--backup", str(tmp_path / "copy")]
+    command += ["--passphrase-file", str(word)]
+    for options, said in (([], "is absent"), (["--config", "node.toml"], "in another program")):
+        refused = CliRunner().invoke(app, [*command, *options])
+        assert isinstance(refused.exception, KeyFileRefused)
+        assert said in refused.exception.message
+    assert not (tmp_path / "next").exists()
+
+
+@pytest.mark.parametrize("full", ["hpke", "node"])
+def test_keys_that_a_full_disk_left_unfinished_are_removed(
+    full: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    real = write_private
+    with monkeypatch.context() as patched:
+        if full == "hpke":
+            patched.setattr(node_folder, "write_key_file", fail)
+        else:
+            patched.setattr(node_folder, "write_private", lambda p, r: fail() if p.name == NODE_FILE else real(p, r))
+        with pytest.raises(OSError, match="No space"):
+            node_folder.make(tmp_path / "node", "http://node", 1, WORD, light=True)
+    assert not (tmp_path / "node").exists()
+    assert node_folder.make(tmp_path / "node", "http://node", 1, WORD, light=True).epoch == 1
+
+
+def test_a_key_that_another_process_made_meanwhile_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "node").mkdir()
+    _file(tmp_path / "node" / SIGNER_FILE, b"another's")
+    monkeypatch.setattr(node_folder, "require_no_keys", lambda _folder: None)
+    with pytest.raises(FileExistsError):
+        node_folder.make(tmp_path / "node", "http://node", 1, WORD, light=True)
+    assert (tmp_path / "node" / SIGNER_FILE).read_bytes() == b"another's"
+
+
 def test_init_prints_the_member_that_a_committee_names_after_the_backup_was_tried(tmp_path: Path) -> None:
     word = _file(tmp_path / "word", WORD.encode())
     arguments = ["--url", "http://node", "--epoch", "3", "--light", "--passphrase-file", str(word)]
@@ -328,7 +381,9 @@ def _remote(fake: FakeSigner, url: str, dialect: Dialect = "web3signer") -> Remo
     return RemoteSigner(url, Address.parse(fake.account.address.lower()), dialect)
 
 
-@pytest.mark.parametrize("url", ["http://signer.example.org:9000", "ftp://127.0.0.1", "//127.0.0.1"])
+@pytest.mark.parametrize(
+    "url", ["http://signer.example.org:9000", "ftp://127.0.0.1", "//127.0.0.1", "https://[bad", "https://h:99999"]
+)
 def test_a_signer_over_whose_url_others_read_along_is_refused(url: str) -> None:
     with pytest.raises(SignerFailed, match="https"):
         RemoteSigner(url, Address(bytes(20)), "web3signer")

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from sealmarket.http import HttpClient, HttpError
-from sealmarket.protocol.wire import FindingNote, NodeStatus
-from sealmarket_enclave.protocol.codec import ZERO_HASH
+from sealmarket.protocol.decisions import Outcome
+from sealmarket.protocol.wire import NodeStatus
+from sealmarket_enclave.protocol.codec import ZERO_HASH, HexBytes, decode
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.cli import app
 from sealmarket_oracle.errors import NotRunning
@@ -99,20 +100,36 @@ def test_a_job_says_what_was_decided_on_what_and_what_left(world: World, served:
     assert shown == status.canonical().decode()
 
 
-def test_a_refusal_says_each_reason_and_what_to_do(world: World) -> None:
+def test_a_refusal_of_the_gate_says_each_reason_and_what_to_do_and_no_grade(
+    world: World, served: Callable[..., None]
+) -> None:
+    world.match(world.publish())
+    world.quote(quote=HexBytes(b"nothing"))
+    node = world.node()
+    assert world.decided(node).outcome is Outcome.PLATFORM_REFUSED
+    status = decode(NodeStatus, node.status(world.job_id).canonical())
+    assert status.decision is not None
+    text = "\n".join(job_lines(status))
+    assert "decided  platform_refused; in epoch 1" in text
+    assert "grade" not in text
+    for note in status.decision.detail.findings:
+        assert f"  because {note.reason} ({note.code})" in text
+        assert not note.remedy or f"    what to do: {note.remedy}" in text
+    served(job=status)
+    assert CliRunner().invoke(app, ["status", URL, "--job", str(world.job_id)]).stdout.strip() == text
+
+
+@pytest.mark.parametrize("grade", [0, 3, 255])
+def test_a_grade_that_no_node_of_this_release_gives_is_shown_as_a_number(grade: int, world: World) -> None:
     world.match(world.publish())
     world.quote()
     node = world.node()
     world.decided(node)
-    decision = node.status(world.job_id).decision
-    assert decision is not None
-    note = FindingNote(
-        reason="svn_too_low", code=31, subject="tdx", expected="at least 3", found="2", remedy="update the firmware"
-    )
-    refused = replace(decision, detail=replace(decision.detail, findings=(note,)))
-    lines = list(job_lines(NodeStatus(job_id=world.job_id, state="decided", reason="", decision=refused)))
-    assert "  because svn_too_low (31) of tdx: expected at least 3, found 2" in lines
-    assert "    what to do: update the firmware" in lines
+    signed = node.status(world.job_id).decision
+    assert signed is not None
+    told = replace(signed, decision=replace(signed.decision, grade=grade))
+    lines = job_lines(NodeStatus(job_id=world.job_id, state="decided", reason="", decision=told))
+    assert f"decided  accepted, on evidence of grade {grade}" in "\n".join(lines)
 
 
 def test_a_job_that_the_node_does_not_know_is_said_so() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import socket
 import stat
@@ -26,7 +27,7 @@ from sealmarket.protocol.book import Member
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, HexBytes, decode
 from sealmarket_enclave.protocol.numbers import Timestamp
 from sealmarket_enclave.protocol.release import Release
-from sealmarket_oracle.admin import read_report, serving_admin
+from sealmarket_oracle.admin import _bound, read_report, serving_admin
 from sealmarket_oracle.cli import app
 from sealmarket_oracle.errors import InvalidConfig, JournalUnwritable, NotRunning
 from sealmarket_oracle.log.entries import HeldTail, TailStep
@@ -271,7 +272,8 @@ def test_the_socket_is_its_users_alone_takes_over_from_a_killed_process_and_is_r
 ) -> None:
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
-    (deep / "admin.sock").write_bytes(b"left by a process that was killed")
+    with chdir(deep), socket.socket(socket.AF_UNIX) as killed:
+        killed.bind("admin.sock")
     with _served(world, deep):
         status = (deep / "admin.sock").stat()
         assert stat.S_ISSOCK(status.st_mode)
@@ -302,3 +304,31 @@ def test_a_port_of_this_machine_serves_metrics_and_the_public_surface_has_neithe
     node = world.node()
     paths = {getattr(route, "path", "") for route in create_app(node, Runner(node, 0.1)).routes}
     assert not paths & {"/metrics", "/v1/report"}
+
+
+@pytest.mark.parametrize("kind", ["a key", "a link", "a folder", "a socket where a program answers"])
+def test_no_file_but_the_socket_of_a_killed_process_is_removed_for_admin(kind: str, tmp_path: Path) -> None:
+    place, key = tmp_path / "place", tmp_path / "signer.json"
+    key.write_bytes(b"a key")
+    with socket.socket(socket.AF_UNIX) as other:
+        if kind == "a key":
+            place = key
+        elif kind == "a link":
+            place.symlink_to(key)
+        elif kind == "a folder":
+            place.mkdir()
+        else:
+            other.bind(str(place))
+            other.listen()
+        with pytest.raises(InvalidConfig, match=r"no socket|a program answers"), _bound(str(place)):
+            pass
+        assert key.read_bytes() == b"a key"
+        assert os.path.lexists(place)
+
+
+def test_the_socket_that_a_killed_process_left_gives_its_place(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(tmp_path / "place"))
+    with _bound(str(tmp_path / "place")):
+        assert (tmp_path / "place").is_socket()
+    assert not (tmp_path / "place").exists()

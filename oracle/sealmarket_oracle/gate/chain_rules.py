@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from sealmarket.chain.bargain import commitment
 from sealmarket.chain.model import AssetState, JobSlot
-from sealmarket.protocol.decisions import Decision
+from sealmarket.protocol.decisions import Decision, grade_name
 from sealmarket.protocol.reasons import JobReason
 from sealmarket.protocol.transitions import Status
 from sealmarket.protocol.wire import FindingNote
 from sealmarket_enclave.protocol.codec import Bytes32
 from sealmarket_enclave.protocol.hashing import Word, keccak, words
 from sealmarket_enclave.protocol.job import AssetUse, JobSpec
-from sealmarket_enclave.protocol.numbers import Grade, JobId
+from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_oracle.gate.inputs import AssetFacts, FaultRow, Violation
 
 
@@ -73,7 +73,7 @@ def terms_against(use: AssetUse, state: AssetState, timestamp: int) -> Iterator[
 def grade_against(use: AssetUse, state: AssetState, grade: int) -> Iterator[FindingNote]:
     """2d. The finding against evidence of a grade that an owner's terms do not take any more. Grades as on chain."""
     if state.terms.min_grade > grade:
-        found = f"evidence of grade {Grade(grade).slug}"
+        found = f"evidence of grade {grade_name(grade)}"
         yield note(JobReason.TERMS_TIGHTENED, use.asset_id, f"grade {state.terms.min_grade.slug} or higher", found)
 
 
