@@ -14,13 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import coincurve
 import msgspec
 
 from sealmarket.private_files import normalised, passphrase_forms, replace_private, write_private
 from sealmarket.protocol.book import Member
+from sealmarket.protocol.members import SignedMember, is_reachable, member_text
 from sealmarket.sealing.keyfile import KeyFileError, KeyKind, read_key_file, write_key_file
 from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode, parse_json
 from sealmarket_enclave.protocol.errors import MalformedDocument
@@ -47,15 +47,23 @@ class TriedBackup(Shape, frozen=True, kw_only=True):
 class NodeRecord(Shape, frozen=True, kw_only=True):
     """Who a node is. ``journal`` is the random name of the one journal that these keys ever have.
 
+    ``signature``: the signing key's, over the member (:mod:`sealmarket.protocol.members`); empty in older folders.
     ``destroyed_at``: when the keys were destroyed; 0 while they exist.
     """
 
     version: Literal["sealmarket/oracle-node/1"] = "sealmarket/oracle-node/1"
     epoch: U32
     member: Member
+    signature: HexBytes = HexBytes()
     journal: Bytes32
     backups: tuple[TriedBackup, ...] = ()
     destroyed_at: Timestamp = 0
+
+    def signed_member(self) -> SignedMember | None:
+        """What a committee's owner takes; None in a folder that an older release made."""
+        if not self.signature:
+            return None
+        return SignedMember(epoch=self.epoch, member=self.member, signature=self.signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +91,24 @@ def make(
 
     Raises:
         KeyFileRefused: a key file is there already, or no one could reach the node at the URL.
+        SignerFailed: the program that holds the signing key does not sign.
     """
     _require_reachable(url)
     require_no_keys(folder)
+    hpke, secret = PrivateKey.generate(), coincurve.PrivateKey().secret
+    signer: NodeSigner = external or Signer(secret)
+    member = Member(signer=signer.address, hpke_public_key=HexBytes(hpke.public.raw), url=url)
+    signature = signer.sign_text(member_text(epoch, member))  # before any file: a program that is away leaves none
+    record = NodeRecord(epoch=epoch, member=member, signature=signature, journal=Bytes32(secrets.token_bytes(32)))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     paths = KeyPaths.in_folder(folder)
     log_n = LIGHT_LOG_N if light else _SCRYPT_LOG_N
-    hpke = PrivateKey.generate()
-    signer: NodeSigner = external or _new_signer(paths.signer, passphrase, log_n)
     if external is not None:
         write_private(paths.signer, msgspec.json.encode(external.file))
+    else:
+        _write_signer(paths.signer, secret, passphrase, log_n)
     about = {"node": str(signer.address), "epoch": str(epoch)}
     write_key_file(paths.hpke, KeyKind.NODE_KEY, hpke.secret_bytes(), about=about, passphrase=passphrase, log_n=log_n)
-    member = Member(signer=signer.address, hpke_public_key=HexBytes(hpke.public.raw), url=url)
-    record = NodeRecord(epoch=epoch, member=member, journal=Bytes32(secrets.token_bytes(32)))
     write_private(paths.node, record.canonical())
     return record
 
@@ -127,22 +139,18 @@ def require_no_keys(folder: Path) -> None:
 
 
 def _require_reachable(url: str) -> None:
-    """The URL stands in every address book, and cannot be changed there."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+    if not is_reachable(url):
         raise KeyFileRefused(
             f"{url!r:.200} is no URL where others reach a node",
             remedy="name one with --url: https://oracle-1.example.org, or http and a port on this machine",
         )
 
 
-def _new_signer(path: Path, passphrase: str, log_n: int) -> Signer:
+def _write_signer(path: Path, secret: bytes, passphrase: str, log_n: int) -> None:
     from sealmarket.eth import Account
 
-    secret = coincurve.PrivateKey().secret
     keystore = dict(Account.encrypt(secret, normalised(passphrase), kdf="scrypt", iterations=1 << log_n))
     write_private(path, msgspec.json.encode(keystore))
-    return Signer(secret)
 
 
 def load_record(path: Path) -> NodeRecord:

@@ -1,0 +1,53 @@
+"""What an oracle node says of itself before a committee names it: its member of one epoch, under its signing key.
+
+`sealmarket oracle init` prints it, and a node that runs serves it. The signature (EIP-191) shows that who wrote the
+member holds the signing key, and that nobody changed HPKE key, URL or epoch since. Whose key it is, no document shows:
+people compare the address.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import urlsplit
+
+from sealmarket.protocol.book import Member
+from sealmarket_enclave.protocol.codec import Address, HexBytes, Shape
+from sealmarket_enclave.protocol.hashing import keccak
+from sealmarket_enclave.protocol.numbers import U32
+from sealmarket_enclave.protocol.signing import personal_digest, recover
+
+MAXIMUM_MEMBER = 16 << 10
+"""Bytes of a signed member; one has about 3 kB."""
+MOST_MEMBERS = 11
+"""Members of a committee (`contracts/types/Committees.sol`)."""
+LONGEST_URL = 256
+DOMAIN = b"sealmarket/member/1\0"
+
+
+class SignedMember(Shape, frozen=True, kw_only=True):
+    """A node's keys and URL for one epoch, with its signature."""
+
+    version: Literal["sealmarket/member/1"] = "sealmarket/member/1"
+    epoch: U32
+    member: Member
+    signature: HexBytes
+
+    def recovered(self) -> Address:
+        """The account that signed it. Raises :class:`SignatureRefused`."""
+        return recover(personal_digest(member_text(self.epoch, self.member)), self.signature)
+
+
+def is_reachable(url: str) -> bool:
+    """Whether a member may name this URL: it stands in every address book, and cannot be changed there."""
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= LONGEST_URL
+    return named and plain and not (parts.query or parts.fragment or parts.username)
+
+
+def member_text(epoch: int, member: Member) -> bytes:
+    """What the signing key signs: the domain, the epoch in 4 bytes, the Keccak-256 of the canonical member."""
+    return DOMAIN + epoch.to_bytes(4, "big") + bytes(keccak(member.canonical()))
