@@ -15,8 +15,8 @@ All members together are a committee if
 8. those that run are of one market on one chain;
 9. they are at most 11, and the threshold is one that they reach.
 
-No document shows whose keys these are: a party that exchanged a file or answers at a URL holds that seat. So people compare
-each address with what the node's operator says elsewhere.
+No document shows whose keys these are: a party that exchanged a file or answers at a URL holds that seat. So people
+compare each address with what the node's operator says elsewhere.
 """
 
 from __future__ import annotations
