@@ -318,17 +318,19 @@ def recall(
 @app.command()
 def advise(
     advisory: Annotated[Path, typer.Argument(help="The statement: sealmarket/advisory/1 as JSON.")],
-    key: Annotated[Path, typer.Option(help="The issuer's key: hex, mode 0600.")],
+    key: Annotated[Path, typer.Option(help="The issuer's account: a keystore, or a hex key in a file of mode 0600.")],
     out: Annotated[Path, typer.Option(help="A new file for the signed statement.")],
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Sign a statement about platforms, for nodes whose operators enable its issuer.
 
-    Example: sealmarket oracle advise advisory.json --key issuer.key --out signed-advisory.json
+    Example: sealmarket oracle advise advisory.json --key issuer.json --out signed-advisory.json
     """
     from sealmarket_oracle.advisory_files import sign_advisory
     from sealmarket_oracle.keys import advisory_key
+    from sealmarket_oracle.passphrase import passphrase
 
-    signed = sign_advisory(advisory, advisory_key(key))
+    signed = sign_advisory(advisory, advisory_key(key, lambda: passphrase(passphrase_file)))
     with out.open("xb") as file:
         file.write(signed.canonical())
     typer.echo(f"advisory {signed.advisory.name()} of {signed.issuer()}: nodes read {out} in their folder advisories")

@@ -10,25 +10,24 @@ Both keystores take one passphrase. Nothing is overwritten, all files have mode 
 from __future__ import annotations
 
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import coincurve
 import msgspec
 
-from sealmarket.private_files import normalised, passphrase_forms, replace_private, write_private
+from sealmarket.private_files import normalised, replace_private, write_private
 from sealmarket.protocol.book import Member
 from sealmarket.protocol.members import SignedMember, is_reachable, member_text
 from sealmarket.sealing.keyfile import KeyFileError, KeyKind, read_key_file, write_key_file
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode, parse_json
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import U32, Timestamp
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import KeyFileRefused
-from sealmarket_oracle.keys import NodeKeys, NodeSigner, Signer, read
+from sealmarket_oracle.keys import NodeKeys, NodeSigner, Signer, read, unlocked
 from sealmarket_oracle.remote_signer import RemoteSigner, signer_of
 
 SIGNER_FILE, HPKE_FILE, NODE_FILE, SOCKET_FILE = "signer.json", "hpke.json", "node.json", "admin.sock"
@@ -203,18 +202,11 @@ def _require_own(paths: KeyPaths, record: NodeRecord, keys: NodeKeys, about: dic
 
 
 def _signer(path: Path, passphrase: str) -> NodeSigner:
-    from sealmarket.eth import Account
-
     raw = read(path)
     if (external := signer_of(raw)) is not None:
         return external
-    try:
-        keystore: dict[str, Any] = parse_json(raw, dict[str, Any])
-        for form in passphrase_forms(passphrase):
-            with suppress(ValueError):
-                return Signer(bytes(Account.decrypt(keystore, form)))
-    except (ValueError, LookupError, TypeError, msgspec.MsgspecError):
-        pass  # The library's message may quote what it read.
+    if (secret := unlocked(raw, passphrase)) is not None:
+        return Signer(secret)
     raise KeyFileRefused(
         f"{path} holds no signing key, or the passphrase is another",
         remedy="give the passphrase under which `sealmarket oracle init` made it",

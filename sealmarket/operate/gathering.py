@@ -171,7 +171,7 @@ def committee_lines(gathered: Gathered) -> Iterator[str]:
     alone = "each node alone opens" if t == 1 else f"any {t} corrupt nodes together open"
     fewer = "" if t == 1 else "; fewer learn nothing"
     yield f"{alone} every key that is dealt to this epoch{fewer}"
-    yield f"jobs go on with up to {n - t} nodes away; {n - t + 1} that are away or corrupt stop them"
+    yield f"its jobs stand still while {n - t + 1} or more of its {n} nodes are away or corrupt"
 
 
 def _market_of(found: Found) -> str:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,9 @@ def rehearsal(tmp_path: Path) -> Iterator[Rehearsal]:
     """A market of its own, since its first epoch ends."""
     with Supervisor(logs=tmp_path / "logs") as programs:
         made = raise_curtain(programs, tmp_path / "m")
-        yield made
-        made.close()
+        with closing(made.chain):  # purses send by it after the address book has changed
+            yield made
+            made.close()
 
 
 class Operators:
