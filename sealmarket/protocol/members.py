@@ -1,7 +1,7 @@
 """What an oracle node says of itself before a committee names it: its member of one epoch, under its signing key.
 
 `sealmarket oracle init` prints it, and a node that runs serves it. The signature (EIP-191) shows that who wrote the
-member holds the signing key, and that nobody changed HPKE key, URL or epoch since. Whose key it is, no document shows:
+member holds the signing key, and that HPKE key, URL and epoch are as it was signed. Whose key it is, no document shows:
 people compare the address.
 """
 
