@@ -30,6 +30,7 @@ from sealmarket.client.accounts import create_account, load_account
 from sealmarket.eth import Account, LocalAccount
 from sealmarket.private_files import write_private
 from sealmarket.protocol.book import AddressBook, Committee, FinalityRule, Member, Timing
+from sealmarket.protocol.members import SignedMember
 from sealmarket.protocol.timing import minimum_windows
 from sealmarket_devices.client import VirtualDevice
 from sealmarket_enclave.protocol.codec import ZERO_ADDRESS, Address, Wei, decode
@@ -318,7 +319,7 @@ def _node_keys(folder: Path, port: int) -> Member:
         check=True,
         env=dict(_environment()),
     )  # fmt: skip
-    return decode(Member, made.stdout.strip())
+    return decode(SignedMember, made.stdout.strip()).member
 
 
 def _passphrase_of(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """The HTTP interface of a node: its identity, what it did for a job, and the evidence that a provider hands to it.
 
 ``GET /v1/node`` NodeInfo; ``GET /v1/jobs/{jobId}`` NodeStatus; ``GET /healthz`` Health (503 while it cannot decide).
+``GET /v1/member`` SignedMember: the node as a committee's owner takes it.
 ``POST /v1/tails`` holds a peer's :class:`TailStep` and answers with the one before. ``GET /v1/log/{first}`` LogPart.
 ``GET /v1/jobs/{jobId}/challenge`` ChallengeStatus; ``GET /v1/documents/{hash}`` and ``/v1/containers/{root}`` the
 sealed results that were challenged and that this node found, as a store serves them.
@@ -28,6 +29,7 @@ from starlette.responses import FileResponse
 from sealmarket.attestation.collateral.bundle import EMPTY_BUNDLE
 from sealmarket.attestation.core.errors import CollateralError
 from sealmarket.chain.errors import ChainError
+from sealmarket.protocol.members import SignedMember
 from sealmarket.protocol.outlook import Forecasts
 from sealmarket.protocol.problems import TYPES, Problem, problem
 from sealmarket.protocol.renewals import MOST_BYTES, RenewalRequest
@@ -57,8 +59,8 @@ RENEWALS_AT_ONCE = 16
 """Each waits for the chain in a thread, of which there are 40: what the journal alone answers needs some."""
 
 
-def create_app(node: Node, runner: Runner) -> FastAPI:
-    """The HTTP interface of one node."""
+def create_app(node: Node, runner: Runner, member: SignedMember | None = None) -> FastAPI:
+    """The HTTP interface of one node. ``member``: what it says of its keys; None where an older release made them."""
     app = FastAPI(
         title="Sealmarket key oracle node", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
@@ -66,6 +68,10 @@ def create_app(node: Node, runner: Runner) -> FastAPI:
     @app.get("/v1/node")
     def info() -> Response:
         return _json(node.info())
+
+    @app.get("/v1/member")
+    def signed_member() -> Response:
+        return _json(member) if member is not None else _unsigned()
 
     @app.get("/v1/jobs/{job_id}")
     def job(job_id: str) -> Response:
@@ -243,6 +249,11 @@ def _count(text: str) -> int:
 def _not_kept() -> Response:
     detail, remedy = "this node keeps challenged results alone, for seven days", "ask the store, or another node"
     return _problem(problem("not-found", detail, remedy))
+
+
+def _unsigned() -> Response:
+    remedy = "make keys with this release: sealmarket oracle rotate"
+    return _problem(problem("not-found", "an older release made this node's keys and signed no member", remedy))
 
 
 def _undecided() -> Response:

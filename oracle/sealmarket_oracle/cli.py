@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sealmarket.protocol.book import AddressBook
     from sealmarket_enclave.protocol.numbers import JobId
     from sealmarket_oracle.epochs import Over
+    from sealmarket_oracle.node_folder import NodeRecord
     from sealmarket_oracle.remote_signer import RemoteSigner
 
 app = typer.Typer(
@@ -58,10 +59,11 @@ def init(
     typer.echo("... making the keys, and trying their copy: a few seconds, since scrypt is slow on purpose", err=True)
     record = node_folder.make(folder, url, epoch, word, external=external, light=light)
     place = _first_backup(folder, backup, word)
-    typer.echo(record.member.canonical().decode())
+    _print_member(record)
     typer.echo(f"keys of epoch {epoch} are in {folder}; their copy in {place} signs and opens", err=True)
     typer.echo("keep the passphrase apart from both: without it neither opens", err=True)
     typer.echo("next: send what was printed on standard output to the market's operator; it holds no secret", err=True)
+    _say_address(record)
 
 
 @app.command()
@@ -142,13 +144,14 @@ def rotate(
     typer.echo("... making the keys, and trying their copy: a few seconds, since scrypt is slow on purpose", err=True)
     record = node_folder.make(to, url or present.member.url, present.epoch + 1, word, external=external)
     _first_backup(to, backup, word)
-    typer.echo(record.member.canonical().decode())
+    _print_member(record)
     typer.echo(f"keys of epoch {record.epoch} are in {to}; run them beside those of epoch {present.epoch}", err=True)
     typer.echo(
         f"once all members have theirs, the committee's owner announces epoch {record.epoch} (sealmarket chain"
         f" announce-epoch), and then the end of epoch {present.epoch} (sealmarket chain end-epoch)",
         err=True,
     )
+    _say_address(record)
 
 
 @app.command()
@@ -182,6 +185,21 @@ def destroy(config: ConfigFile = None, yes: Yes = False) -> None:
     for backup in done.left:
         typer.echo(f"destroy the backup in {backup.place}: {', '.join(sorted(backup.files))}")
     typer.echo("destroy the passphrase, if nothing else is under it")
+
+
+def _print_member(record: NodeRecord) -> None:
+    """What a committee needs to name the node, signed by the node's key."""
+    signed = record.signed_member()
+    assert signed is not None  # it was made just now
+    typer.echo(signed.canonical().decode())
+
+
+def _say_address(record: NodeRecord) -> None:
+    typer.echo(
+        f"tell the committee's owner this address by another way than that file: {record.member.signer.checksum}"
+        f"; it stands for the keys, the URL and epoch {record.epoch}",
+        err=True,
+    )
 
 
 def _first_backup(folder: Path, to: Path, passphrase: str) -> str:
@@ -306,17 +324,19 @@ def recall(
 @app.command()
 def advise(
     advisory: Annotated[Path, typer.Argument(help="The statement: sealmarket/advisory/1 as JSON.")],
-    key: Annotated[Path, typer.Option(help="The issuer's key: hex, mode 0600.")],
+    key: Annotated[Path, typer.Option(help="The issuer's account: a keystore, or a hex key in a file of mode 0600.")],
     out: Annotated[Path, typer.Option(help="A new file for the signed statement.")],
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Sign a statement about platforms, for nodes whose operators enable its issuer.
 
-    Example: sealmarket oracle advise advisory.json --key issuer.key --out signed-advisory.json
+    Example: sealmarket oracle advise advisory.json --key issuer.json --out signed-advisory.json
     """
     from sealmarket_oracle.advisory_files import sign_advisory
     from sealmarket_oracle.keys import advisory_key
+    from sealmarket_oracle.passphrase import passphrase
 
-    signed = sign_advisory(advisory, advisory_key(key))
+    signed = sign_advisory(advisory, advisory_key(key, lambda: passphrase(passphrase_file)))
     with out.open("xb") as file:
         file.write(signed.canonical())
     typer.echo(f"advisory {signed.advisory.name()} of {signed.issuer()}: nodes read {out} in their folder advisories")

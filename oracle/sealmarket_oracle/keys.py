@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import coincurve
+import msgspec
 
-from sealmarket.private_files import NotPrivate, read_private
-from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes
+from sealmarket.private_files import NotPrivate, passphrase_forms, read_private
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, parse_json
 from sealmarket_enclave.protocol.eip712 import TypedShape
 from sealmarket_enclave.protocol.signing import address_of, personal_digest, sign
 from sealmarket_enclave.sealed.hpke import PrivateKey
@@ -83,16 +86,40 @@ def account(path: Path) -> LocalAccount:
     return found
 
 
-def advisory_key(path: Path) -> coincurve.PrivateKey:
-    """The key of an issuer of advisories, from a file with it in hex. Raises :class:`KeyFileRefused`."""
+def advisory_key(path: Path, word: Callable[[], str]) -> coincurve.PrivateKey:
+    """The key of an issuer of advisories, from a keystore or a file with it in hex. ``word``: a keystore's passphrase.
+
+    Raises:
+        KeyFileRefused: the file is absent, open to others, holds no key, or is under another passphrase.
+    """
     if not path.exists():
         raise KeyFileRefused(
-            f"{path} does not exist", remedy="put the issuer's key into it: 32 bytes of hex, mode 0600"
+            f"{path} does not exist",
+            remedy="make the issuer's account: `sealmarket account new`",
         )
+    raw = read(path)
+    if raw.lstrip().startswith(b"{"):
+        if (secret := unlocked(raw, word())) is None:
+            raise KeyFileRefused(f"{path} is no keystore, or under another passphrase", remedy="give its passphrase")
+        return coincurve.PrivateKey(secret)
     try:
         return coincurve.PrivateKey(_hex(path))
     except ValueError:
         raise KeyFileRefused(f"{path} holds no account's key", remedy="put 32 bytes of hex into it") from None
+
+
+def unlocked(keystore: bytes, passphrase: str) -> bytes | None:
+    """The key in a Web3 keystore (version 3); None if it is none, or under another passphrase."""
+    from sealmarket.eth import Account
+
+    try:
+        parsed: dict[str, Any] = parse_json(keystore, dict[str, Any])
+        for form in passphrase_forms(passphrase):
+            with suppress(ValueError):
+                return bytes(Account.decrypt(parsed, form))
+    except (ValueError, LookupError, TypeError, msgspec.MsgspecError):
+        pass  # The library's message may quote what it read.
+    return None
 
 
 def read(path: Path) -> bytes:
@@ -113,4 +140,4 @@ def _hex(path: Path) -> bytes:
     try:
         return bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
-        raise KeyFileRefused(f"{path} holds no hex key", remedy="restore it from its backup") from None
+        raise KeyFileRefused(f"{path} holds no hex key", remedy="put 32 bytes of hex into it, mode 0600") from None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealmarket.attestation.collateral.fetch import Fetcher
@@ -199,7 +200,8 @@ def _serve(built: Built, config: Config) -> None:
     tls = server_context(*config.tls) if config.tls is not None else None
     with closing(listen(config.host, config.port)) as listener:
         runner = Runner(node, config.poll_seconds)
-        server = _server(node, runner, limits, tls)
+        app = create_app(node, runner, built.record.signed_member())
+        server = _server(app, limits, tls)
         gc.collect()
         gc.freeze()  # libraries and the journal's index: no collection looks at them again
         runner.start(lambda: setattr(server, "should_exit", True))
@@ -219,10 +221,10 @@ def _reporter(built: Built, runner: Runner, config: Config) -> Reporter:
     return Reporter(built.node, runner, built.journal, built.peers, built.record, config.state, keystore)
 
 
-def _server(node: Node, runner: Runner, limits: ServerLimits, tls: ssl.SSLContext | None) -> uvicorn.Server:
+def _server(app: FastAPI, limits: ServerLimits, tls: ssl.SSLContext | None) -> uvicorn.Server:
     connections = Connections(limits, H11Protocol, tls)
-    app = BoundedRequests(create_app(node, runner), connections)
-    return uvicorn.Server(uvicorn.Config(app, **server_settings(limits, connections)))
+    bounded = BoundedRequests(app, connections)
+    return uvicorn.Server(uvicorn.Config(bounded, **server_settings(limits, connections)))
 
 
 def _end(*_: object) -> NoReturn:

@@ -10,24 +10,26 @@ Both keystores take one passphrase. Nothing is overwritten, all files have mode 
 from __future__ import annotations
 
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import coincurve
 import msgspec
 
-from sealmarket.private_files import normalised, passphrase_forms, replace_private, write_private
+from sealmarket.private_files import normalised, replace_private, write_private
 from sealmarket.protocol.book import Member, is_reachable
+from sealmarket.protocol.members import SignedMember, member_text
 from sealmarket.sealing.keyfile import KeyFileError, KeyKind, read_key_file, write_key_file
-from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode, parse_json
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, Shape, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.numbers import U32, Timestamp
 from sealmarket_enclave.sealed.errors import InvalidHpkeKey
 from sealmarket_enclave.sealed.hpke import PrivateKey
 from sealmarket_oracle.errors import KeyFileRefused
-from sealmarket_oracle.keys import NodeKeys, NodeSigner, Signer, read
+from sealmarket_oracle.keys import NodeKeys, NodeSigner, Signer, read, unlocked
 from sealmarket_oracle.remote_signer import RemoteSigner, signer_of
 
 SIGNER_FILE, HPKE_FILE, NODE_FILE, SOCKET_FILE = "signer.json", "hpke.json", "node.json", "admin.sock"
@@ -46,15 +48,23 @@ class TriedBackup(Shape, frozen=True, kw_only=True):
 class NodeRecord(Shape, frozen=True, kw_only=True):
     """Who a node is. ``journal`` is the random name of the one journal that these keys ever have.
 
+    ``signature``: the signing key's, over the member (:mod:`sealmarket.protocol.members`); empty in older folders.
     ``destroyed_at``: when the keys were destroyed; 0 while they exist.
     """
 
     version: Literal["sealmarket/oracle-node/1"] = "sealmarket/oracle-node/1"
     epoch: U32
     member: Member
+    signature: HexBytes = HexBytes()
     journal: Bytes32
     backups: tuple[TriedBackup, ...] = ()
     destroyed_at: Timestamp = 0
+
+    def signed_member(self) -> SignedMember | None:
+        """What a committee's owner takes; None in a folder that an older release made."""
+        if not self.signature:
+            return None
+        return SignedMember(epoch=self.epoch, member=self.member, signature=self.signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +94,41 @@ def make(
 
     Raises:
         KeyFileRefused: a key file is there already, or no one could reach the node at the URL.
+        SignerFailed: the program that holds the signing key does not sign.
     """
     _require_reachable(url)
     require_no_keys(folder)
-    new = not folder.exists()
+    hpke, secret = PrivateKey.generate(), coincurve.PrivateKey().secret
+    signer: NodeSigner = external or Signer(secret)
+    member = Member(signer=signer.address, hpke_public_key=HexBytes(hpke.public.raw), url=url)
+    signature = signer.sign_text(member_text(epoch, member))  # before any file: a program that is away leaves none
+    record = NodeRecord(epoch=epoch, member=member, signature=signature, journal=Bytes32(secrets.token_bytes(32)))
+    log_n = LIGHT_LOG_N if light else _SCRYPT_LOG_N
+    with _all_or_none(folder) as made:
+        paths = KeyPaths.in_folder(folder)
+        if external is not None:
+            write_private(paths.signer, msgspec.json.encode(external.file))
+        else:
+            _write_signer(paths.signer, secret, passphrase, log_n)
+        made.append(paths.signer)
+        about = {"node": str(signer.address), "epoch": str(epoch)}
+        key = hpke.secret_bytes()
+        write_key_file(paths.hpke, KeyKind.NODE_KEY, key, about=about, passphrase=passphrase, log_n=log_n)
+        made.append(paths.hpke)
+        write_private(paths.node, record.canonical())
+    return record
+
+
+@contextmanager
+def _all_or_none(folder: Path) -> Iterator[list[Path]]:
+    """A folder of mode 0700 for files that are noted once each is on disk, so that none is another process's.
+
+    Where the block fails they go, and the folder with them if it is new.
+    """
+    new, made = not folder.exists(), list[Path]()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    made: list[Path] = []
     try:
-        return _make(KeyPaths.in_folder(folder), made, url, epoch, passphrase, external, light=light)
+        yield made
     except BaseException:
         for path in made:
             path.unlink(missing_ok=True)
@@ -99,32 +136,6 @@ def make(
             with suppress(OSError):
                 folder.rmdir()
         raise
-
-
-def _make(
-    paths: KeyPaths,
-    made: list[Path],
-    url: str,
-    epoch: int,
-    passphrase: str,
-    external: RemoteSigner | None,
-    *,
-    light: bool,
-) -> NodeRecord:
-    """``made``: the files of this call, one by one as they are on disk; another process's are never among them."""
-    log_n = LIGHT_LOG_N if light else _SCRYPT_LOG_N
-    hpke = PrivateKey.generate()
-    signer: NodeSigner = external or _new_signer(paths.signer, passphrase, log_n)
-    if external is not None:
-        write_private(paths.signer, msgspec.json.encode(external.file))
-    made.append(paths.signer)
-    about = {"node": str(signer.address), "epoch": str(epoch)}
-    write_key_file(paths.hpke, KeyKind.NODE_KEY, hpke.secret_bytes(), about=about, passphrase=passphrase, log_n=log_n)
-    made.append(paths.hpke)
-    member = Member(signer=signer.address, hpke_public_key=HexBytes(hpke.public.raw), url=url)
-    record = NodeRecord(epoch=epoch, member=member, journal=Bytes32(secrets.token_bytes(32)))
-    write_private(paths.node, record.canonical())
-    return record
 
 
 def require_next_signer(signer: Path, present: NodeRecord, external: RemoteSigner | None) -> None:
@@ -169,13 +180,11 @@ def _require_reachable(url: str) -> None:
         )
 
 
-def _new_signer(path: Path, passphrase: str, log_n: int) -> Signer:
+def _write_signer(path: Path, secret: bytes, passphrase: str, log_n: int) -> None:
     from sealmarket.eth import Account
 
-    secret = coincurve.PrivateKey().secret
     keystore = dict(Account.encrypt(secret, normalised(passphrase), kdf="scrypt", iterations=1 << log_n))
     write_private(path, msgspec.json.encode(keystore))
-    return Signer(secret)
 
 
 def load_record(path: Path) -> NodeRecord:
@@ -228,18 +237,11 @@ def _require_own(paths: KeyPaths, record: NodeRecord, keys: NodeKeys, about: dic
 
 
 def _signer(path: Path, passphrase: str) -> NodeSigner:
-    from sealmarket.eth import Account
-
     raw = read(path)
     if (external := signer_of(raw)) is not None:
         return external
-    try:
-        keystore: dict[str, Any] = parse_json(raw, dict[str, Any])
-        for form in passphrase_forms(passphrase):
-            with suppress(ValueError):
-                return Signer(bytes(Account.decrypt(keystore, form)))
-    except (ValueError, LookupError, TypeError, msgspec.MsgspecError):
-        pass  # The library's message may quote what it read.
+    if (secret := unlocked(raw, passphrase)) is not None:
+        return Signer(secret)
     raise KeyFileRefused(
         f"{path} holds no signing key, or the passphrase is another",
         remedy="give the passphrase under which `sealmarket oracle init` made it",

@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from sealmarket.protocol.members import SignedMember
 from sealmarket.protocol.outlook import Forecasts
 from sealmarket.protocol.problems import Problem
 from sealmarket.protocol.renewals import RenewalRequest
@@ -52,6 +53,12 @@ def _read(answers: Answers) -> Answers:
 
 OPERATIONS = (
     Operation("/v1/node", "get", "Who the node is.", {200: ("Its public facts.", NodeInfo)}),
+    Operation(
+        "/v1/member",
+        "get",
+        "The node's keys and URL for its epoch, under its signature: what a committee's owner takes.",
+        {200: ("The member.", SignedMember), 404: ("An older release made the keys.", Problem)},
+    ),
     Operation(
         "/v1/jobs/{job_id}",
         "get",

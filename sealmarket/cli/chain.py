@@ -114,6 +114,37 @@ def account(
     answer(payload, [f"free {coins(found.free)}, staked {coins(found.staked)} (block {head.number})"], as_json)
 
 
+@app.command()
+def committee(
+    nodes: Annotated[list[str], typer.Argument(help="Of each node its URL, or the file that its operator sent.")],
+    threshold: Annotated[int, typer.Option(min=1, help="How many nodes have to agree.")],
+    out: Annotated[Path, typer.Option(help="A new file for the committee.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make the file of a committee, from what each node says and signs of itself. Sends nothing to a chain.
+
+    A node that does not answer, or says what does not fit, is named, and no file is made. Compare each address with
+    what the node's operator tells you: a party that exchanged a file holds that seat.
+
+    Example: sealmarket chain committee member-0.json https://oracle-1.example.org --threshold 2 --out committee.json
+    """
+    from sealmarket.operate.gathering import committee_lines, gather
+
+    if out.exists():
+        raise typer.BadParameter(f"{out} exists: name a new file", param_hint="--out")
+    gathered = gather(nodes, threshold)
+    made = gathered.committee
+    with out.open("xb") as file:
+        file.write(made.canonical())
+    payload = {
+        "epoch": made.epoch, "threshold": threshold, "out": str(out), "chainId": gathered.chain_id,
+        "market": None if gathered.market is None else str(gathered.market),
+        "members": [{"signer": str(one.signer), "url": one.url} for one in made.members],
+    }  # fmt: skip
+    step = "scripts/deploy --committee" if made.epoch == 1 else "sealmarket chain announce-epoch"
+    answer(payload, [*committee_lines(gathered), f"{out} names it; next: {step} {out}"], as_json)
+
+
 @app.command("announce-epoch")
 def announce_epoch(
     committee: Annotated[Path, typer.Argument(help="The next epoch's committee: epoch, threshold, members.")],

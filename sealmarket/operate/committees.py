@@ -52,7 +52,7 @@ def read_next_committee(path: Path, book: AddressBook) -> Committee:
     except MalformedDocument as error:
         raise CommitteeRefused(
             f"{path} is no committee: {error.message}",
-            remedy='write {"epoch": N, "threshold": T, "members": [...]} with what each node printed',
+            remedy="make it with `sealmarket chain committee`, of what each node printed",
         ) from error
     newest = max(one.epoch for one in book.committees)
     if found.epoch != newest + 1:

@@ -62,8 +62,8 @@ EPILOG = """examples:
       --committee committee.json --backend https://market.example --out market.json
   scripts/deploy … --dry-run     what would be deployed where; nothing is sent
 
-The committee file is {"epoch": 1, "threshold": 2, "members": [...]}, each member as
-`sealmarket oracle init` printed it. Then: scripts/verify_deployment market.json --rpc URL
+`sealmarket chain committee` makes the committee file of what `sealmarket oracle init` printed.
+Then: scripts/verify_deployment market.json --rpc URL
 """
 
 

@@ -35,7 +35,7 @@ BY_NAME = {
     "holder": ACCOUNT, "receipt": ID, "url": CLOSED, "shell": "bash", "file": "absent", "path": "new.key",
     "source": "absent", "place": "absent", "index": "0", "proof": "absent", "chunk": "absent", "name": ID,
     "release": "absent", "epoch": "1", "statement": "advisory.json",
-    "committee": "committee.json",
+    "committee": "committee.json", "nodes": "absent",
 }  # fmt: skip
 MORE = {
     "verify": "--book market.json --rpc http://127.0.0.1:9",

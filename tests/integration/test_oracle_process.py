@@ -21,6 +21,7 @@ from msgspec import structs
 from sealmarket.chain.deploy import Settings, deploy, timing, write_book
 from sealmarket.private_files import replace_private, write_private
 from sealmarket.protocol.book import Committee, FinalityRule, Member, Windows
+from sealmarket.protocol.members import SignedMember
 from sealmarket.protocol.wire import NodeInfo, NodeStatus
 from sealmarket_enclave.protocol.codec import decode
 from sealmarket_enclave.protocol.hashing import keccak
@@ -58,7 +59,8 @@ class Installed:
 
 
 def _init(folder: Path, url: str) -> Member:
-    return decode(Member, subprocess.run(_init_command(folder, url), capture_output=True, check=True).stdout)
+    said = subprocess.run(_init_command(folder, url), capture_output=True, check=True).stdout
+    return decode(SignedMember, said).member
 
 
 def _init_command(folder: Path, url: str) -> list[str | Path]:

@@ -12,9 +12,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from sealmarket.protocol.members import SignedMember
 from sealmarket.protocol.problems import PREFIX, TYPES, Problem
 from sealmarket.protocol.wire import NodeInfo, NodeStatus
-from sealmarket_enclave.protocol.codec import Bytes32, decode
+from sealmarket_enclave.protocol.codec import Bytes32, HexBytes, decode
 from sealmarket_enclave.protocol.numbers import Grade
 from sealmarket_oracle.api import SIMULATED_HEADER, create_app
 from sealmarket_oracle.errors import JournalTaken, JournalUnwritable, SignerFailed
@@ -125,6 +126,13 @@ def test_a_node_says_who_it_is_and_that_it_takes_simulated_evidence(world: World
     assert "simulated" in answer.headers[SIMULATED_HEADER]
     strict, _ = _client(world.node(1, grade_floor=Grade.HARDWARE))
     assert SIMULATED_HEADER not in strict.get("/v1/node").headers
+
+
+def test_a_node_serves_its_member_as_its_folder_has_it_and_none_that_was_never_signed(world: World) -> None:
+    node = world.node(1)
+    said = SignedMember(epoch=1, member=world.committee.members[1], signature=HexBytes(bytes(65)))
+    assert Client(create_app(node, Runner(node, 1), said)).get("/v1/member").content == said.canonical()
+    assert "rotate" in refused(_client(node)[0].get("/v1/member"), "not-found").remedy
 
 
 def test_a_nodes_answer_about_a_job_follows_what_it_did(world: World) -> None:

@@ -16,8 +16,8 @@ from eth_account import Account
 from typer.testing import CliRunner, Result
 
 from sealmarket.private_files import write_private
-from sealmarket.protocol.book import Member
 from sealmarket.protocol.decisions import Stop
+from sealmarket.protocol.members import SignedMember
 from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
@@ -362,10 +362,12 @@ def test_init_prints_the_member_that_a_committee_names_after_the_backup_was_trie
     arguments = ["--url", "http://node", "--epoch", "3", "--light", "--passphrase-file", str(word)]
     done = CliRunner().invoke(app, ["init", str(tmp_path / "node"), "--backup", str(tmp_path / "copy"), *arguments])
     assert done.exit_code == 0, done.output
-    member = decode(Member, done.stdout.splitlines()[0])
+    said = decode(SignedMember, done.stdout.splitlines()[0])
+    assert said.recovered() == said.member.signer
+    assert f"by another way than that file: {said.member.signer.checksum}" in done.stderr
     paths = KeyPaths.in_folder(tmp_path / "node")
     record = node_folder.load_record(paths.node)
-    assert (record.member, record.epoch) == (member, 3)
+    assert (record.member, record.epoch) == (said.member, said.epoch) == (said.member, 3)
     require_tried(paths, record)
     again = CliRunner().invoke(app, ["init", str(tmp_path / "node"), "--backup", str(tmp_path / "2"), *arguments])
     assert again.exit_code == 1
@@ -451,5 +453,5 @@ def test_a_node_with_an_external_signer_keeps_only_its_hpke_key_and_its_backup_i
         paths = KeyPaths.in_folder(tmp_path / "node")
         back_up(paths, tmp_path / "backup", WORD)
         assert _loaded(paths).signer.address == record.member.signer == signer.address
-    assert [method for method, _ in fake.asked] == ["eth_sign"]
+    assert [method for method, _ in fake.asked] == ["eth_sign"] * 2  # its member, and the trial of the backup
     assert json.loads(paths.signer.read_bytes())["dialect"] == "web3signer"

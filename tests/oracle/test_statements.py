@@ -27,6 +27,7 @@ from sealmarket.protocol.advisories import (
 from sealmarket_enclave.protocol.codec import Bytes32, decode, to_builtins
 from sealmarket_enclave.protocol.errors import MalformedDocument
 from sealmarket_enclave.protocol.signing import address_of
+from sealmarket_oracle import node_folder
 from sealmarket_oracle.admin import ask_recall, serving_admin
 from sealmarket_oracle.advisory_files import sign_advisory
 from sealmarket_oracle.api import create_app
@@ -143,8 +144,18 @@ def test_a_signed_statement_that_does_not_read_says_what_is_wrong_with_it(
 
 def test_an_issuer_without_a_key_is_not_told_to_make_a_nodes(tmp_path: Path) -> None:
     with pytest.raises(KeyFileRefused, match="does not exist") as refused:
-        advisory_key(tmp_path / "issuer.key")
-    assert "the issuer's key" in refused.value.remedy
+        advisory_key(tmp_path / "issuer.key", lambda: "")
+    assert "the issuer's account" in refused.value.remedy
+
+
+def test_an_issuer_signs_with_an_account_under_a_passphrase_and_with_no_other_passphrase(tmp_path: Path) -> None:
+    made = node_folder.make(tmp_path / "node", "http://node", 1, "nobody types this passphrase", light=True)
+    keystore = tmp_path / "node" / "signer.json"
+    for wrong in ("another passphrase of it", ""):
+        with pytest.raises(KeyFileRefused, match="under another passphrase"):
+            advisory_key(keystore, lambda given=wrong: given)  # type: ignore[misc]
+    found = advisory_key(keystore, lambda: "nobody types this passphrase")
+    assert address_of(found.public_key) == made.member.signer
 
 
 @pytest.mark.loopback
