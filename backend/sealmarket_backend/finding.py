@@ -42,10 +42,11 @@ class _Search:
     so_far: tuple[Progress | None, ...] = ()
 
     def go_on(self, asked: Sequence[Question]) -> None:
-        """How far a search is holds for the same questions alone: owners may have changed what they take."""
-        now = tuple((one.owners, one.wanted.providers) for one in asked)
+        """How far a search is holds for the same question alone: owners may have changed what they take."""
+        now = tuple((one.owners, one.wanted.providers, one.wanted.capabilities, one.wanted.limits) for one in asked)
         if now != self.asked:
-            self.asked, self.so_far = now, ()
+            there = dict(zip(self.asked, self.so_far, strict=False))
+            self.asked, self.so_far = now, tuple(map(there.get, now))
 
 
 class Finder:

@@ -5,7 +5,7 @@ It ends with the last test of this folder: servers that wait for blocks take a s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -49,11 +49,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[STAGE] = Stage()
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """End the market behind the last test of this folder, once that test's own fixtures are through with it."""
-    if nextitem is None or not nextitem.path.is_relative_to(FOLDER):
-        item.config.stash[STAGE].close()
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """End the market behind the last test of this folder, once that test's own fixtures are through with it, whether
+    they failed or not."""
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or not nextitem.path.is_relative_to(FOLDER):
+            item.config.stash[STAGE].close()
 
 
 @pytest.fixture(scope="module")

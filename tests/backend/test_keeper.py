@@ -314,13 +314,13 @@ def test_a_search_that_no_turn_ends_says_so_and_ends_in_a_later_one(
     assert turns <= 200 // lane.MOST_ROWS + 3
 
 
-def test_a_search_begins_again_where_owners_changed_what_they_take(
+def test_a_search_goes_on_for_what_owners_take_still_and_begins_for_what_they_take_anew(
     monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
-    begins: list[bool] = []
+    begins: list[list[bool]] = []
 
     def unfinished(_offers: object, asked: list[object], so_far: tuple[object, ...]) -> Answer:
-        begins.append(not so_far)
+        begins.append([start is None for start in so_far or [None] * len(asked)])
         return Answer(None, (Progress((1, 1)),) * len(asked))
 
     monkeypatch.setattr(finding_module, "answer", unfinished)
@@ -332,7 +332,7 @@ def test_a_search_begins_again_where_owners_changed_what_they_take(
     keeper._orders.add_asset_order(asset_order(expiry=LATER, price=Wei(1), providers=one_provider), indexed(), 0)
     keeper.turn()
     keeper.turn()
-    assert begins == [True, False, True, False]
+    assert begins == [[True], [False], [False, True], [False, False]]
 
 
 def test_two_requests_of_one_turn_do_not_get_the_last_job_of_one_offer(database: Database) -> None:

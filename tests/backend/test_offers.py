@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from sealmarket.protocol.matching import OnSale, cheapest, consider
 from sealmarket.protocol.orders import ComputeOrder, Request
 from sealmarket.protocol.wire import SignedAssetOrder, SignedComputeOrder
 from sealmarket_backend.offers import lane, resting, shelf
-from sealmarket_backend.offers.asking import answer, leaves_of, questions
-from sealmarket_backend.offers.clauses import GUARDS, LIMITS, REACH, Wanted, key_of, most_of, row_of
+from sealmarket_backend.offers.asking import Question, answer, leaves_of, questions
+from sealmarket_backend.offers.clauses import GUARDS, LIMITS, PROVIDER, REACH, Wanted, key_of, most_of, row_of
 from sealmarket_backend.offers.resting import Progress, RestingOffers
 from sealmarket_backend.offers.shelf import Node, Split
 from sealmarket_enclave.protocol.codec import ZERO_HASH, Address, Bytes32, HexBytes, Uint, Wei
@@ -231,10 +232,98 @@ def test_a_search_whose_best_offer_left_meanwhile_begins_again_rather_than_find_
     [question] = asked(request(), on_sale(), book)
     at_the_end = Progress((10**6, 0), row_of(gone, gone.struct_hash(), 2))
     got = book.find(question.wanted, at_the_end)
-    assert (got.row, got.unfinished) == (None, Progress())
-    got = book.find(question.wanted, got.unfinished)
     assert got.row is not None
     assert got.row[-1] == there
+
+
+UNITS = 10
+BAIT: dict[str, Any] = {"price": 12, "unit_price": Wei(1)}
+
+
+def paused_behind_bait(**bait: Any) -> tuple[RestingOffers, Any, Progress, bytes]:
+    """A search that holds the bait, which costs 22, behind an offer that costs 30 and before one that costs 44."""
+    book = RestingOffers(looks=0)
+    cheap = put(book, offer(price=10, unit_price=Wei(2), provider=PROVIDERS[1]), 1)
+    lure = put(book, offer(**BAIT, **bait), 2)
+    for sequence in range(3, 600):
+        missed: dict[str, Any] = {"max_run_seconds": 50} if sequence % 2 else {"max_read_seconds": 20}
+        put(book, offer(price=13, salt=sequence, unit_price=Wei(0), **missed), sequence)
+    put(book, offer(price=14, unit_price=Wei(3)), 1000)
+    [question] = asked(request(max_units=UNITS), on_sale(), book)
+    got = book.find(question.wanted)
+    assert got.unfinished is not None
+    assert got.unfinished.best is not None
+    assert got.unfinished.best[-1] == lure
+    return book, question.wanted, got.unfinished, cheap
+
+
+def ended(book: RestingOffers, wanted: Wanted, progress: Progress | None) -> bytes | None:
+    """The hash of the offer that a search finds from there."""
+    while (got := book.find(wanted, progress)).unfinished is not None:
+        progress = got.unfinished
+    return got.row[-1] if got.row else None
+
+
+def test_a_provider_that_cancels_the_best_offer_during_a_search_wins_nothing_with_a_dearer_one() -> None:
+    book, wanted, paused, cheap = paused_behind_bait()
+    assert paused.best is not None
+    assert book.take(paused.best[-1])
+    assert ended(book, wanted, paused) == cheap
+
+
+def test_an_offer_that_expires_during_a_search_wins_nothing_for_a_dearer_one() -> None:
+    book, wanted, paused, cheap = paused_behind_bait(expiry=NOW + 1)
+    assert ended(book, replace(wanted, now=NOW + 1), paused) == cheap
+
+
+def test_a_provider_that_cancels_its_best_offer_whenever_a_search_holds_it_does_not_keep_it_from_its_end() -> None:
+    book, wanted, progress, cheap = paused_behind_bait()
+    for salt in range(1, 10):
+        if progress.best is not None and progress.best[PROVIDER] == bytes(leaf_of(PROVIDERS[0])):
+            assert book.take(progress.best[-1])
+        put(book, offer(salt=1000 + salt, **BAIT), 1000 + salt)
+        progress = book.find(wanted, progress).progress
+    assert len(progress.lost) == resting.MOST_LOST
+    assert ended(book, wanted, progress) == cheap
+
+
+def test_a_provider_that_cancelled_often_is_asked_again_where_no_other_has_an_offer() -> None:
+    book = RestingOffers()
+    there = put(book, offer(), 1)
+    [question] = asked(request(), on_sale(), book)
+    often = Progress(lost=(bytes(leaf_of(PROVIDERS[0])),) * resting.MOST_LOST)
+    assert ended(book, question.wanted, often) == there
+
+
+def test_questions_of_one_request_take_as_many_turns_together_as_the_longest_of_them_alone(small: None) -> None:
+    book = RestingOffers(looks=10)
+    for sequence in range(600):
+        put(book, offer(price=sequence % 50, salt=sequence, unit_price=Wei(0)), sequence)
+    [question] = asked(request(), on_sale(), book)
+    without_offers = replace(question.wanted, providers=frozenset(map(bytes, (SOME_PROVIDERS, UNKNOWN_LIST))))
+    several = [Question(replace(without_offers, max_price=most), 0) for most in (49, 41, 29)]
+    alone = [turns_of(book, [one]) for one in several]
+    assert len(set(alone)) == len(several)
+    assert turns_of(book, several) == max(alone)
+
+
+def turns_of(book: RestingOffers, several: list[Question]) -> int:
+    so_far: Any = ()
+    for turn in range(1, 1000):
+        so_far = answer(book, several, so_far).unfinished
+        if not so_far:
+            return turn
+    raise AssertionError("a search did not end")
+
+
+def test_an_answer_that_leaves_while_other_questions_go_on_is_sought_again() -> None:
+    book, wanted, paused, cheap = paused_behind_bait()
+    progress = book.find(replace(wanted, max_price=12)).progress
+    assert progress.done
+    assert progress.best == paused.best
+    assert progress.best is not None
+    assert book.take(progress.best[-1])
+    assert ended(book, replace(wanted, max_price=12), progress) == cheap
 
 
 def test_what_a_request_missed_in_vain_is_not_looked_at_by_the_next_one() -> None:

@@ -129,18 +129,22 @@ def _prices_of(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The offer that a request gets, or None; with ``unfinished``, None so far: ask again with it."""
+    """The offer that a request gets, or None; with ``unfinished``, how far each question is, None so far: ask again
+    with it."""
 
     row: Row | None
     unfinished: tuple[Progress | None, ...] = ()
 
 
 def answer(offers: RestingOffers, asked: Sequence[Question], so_far: Sequence[Progress | None] = ()) -> Answer:
-    """Find the offer that makes the job cheapest, the oldest among equals, or as much of the way as one turn goes."""
+    """Find the offer that makes the job cheapest, the oldest among equals, or as much of the way as one turn goes.
+
+    A question that is answered keeps its answer while others go on, as long as the offer rests and fits.
+    """
     starts = (*so_far, *[None] * len(asked))
     found = [offers.find(question.wanted, start) for question, start in zip(asked, starts, strict=False)]
     if any(one.unfinished for one in found):
-        return Answer(None, tuple(one.unfinished for one in found))
+        return Answer(None, tuple(one.progress for one in found))
     ranked = [
         (question.owners + question.wanted.cost(one.row), one.row[SEQUENCE], one.row)
         for question, one in zip(asked, found, strict=True)

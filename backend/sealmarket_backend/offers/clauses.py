@@ -131,7 +131,7 @@ class Wanted:
 
     ``consumer_roots``: the sets of consumers in which this one is. ``providers``, ``capabilities``: the leaves that the
     request allows; None allows all. ``limits`` is what an offer has to reach. ``excluded``: hashes of offers that were
-    tried and did not hold.
+    tried and did not hold. ``passed_over``: leaves of providers that are not asked.
     """
 
     key: Key
@@ -144,6 +144,7 @@ class Wanted:
     now: int
     limits: Limits
     excluded: frozenset[bytes] = frozenset()
+    passed_over: frozenset[bytes] = frozenset()
 
     def with_owners(self, owners: Owners, providers: frozenset[bytes] | None) -> Wanted:
         """The same of these providers alone, with what the owners' side asks of them."""
@@ -170,11 +171,13 @@ class Wanted:
         )
 
     def allows(self, row: Row) -> bool:
-        """Whether the offer is of a provider and of a document that the request allows, and was not tried."""
+        """Whether the offer is of a provider that is asked and of a document that the request allows, and was not
+        tried."""
         return (
             (self.providers is None or row[PROVIDER] in self.providers)
             and (self.capabilities is None or row[CAPABILITY] in self.capabilities)
             and row[HASH] not in self.excluded
+            and row[PROVIDER] not in self.passed_over
         )
 
 

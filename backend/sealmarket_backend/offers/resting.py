@@ -5,15 +5,17 @@ when the database does not take the same change, the book is as it was before.
 
 How much a search looks at is bounded (:data:`LOOKS`), whatever others have put here. One that ends by that bound goes
 on another time from where it was, so that it sees every offer once. What it looked at in vain is sorted meanwhile, so
-that those after it need not look.
+that those after it need not look. Where the best offer of such a search leaves, it begins again: one that it passed
+over may be the best now.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import merge, nsmallest
 from itertools import chain, islice
 
@@ -27,24 +29,43 @@ SORTED_AFTER = 32
 """Looks in vain at one lane's offers, after which it is sorted by the limits that they missed."""
 MOST_NAMED = 32
 """Providers or documents that a request names, up to which each is looked up alone."""
+MOST_LOST = 3
+"""Offers of one provider that leave while they are a search's best, after which it passes over that provider."""
 _LEAST_SHARED = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a search is that goes on another time: the place where it stopped, and the best offer before that."""
+    """How far a search is: the place where it stopped, and the best offer before that; ``done`` at the end.
+
+    ``lost``: of each best offer that left meanwhile, its provider's leaf.
+    """
 
     place: Place = FROM_THE_FIRST
     best: Row | None = None
+    lost: tuple[bytes, ...] = ()
+    done: bool = False
+
+    def passed_over(self) -> frozenset[bytes]:
+        """Providers that had the search begin again as often as it does that for one of them."""
+        return frozenset(leaf for leaf, count in Counter(self.lost).items() if count >= MOST_LOST)
+
+
+_FIRST = Progress()
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The offer that a request gets, or None. ``unfinished``: the search goes on from there; nothing is found yet."""
+    """The offer that a request gets, or None, and how far its search is."""
 
     row: Row | None
-    unfinished: Progress | None = None
+    progress: Progress
     looks: int = 0
+
+    @property
+    def unfinished(self) -> Progress | None:
+        """Where the search goes on; nothing is found yet."""
+        return None if self.progress.done else self.progress
 
 
 @dataclass(slots=True)
@@ -166,21 +187,35 @@ class RestingOffers:
             self._note(lambda: self.set_left(order_hash, before))
 
     def find(self, wanted: Wanted, progress: Progress | None = None) -> Found:
-        """The offer that a request gets: the cheapest that fits, the oldest among equals."""
-        progress = progress or Progress()
+        """The offer that a request gets: the cheapest that fits, the oldest among equals. With the progress of a
+        search that is done, the same again while that offer rests and fits."""
         with self._lock:
+            progress = self._still(wanted, progress or _FIRST)
+            if progress.lost:
+                wanted = replace(wanted, passed_over=progress.passed_over())
             best, work = Best(wanted), Work(self.looks)
-            if kept := progress.best is not None and progress.best[HASH] in self._open:
+            if progress.best is not None:
                 best.look([progress.best])
-            shelves = [shelf for group in self._groups_of(wanted) for shelf in _shelves_of(group, wanted)]
-            lanes = chain.from_iterable(shelf.lanes_for(wanted) for shelf in shelves)
-            stopped = search(lanes, best, work, progress.place)
-            self._sort_later(wanted, work)
+            stopped = None if progress.done else self._search(best, work, progress.place)
             if stopped is not None:
-                return Found(None, Progress(stopped, best.row), work.done)
-            if best.row is None and progress.best is not None and not kept:
-                return Found(None, Progress(), work.done)
-            return Found(best.row, looks=work.done)
+                return Found(None, Progress(stopped, best.row, progress.lost), work.done)
+            if best.row is None and wanted.passed_over:
+                return Found(None, Progress(), work.done)  # rather one of theirs than none
+            return Found(best.row, Progress(progress.place, best.row, progress.lost, done=True), work.done)
+
+    def _still(self, wanted: Wanted, progress: Progress) -> Progress:
+        """How far a search is; from the first where its best offer left, or does not fit any more."""
+        if progress.best is None or (progress.best[HASH] in self._open and wanted.fits(progress.best)):
+            return progress
+        return Progress(lost=(*progress.lost, progress.best[PROVIDER]))
+
+    def _search(self, best: Best, work: Work, start: Place) -> Place | None:
+        wanted = best.wanted
+        shelves = [shelf for group in self._groups_of(wanted) for shelf in _shelves_of(group, wanted)]
+        lanes = chain.from_iterable(shelf.lanes_for(wanted) for shelf in shelves)
+        stopped = search(lanes, best, work, start)
+        self._sort_later(wanted, work)
+        return stopped
 
     def sort(self, most: int) -> int:
         """Move about so many offers to where searches that missed them need not look; returns how many were moved, and
