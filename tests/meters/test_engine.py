@@ -232,7 +232,7 @@ def test_the_longest_runs_that_the_workload_takes_fit_a_quarter_of_the_engines_s
 
 def test_a_text_that_would_end_the_engines_process_is_refused_by_the_workload(paths: list[str], tmp_path: Path) -> None:
     bundle = locked("gguf-chat", tmp_path)
-    weights = file_of(of_bytes("gpt-4o", TEXTS[:90]))
+    weights = file_of(of_bytes("gpt-4o", TEXTS[:90], **{"tokenizer.chat_template": "{{ messages[0].content }}"}))
     values = bundle.manifest.check_parameters({"context": 256})
     with LocalSession(bundle, Path(paths[1]), {"model": weights}, values) as session:
         for times in (30_000, 200_000):
@@ -240,6 +240,11 @@ def test_a_text_that_would_end_the_engines_process_is_refused_by_the_workload(pa
             said = json.loads(b"".join(session.ask("completions", body, 1 << 20)))
             assert said["error"]["param"] == "prompt"
             assert "in a row" in said["error"]["message"]
+        for schema in ({"pattern": r"^\d$"}, {"pattern": "d"}, {"maxLength": 3000}):
+            shape = {"type": "json_schema", "json_schema": {"schema": {"type": "string"} | schema}}
+            asked = {"messages": [{"role": "user", "content": "hi"}], "response_format": shape}
+            said = json.loads(b"".join(session.ask("chat", json.dumps(asked).encode(), 1 << 20)))
+            assert said["error"]["param"] == "response_format"
         body = json.dumps({"prompt": "hello", "max_tokens": 1}).encode()
         assert "choices" in json.loads(b"".join(session.ask("completions", body, 1 << 20)))
 

@@ -14,6 +14,7 @@ import said
 from asked import Asked, Refused, read_chat, read_completion
 from cyllama.llama.llama_cpp import json_schema_to_grammar
 from engine import Engine, Sampling, Uncuttable, random_seed
+from grammars import is_taken
 from prompts import Template, tool_calls
 from runs import LONGEST
 from stopping import Run
@@ -109,10 +110,12 @@ def _sampling(asked: Asked) -> Sampling:
     if asked.schema is not None:
         try:
             grammar = json_schema_to_grammar(asked.schema)
-        except (ValueError, TypeError, KeyError, RecursionError, RuntimeError):
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RuntimeError):
             raise Refused("the engine cannot keep to this schema", param="response_format") from None
         if len(grammar) > _MOST_SCHEMA:
             raise Refused("the schema is too large for the engine", param="response_format")
+        if not is_taken(grammar):
+            raise Refused("the engine cannot keep to this schema", param="response_format")
     return Sampling(
         temperature=asked.temperature,
         top_p=asked.top_p,
