@@ -5,6 +5,7 @@ The file is the user's own, and may come from a stranger: sizes are bounded befo
 
 from __future__ import annotations
 
+import reprlib
 import struct
 from typing import Any, BinaryIO
 
@@ -22,9 +23,15 @@ class ModelRefused(SealmarketError):
 
     def __init__(self, what: str, expected: str, found: object) -> None:
         super().__init__(
-            f"{what}: expected {expected}, found {found}",
+            f"{what}: expected {expected}, found {_shown(found)}",
             remedy="use a model in GGUF with a vocabulary that is known here, or write a meter of your own",
         )
+
+
+def _shown(found: object) -> str:
+    """The start of what a stranger wrote, as every terminal can show it."""
+    spelled = found if isinstance(found, str) else reprlib.repr(found)
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in spelled[:200])
 
 
 def read_metadata(source: BinaryIO) -> dict[str, Any]:

@@ -13,9 +13,11 @@ The count must be the engine's, llama.cpp's, so what would differ is refused her
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sealmarket.workloads.cuts import CUTS, Cut
@@ -49,6 +51,51 @@ _FOUND = {
 """Texts of which llama.cpp takes one for a special token, where the model names no token for the role."""
 _KEEP_BLANKS = frozenset({"<unk>", "<s>", "<|endoftext|>"})
 _BLANKS = " \t\n\v\f\r"
+_LONGEST_SPECIAL, _MOST_SPECIAL = 256, 1 << 20
+"""Characters of one special token, and of all together: a vocabulary may come from a stranger."""
+
+
+def _is_text(value: object) -> bool:
+    try:
+        return isinstance(value, str) and b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
+
+
+def _list_of(kind: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(map(kind, value))
+
+
+_TYPES: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "general.name": (_is_text, "a text in UTF-8 without NUL"),
+    "tokenizer.chat_template": (_is_text, "a text in UTF-8 without NUL"),
+    "tokenizer.ggml.model": (_is_text, "a text in UTF-8 without NUL"),
+    "tokenizer.ggml.pre": (_is_text, "a text in UTF-8 without NUL"),
+    "tokenizer.ggml.tokens": (_list_of(_is_text), "a list of texts in UTF-8 without NUL"),
+    "tokenizer.ggml.merges": (_list_of(_is_text), "a list of texts in UTF-8 without NUL"),
+    "tokenizer.ggml.token_type": (_list_of(_is_whole), "a list of whole numbers"),
+    "tokenizer.ggml.scores": (_list_of(_is_number), "a list of numbers"),
+    "tokenizer.ggml.add_space_prefix": (lambda value: isinstance(value, bool), "true or false"),
+    "tokenizer.ggml.add_bos_token": (lambda value: isinstance(value, bool), "true or false"),
+    "tokenizer.ggml.add_eos_token": (lambda value: isinstance(value, bool), "true or false"),
+}
+"""What is read of a header, and what it must be; and each ``…_token_id``, a whole number. Nothing else is looked at."""
+
+
+def _require_types(header: Mapping[str, Any]) -> None:
+    """Hold everything that is read below against its type. Raises :class:`ModelRefused`."""
+    for name, value in header.items():
+        known = (_is_whole, "a whole number") if name.endswith("_token_id") else _TYPES.get(name)
+        if known is not None and not known[0](value):
+            raise ModelRefused(name, known[1], value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +113,13 @@ class _Vocabulary:
 
 def read_vocabulary(header: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """``tokenizer.json`` and ``model.json`` of a model by its header. Raises :class:`ModelRefused`."""
+    _require_types(header)
     kind = header.get("tokenizer.ggml.model")
     if kind not in ("gpt2", "llama"):
         raise ModelRefused("the vocabulary", "merges of bytes (gpt2) or scored pieces (llama)", kind)
     vocabulary = _read_tokens(header)
     _require_apart(vocabulary.texts)
-    template = str(header.get("tokenizer.chat_template", ""))
+    template = header.get("tokenizer.chat_template", "")
     model: dict[str, Any] = {"chatTemplate": template, "stripAfter": _stripping(header, vocabulary)}
     if kind == "gpt2":
         cut = _cut(header)
@@ -100,12 +148,10 @@ def _cut(header: Mapping[str, Any]) -> Cut:
 def _read_tokens(header: Mapping[str, Any]) -> _Vocabulary:
     tokens = [text or f"[EMPTY_{place}]" for place, text in enumerate(_texts(header, "tokens"))]
     types = header.get("tokenizer.ggml.token_type") or [_NORMAL] * len(tokens)
-    if not isinstance(types, list) or len(types) != len(tokens):
+    if len(types) != len(tokens):
         raise ModelRefused("the types of its tokens", f"{len(tokens)} numbers", types)
     if twice := [text for text, times in Counter(tokens).items() if times > 1]:
         raise ModelRefused("its tokens", "each text once", twice[0])
-    if bad := [text for text in tokens if not _is_text(text)]:
-        raise ModelRefused("the texts of its tokens", "UTF-8 without NUL", bad[0])
     also = {*_SURE.split()} | _found(header, {text: types[place] for place, text in enumerate(tokens)})
     never = {"</s>"} if "<|tool_response>" in tokens else set()
     special = [at for at, kind in enumerate(types) if kind in _SPECIAL or tokens[at] in also]
@@ -126,24 +172,32 @@ def _found(header: Mapping[str, Any], types: Mapping[str, Any]) -> frozenset[str
 
 
 def _require_apart(texts: Sequence[str]) -> None:
-    """Refuse special tokens of which one may begin within another: the engine takes the longest first, anywhere."""
-    alike: dict[str, bool] = {}
-    for text in texts:
-        for end in range(1, len(text)):
-            alike[text[:end]] = alike.get(text[:end], True) and len(set(text)) == 1
-    for text in texts:
+    """Refuse special tokens of which one may begin within another: the engine takes the longest first, anywhere.
+
+    Those of one character, repeated, may begin within each other.
+    """
+    longest, together = max(map(len, texts), default=0), sum(map(len, texts))
+    if longest > _LONGEST_SPECIAL or together > _MOST_SPECIAL:
+        expected = f"at most {_LONGEST_SPECIAL} characters each and {_MOST_SPECIAL} together"
+        raise ModelRefused("its special tokens", expected, f"one of {longest}, and {together} together")
+    every = sorted(texts)
+    mixed = [text for text in every if len(set(text)) > 1]
+    for text in every:
+        others = every if len(set(text)) > 1 else mixed
         for start in range(1, len(text)):
-            if text[start:] in alike and not (alike[text[start:]] and len(set(text)) == 1):
+            rest = text[start:]
+            after = bisect_right(others, rest)
+            if after < len(others) and others[after].startswith(rest):
                 raise ModelRefused("its special tokens", "none that begins within another", text)
 
 
 def _stripping(header: Mapping[str, Any], vocabulary: _Vocabulary) -> list[str]:
     """Special tokens behind which blanks are dropped: the engine does so for models that are named Phi-3."""
-    name = str(header.get("general.name", "")).lower()
+    name = header.get("general.name", "").lower()
     if "phi-3" not in name and "phi3" not in name:
         return []
-    texts = vocabulary.texts
-    if any(text[0] in _BLANKS or any(one != text and one.startswith(text) for one in texts) for text in texts):
+    texts = sorted(vocabulary.texts)
+    if any(text[0] in _BLANKS for text in texts) or any(one.startswith(text) for text, one in pairwise(texts)):
         raise ModelRefused("its special tokens", "none that begins with a blank or with another", name)
     return sorted(set(texts) - _KEEP_BLANKS)
 
@@ -155,7 +209,8 @@ def _named(header: Mapping[str, Any], vocabulary: _Vocabulary, name: str, defaul
         return ""
     if place not in vocabulary.special:
         raise ModelRefused(f"the token {name} that its template names", "a special token", place)
-    return vocabulary.tokens[int(place)]
+    text: str = vocabulary.tokens[place]
+    return text
 
 
 def _by_bytes(header: Mapping[str, Any], vocabulary: _Vocabulary, cut: Cut) -> dict[str, Any]:
@@ -190,8 +245,8 @@ def _by_pieces(vocabulary: _Vocabulary) -> dict[str, Any]:
 def _ranked(header: Mapping[str, Any], tokens: list[str]) -> dict[str, int]:
     """Each piece with the rank of its score: the pair that becomes the piece of the lowest rank is joined first."""
     scores = header.get("tokenizer.ggml.scores") or [0] * len(tokens)
-    if not isinstance(scores, list) or len(scores) != len(tokens) or not all(one == one for one in scores):
-        raise ModelRefused("the scores of its pieces", f"{len(tokens)} numbers", type(scores).__name__)
+    if len(scores) != len(tokens) or not all(one == one for one in scores):
+        raise ModelRefused("the scores of its pieces", f"{len(tokens)} numbers", f"{len(scores)}, or one that is none")
     if missing := {f"<0x{byte:02X}>" for byte in range(256)} - set(tokens):
         raise ModelRefused("its pieces", "one for each byte", f"none for {min(missing)}")
     ranks = {score: rank for rank, score in enumerate(sorted(set(scores), reverse=True))}
@@ -216,17 +271,10 @@ def _byte_texts() -> Iterable[str]:
 
 
 def _texts(header: Mapping[str, Any], name: str) -> list[str]:
-    found = header.get(f"tokenizer.ggml.{name}")
-    if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
-        raise ModelRefused(f"the vocabulary's {name}", "a list of texts", type(found).__name__)
+    found: list[str] = header.get(f"tokenizer.ggml.{name}", [])
+    if not found:
+        raise ModelRefused(f"the vocabulary's {name}", "a list of texts", "none")
     return found
-
-
-def _is_text(text: str) -> bool:
-    try:
-        return b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False
 
 
 def written(value: object) -> bytes:

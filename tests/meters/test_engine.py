@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,15 +20,39 @@ from sealmarket.workloads.cuts import CUTS
 from sealmarket.workloads.errors import FetchFailed
 from sealmarket.workloads.fetch import lock_environment
 from sealmarket.workloads.folders import read_bundle
+from sealmarket.workloads.local_session import LocalSession
 from sealmarket.workloads.meters import make_meter
 from sealmarket.workloads.vocabularies import _FOUND, _SURE
 from tests.meters.models import model as file_of
 from tests.meters.models import of_bytes, of_pieces
+from tests.workloads.learning import load as load_template
 from tests.workloads.trained import KEPT, locked
 
 pytestmark = pytest.mark.long
-BESIDE = Path(__file__).with_name("beside.py")
+BESIDE, ALONE = (Path(__file__).with_name(f"{name}.py") for name in ("beside", "alone"))
+RUNS = load_template("gguf-chat", "runs")
+ONE_OF_EACH = [next(name for name in CUTS if CUTS[name] is cut) for cut in dict.fromkeys(CUTS.values())]
 PARTS = json.loads(Path(__file__).with_name("hard_texts.json").read_text("utf-8"))
+ALIKE = [
+    " ",
+    "a",
+    "A",
+    "aA",
+    "1",
+    "!",
+    "\n",
+    "\n ",
+    " \n",
+    "\r\n",
+    "\n/",
+    "中",
+    "é",
+    "\u3000",
+    "\u0301",
+    "'s",
+    " a",
+    "~",
+]
 CHANCE = random.Random(5)
 TEXTS = PARTS + ["".join(CHANCE.choices(PARTS, k=CHANCE.randint(2, 14))) for _ in range(600)]
 
@@ -78,9 +103,7 @@ def require_alike(counts: Any) -> None:
     assert differ == []
 
 
-@pytest.mark.parametrize(
-    "cut", [next(name for name in CUTS if CUTS[name] is cut) for cut in dict.fromkeys(CUTS.values())]
-)
+@pytest.mark.parametrize("cut", ONE_OF_EACH)
 def test_bytes_are_joined_as_the_engine_joins_them(paths: list[str], tmp_path: Path, cut: str) -> None:
     with beside(paths, tmp_path / "one", of_bytes(cut, TEXTS)) as counts:
         require_alike(counts)
@@ -175,3 +198,68 @@ def test_a_prompt_whose_bytes_show_that_it_has_too_many_tokens_is_not_tokenised(
         longest = max(len(one.encode()) for one in made["tokenizer.ggml.tokens"])
         with beside(paths, tmp_path / kind, made, most=10) as counts:
             assert counts([text, "a"])[1][0] == len(text) // longest + 1
+
+
+def alone(paths: list[str], what: str, path: Path, texts: list[str], stack: int = 8 << 20) -> list[float]:
+    """Seconds of a processor that the engine, or a meter, takes for each text; with so many bytes of stack."""
+    ended = subprocess.run(
+        [sys.executable, "-B", str(ALONE), what, str(path)],
+        input=json.dumps(texts),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": ":".join(paths)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_STACK, (stack, stack)),
+    )
+    assert ended.returncode == 0, f"ended with {ended.returncode}: {ended.stderr[-500:]}"
+    seconds: list[float] = json.loads(ended.stdout)
+    return seconds
+
+
+@pytest.mark.parametrize("cut", ONE_OF_EACH)
+def test_the_longest_runs_that_the_workload_takes_fit_a_quarter_of_the_engines_stack(
+    paths: list[str], tmp_path: Path, cut: str
+) -> None:
+    runs = [(unit * RUNS.LONGEST)[: RUNS.LONGEST] for unit in ALIKE]
+    texts = [f" {one}{other}1 a" for one in runs for other in runs]
+    texts = [text for text in texts if not RUNS.too_long(text, "gpt2", cut)]
+    assert len(texts) > 20
+    if cut in RUNS.BY_CODE:
+        texts += [unit * 150_000 + "1" for unit in ALIKE]
+    (tmp_path / "model.gguf").write_bytes(file_of(of_bytes(cut, TEXTS[:90])))
+    alone(paths, "engine", tmp_path / "model.gguf", texts, stack=2 << 20)
+
+
+def test_a_text_that_would_end_the_engines_process_is_refused_by_the_workload(paths: list[str], tmp_path: Path) -> None:
+    bundle = locked("gguf-chat", tmp_path)
+    weights = file_of(of_bytes("gpt-4o", TEXTS[:90], **{"tokenizer.chat_template": "{{ messages[0].content }}"}))
+    values = bundle.manifest.check_parameters({"context": 256})
+    with LocalSession(bundle, Path(paths[1]), {"model": weights}, values) as session:
+        for times in (30_000, 200_000):
+            body = json.dumps({"prompt": " " * times + "1", "max_tokens": 1}).encode()
+            said = json.loads(b"".join(session.ask("completions", body, 1 << 20)))
+            assert said["error"]["param"] == "prompt"
+            assert "in a row" in said["error"]["message"]
+        for schema in ({"pattern": r"^\d$"}, {"pattern": "d"}, {"maxLength": 3000}):
+            shape = {"type": "json_schema", "json_schema": {"schema": {"type": "string"} | schema}}
+            asked = {"messages": [{"role": "user", "content": "hi"}], "response_format": shape}
+            said = json.loads(b"".join(session.ask("chat", json.dumps(asked).encode(), 1 << 20)))
+            assert said["error"]["param"] == "response_format"
+        body = json.dumps({"prompt": "hello", "max_tokens": 1}).encode()
+        assert "choices" in json.loads(b"".join(session.ask("completions", body, 1 << 20)))
+
+
+@pytest.mark.parametrize("cut", [*ONE_OF_EACH, "llama"])
+def test_no_run_costs_a_meter_more_than_in_proportion_to_its_length(paths: list[str], tmp_path: Path, cut: str) -> None:
+    """Eighty thousand blanks once took one cut 19 seconds: four times as many take 4 times as long, and not 16."""
+    made = of_pieces(3, TEXTS) if cut == "llama" else of_bytes(cut, TEXTS)
+    (tmp_path / "model.gguf").write_bytes(file_of(made))
+    make_meter(tmp_path / "meter", tmp_path / "model.gguf")
+    few, many = ([(unit * n)[:n] + end for unit in ALIKE for end in ("", "1", "a")] for n in (10_000, 40_000))
+    seconds = alone(paths, "meter", tmp_path / "meter/code", few + many)
+    slow = [
+        (text[:4], before, after)
+        for text, before, after in zip(few, seconds, seconds[len(few) :], strict=False)
+        if after > max(0.3, 9 * before)
+    ]
+    assert slow == []

@@ -13,8 +13,10 @@ from typing import Any
 import said
 from asked import Asked, Refused, read_chat, read_completion
 from cyllama.llama.llama_cpp import json_schema_to_grammar
-from engine import Engine, Sampling, random_seed
+from engine import Engine, Sampling, Uncuttable, random_seed
+from grammars import is_taken
 from prompts import Template, tool_calls
+from runs import LONGEST
 from stopping import Run
 
 _MOST_SCHEMA = 16_384
@@ -54,13 +56,21 @@ class Service:
     def _answer(self, request: Any, *, chat: bool) -> None:
         asked = read_chat(request.body) if chat else read_completion(request.body)
         text = self._template.prompt(asked.messages, asked.tools) if chat else asked.prompt
-        prompt = self._engine.tokens(text)
+        param = "messages" if chat else "prompt"
+        try:
+            prompt = self._engine.tokens(text)
+        except Uncuttable:
+            raise Refused(
+                f"the text has more than {LONGEST} letters, blanks, digits, signs or characters beyond ASCII in a row, "
+                "which the engine cannot cut into words for this model: break them up",
+                param=param,
+            ) from None
         room = min(self._engine.context, int(request.most_units)) - len(prompt)
         if room < 1 or not prompt:
             raise Refused(
                 f"the prompt has {len(prompt)} tokens; the context has {self._engine.context}, "
                 f"and the request allows {request.most_units} units",
-                param="messages" if chat else "prompt",
+                param=param,
                 code="context_length_exceeded",
             )
         sampling = _sampling(asked)
@@ -100,10 +110,12 @@ def _sampling(asked: Asked) -> Sampling:
     if asked.schema is not None:
         try:
             grammar = json_schema_to_grammar(asked.schema)
-        except (ValueError, TypeError, KeyError, RecursionError, RuntimeError):
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RuntimeError):
             raise Refused("the engine cannot keep to this schema", param="response_format") from None
         if len(grammar) > _MOST_SCHEMA:
             raise Refused("the schema is too large for the engine", param="response_format")
+        if not is_taken(grammar):
+            raise Refused("the engine cannot keep to this schema", param="response_format")
     return Sampling(
         temperature=asked.temperature,
         top_p=asked.top_p,

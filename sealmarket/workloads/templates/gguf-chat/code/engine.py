@@ -12,12 +12,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cyllama.llama.llama_cpp as native
+from runs import too_long
 
 BLOCK = 64
 """Tokens of a prompt that are evaluated at once."""
 _PENDING = 8
 """Tokens that are held back at most while their bytes are no whole character."""
 _SEQUENCE = 0
+
+
+class Uncuttable(Exception):
+    """A text with a run that would end the engine's process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +53,19 @@ class Engine:
         held.n_threads = held.n_threads_batch = threads
         self._context = native.LlamaContext(self._model, held)
         self._kept: list[int] = []
+        self._cut = self._said("model"), self._said("pre") or "default"
 
     @property
     def template(self) -> str:
         """The chat template that the model carries, in Jinja; empty without one."""
         return self._model.get_default_chat_template() or ""
+
+    def _said(self, name: str) -> str:
+        """What the model says of its vocabulary; empty where it says nothing."""
+        try:
+            return str(self._model.meta_val_str(f"tokenizer.ggml.{name}"))
+        except ValueError:
+            return ""
 
     def special(self, name: str) -> str:
         """The text of the token ``bos`` or ``eos``; empty where the model has none."""
@@ -60,8 +73,10 @@ class Engine:
         return str(self.vocab.token_to_piece(token, special=True)) if token >= 0 else ""
 
     def tokens(self, text: str) -> list[int]:
-        """A prompt's tokens, with the special tokens that its text names."""
+        """A prompt's tokens, with the special tokens that its text names. Raises :class:`Uncuttable`."""
         spelled = text.encode("utf-8", "replace").decode()
+        if too_long(spelled, *self._cut):
+            raise Uncuttable
         return list(self.vocab.tokenize(spelled, bool(self.vocab.get_add_bos()), True))
 
     def generate(self, prompt: Sequence[int], sampling: Sampling, most: int) -> Iterator[str]:
