@@ -170,9 +170,7 @@ def committee_lines(gathered: Gathered) -> Iterator[str]:
     )
     yield from (f"  {member.signer.checksum}  {member.url}" for member in made.members)
     yield "compare each address with what the node's operator tells you by another way: it stands for key and URL"
-    alone = "each node alone opens" if t == 1 else f"any {t} corrupt nodes together open"
-    fewer = "" if t == 1 else "; fewer learn nothing"
-    yield f"{alone} every key that is dealt to this epoch{fewer}"
+    yield f"any {t} corrupt nodes together open every key that is dealt to this epoch; fewer learn nothing"
     yield f"its jobs stand still while {n - t + 1} or more of its {n} nodes are away or corrupt"
 
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from sealmarket.private_files import write_private
 from sealmarket.protocol.decisions import Stop
 from sealmarket.protocol.members import SignedMember
-from sealmarket_enclave.protocol.codec import Address, Bytes32, Uint, decode
+from sealmarket_enclave.protocol.codec import Address, Bytes32, HexBytes, Uint, decode
 from sealmarket_enclave.protocol.hashing import keccak
 from sealmarket_enclave.protocol.numbers import JobId
 from sealmarket_enclave.protocol.signing import personal_digest, recover
@@ -314,7 +314,9 @@ def test_a_rotation_whose_present_signing_key_is_elsewhere_looks_there_or_is_ref
     """``signer_key`` of the TOML file names it: without the file nothing says that another program holds the key."""
     word = _file(tmp_path / "word", WORD.encode())
     remote = RemoteSigner("http://127.0.0.1:9", Address(b"\x01" * 20), "web3signer")
-    node_folder.make(tmp_path / "node", "http://node", 1, WORD, external=remote, light=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(RemoteSigner, "sign_text", lambda _signer, _text: HexBytes(b"\x01" * 65))
+        node_folder.make(tmp_path / "node", "http://node", 1, WORD, external=remote, light=True)
     elsewhere = (tmp_path / "node" / SIGNER_FILE).rename(tmp_path / "held.json")
     keys = KeyPaths(elsewhere, tmp_path / "node" / HPKE_FILE, tmp_path / "node" / NODE_FILE)
     monkeypatch.setattr("sealmarket_oracle.config.load", lambda _path: SimpleNamespace(keys=keys))

@@ -33,6 +33,12 @@ REVIEWED: dict[tuple[str, str | bytes | None], str] = {
         "sealmarket.meters.tokens.code.tokens",
         None,
     ): "special tokens of the policies' own model by their text, and the blanks behind one, which are read once",
+    (
+        "sealmarket.workloads.templates.gguf-chat.code.grammars",
+        None,
+    ): "a grammar that the engine wrote, read token by token; each way begins with another character",
+    ("sealmarket.workloads.templates.gguf-chat.code.runs", None): "runs of one class, which finditer reads once",
+    ("sealmarket.workloads.templates.gguf-chat.code.runs", r"[^ \t\n\v\f\r]+"): "the same",
     ("sealmarket_localnet.processes", None): "expressions of our own for the logs of our own processes",
 }
 

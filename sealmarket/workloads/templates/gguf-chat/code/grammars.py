@@ -6,6 +6,7 @@ A grammar is read as GBNF is written for a JSON schema, one rule a line; what el
 from __future__ import annotations
 
 import re
+from graphlib import CycleError, TopologicalSorter
 
 _MOST_TIMES = 1000
 """The engine repeats nothing more than 2000 times."""
@@ -63,8 +64,8 @@ def _read(body: str) -> tuple[set[str], set[str]] | None:
 
 def _circular(begins: dict[str, set[str]]) -> bool:
     """Whether a rule can begin with itself."""
-    left = {name: set(others) for name, others in begins.items()}
-    while ends := [name for name, others in left.items() if not others & left.keys()]:
-        for name in ends:
-            del left[name]
-    return bool(left)
+    try:
+        TopologicalSorter(begins).prepare()
+    except CycleError:
+        return True
+    return False
