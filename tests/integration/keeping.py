@@ -90,6 +90,7 @@ class Keeping:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.chain.close()
+        self.database.close()
 
     def ask(self, sealed: Any) -> Bytes32:
         """One request and the provider's offer come into the book."""
