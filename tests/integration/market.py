@@ -142,9 +142,9 @@ class Market:
             Member(
                 signer=address_of(key.public_key),
                 hpke_public_key=HexBytes(hpke.public.raw),
-                url="http://127.0.0.1:9",
+                url=f"http://127.0.0.1:9/{place}",
             )
-            for key, hpke in zip(self.nodes, self.node_hpke, strict=True)
+            for place, (key, hpke) in enumerate(zip(self.nodes, self.node_hpke, strict=True))
         )
         self.committee = Committee(epoch=1, threshold=2, members=members)
         self.backend = MemoryBackend()
