@@ -28,7 +28,7 @@ from pathlib import Path
 
 from sealmarket.files import read_file
 from sealmarket.http import redacted
-from sealmarket.operate.committees import CommitteeRefused
+from sealmarket.operate.committees import CommitteeRefused, require_workable
 from sealmarket.protocol.book import Committee, is_reachable
 from sealmarket.protocol.members import MAXIMUM_MEMBER, MOST_MEMBERS, SignedMember
 from sealmarket.protocol.wire import NodeInfo
@@ -36,7 +36,6 @@ from sealmarket.service.connection import Connection
 from sealmarket_enclave.protocol.codec import Address, decode
 from sealmarket_enclave.protocol.errors import MalformedDocument, SealmarketError
 from sealmarket_enclave.sealed.hpke import PublicKey
-from sealmarket_enclave.sealed.shares import MIN_THRESHOLD
 
 _SECONDS = 10.0
 _MARKETS = "nodes of a next epoch run with the address book of the market that it is for"
@@ -133,13 +132,10 @@ def _together(found: Sequence[Found], threshold: int) -> Gathered:
         raise CommitteeRefused(
             "the nodes are of several markets: " + ", ".join(_each(running, _market_of)), remedy=_MARKETS
         )
-    if not MIN_THRESHOLD <= threshold <= len(members):
-        raise CommitteeRefused(
-            f"a threshold of {threshold} cannot be of {len(members)} nodes: keys are dealt at {MIN_THRESHOLD} or more",
-            remedy=f"name a threshold of {MIN_THRESHOLD} to {len(members)}",
-        )
+    committee = Committee(epoch=epochs[0], threshold=threshold, members=members)
+    require_workable(committee)
     chain_id, market = next(iter(markets), (None, None))
-    return Gathered(Committee(epoch=epochs[0], threshold=threshold, members=members), chain_id, market)
+    return Gathered(committee, chain_id, market)
 
 
 def _require_distinct(found: Sequence[Found]) -> None:
